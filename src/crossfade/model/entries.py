@@ -1,0 +1,63 @@
+"""Entries: a path with what stands at it.
+
+An entry is a regular file, a directory or a symbolic link under the root. A file's content is the concatenation of its
+records' bodies in offset order, in every store; everything that crossfade promises follows from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crossfade.model.kinds import Form
+
+Type = Literal["file", "dir", "link"]
+
+SEGMENT = 1 << 20
+"""Bytes of an entry that share one digest: the records that *start* in one such stretch (docs/decisions/0003)."""
+
+RECORD_LIMIT = 16 << 20
+"""A longer record is carried in pieces of ``SEGMENT`` bytes and has no promoted columns."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a file system says of a file without reading it. Equal signatures mean: not touched since."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of the moved set. Frozen; ``size`` counts the bytes that are there, in this store, now.
+
+    ``kind`` names the kind of a file's records and is empty for directories and links. ``mode`` is the permission
+    bits. ``digest`` is set where the store knows it without reading (see ``digests``). ``complete`` is false while a
+    copy of it is under way. ``signature`` is set by stores on a file system.
+    """
+
+    path: bytes
+    type: Type = "file"
+    kind: str = ""
+    form: Form = "blob"
+    size: int = 0
+    mode: int = 0o644
+    mtime_ns: int = 0
+    link: bytes = b""
+    generation: int = 1
+    digest: bytes | None = None
+    complete: bool = True
+    unstable: bool = False
+    captures: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    signature: Signature | None = field(default=None, repr=False)
+    key: int = field(default=0, repr=False)
+
+
+def same_metadata(one: Entry, other: Entry) -> bool:
+    """True when type, mode, time and link text agree. A link's own mode is not kept (Linux has none)."""
+    if one.type != other.type or one.link != other.link or one.mtime_ns != other.mtime_ns:
+        return False
+    return one.type == "link" or one.mode == other.mode
