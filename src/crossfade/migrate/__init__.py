@@ -1,0 +1,1 @@
+"""Movement: plan, copy, prove; later follow, cut over, roll back."""

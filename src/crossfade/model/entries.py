@@ -11,7 +11,7 @@ from typing import Literal
 
 from crossfade.model.kinds import Form
 
-Type = Literal["file", "dir", "link"]
+Type = Literal["file", "dir", "link", "gone"]
 
 SEGMENT = 1 << 20
 """Bytes of an entry that share one digest: the records that *start* in one such stretch (docs/decisions/0003)."""
@@ -32,11 +32,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class Entry:
-    """One path of the moved set. Frozen; ``size`` counts the bytes that are there, in this store, now.
+    """One path of the moved set. A ``gone`` one is a tombstone: what was removed, and is not forgotten. Frozen; ``size`` counts the bytes that are there, in this store, now.
 
     ``kind`` names the kind of a file's records and is empty for directories and links. ``mode`` is the permission
-    bits. ``digest`` is set where the store knows it without reading (see ``digests``). ``complete`` is false while a
-    copy of it is under way. ``signature`` is set by stores on a file system.
+    bits. ``within`` is the offset of a long record that ends after ``size``. ``digest`` is set where the store knows it without reading (see ``digests``). ``complete`` is false while a
+    copy of it is under way. ``signature`` is what the file system says, or said when the copy was made. ``marked``
+    is the digest that the entry had then. ``row`` is the store's own name for the entry, where it has one.
     """
 
     path: bytes
@@ -51,9 +52,12 @@ class Entry:
     digest: bytes | None = None
     complete: bool = True
     unstable: bool = False
-    captures: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     signature: Signature | None = field(default=None, repr=False)
-    key: int = field(default=0, repr=False)
+    records: int = 0
+    raws: int = 0
+    within: int | None = None
+    marked: bytes | None = field(default=None, repr=False)
+    row: int = field(default=0, repr=False)
 
 
 def same_metadata(one: Entry, other: Entry) -> bool:

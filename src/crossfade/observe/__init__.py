@@ -1,0 +1,1 @@
+"""What happens: failpoints, events, and who listens."""

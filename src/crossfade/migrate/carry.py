@@ -1,0 +1,267 @@
+"""Carrying out tasks: read, digest, fill pages, apply. This is what a worker does, in whichever process it lives.
+
+A position is recorded only by the page that brings what it stands for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from crossfade.errors import ContentDiffers, Unreadable
+from crossfade.migrate.decide import Task
+from crossfade.migrate.plan import Limits
+from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
+from crossfade.model.digests import Digester, Segment
+from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.paths import text_of
+from crossfade.store.port import Applied, Reading, Store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one applied page did. ``removed`` are entries that are no longer in the target."""
+
+    applied: Applied
+    removed: tuple[Entry, ...]
+    bytes: int
+    seconds: float
+
+
+@dataclass
+class Carried:
+    """What became of a shard: paths that moved under the copy, paths that could not be read, and whether it was cut short."""
+
+    moved: list[bytes] = field(default_factory=list)
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    stopped: bool = False
+
+
+class Carrier:
+    """Carries tasks from *source* to *target*, page by page. *ready* waits for leave to apply a page, *done* hears of it."""
+
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        limits: Limits,
+        *,
+        ready: Callable[[Page, int], None],
+        done: Callable[[Outcome], None],
+        stop: Callable[[], bool],
+        skip_unreadable: bool = False,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._limits = limits
+        self._ready = ready
+        self._done = done
+        self._stop = stop
+        self._skip_unreadable = skip_unreadable
+
+    def carry(self, tasks: Sequence[Task]) -> Carried:
+        """Carry out *tasks*, until done or told to stop; the page in hand is finished either way."""
+        carried = Carried()
+        for page, records in self._pages(self._changes(tasks, carried)):
+            self._apply(page, records)
+            if self._stop():
+                carried.stopped = True
+                break
+        return carried
+
+    def _apply(self, page: Page, records: int) -> None:
+        self._ready(page, records)
+        began = time.monotonic()
+        applied = self._target.apply(page)
+        removed = tuple(change.entry for change in page.changes if isinstance(change, Remove))
+        self._done(Outcome(applied, removed, page.size, time.monotonic() - began))
+
+    def _pages(self, changes: Iterator[Change]) -> Iterator[tuple[Page, int]]:
+        """Changes in pages: full by bytes, by records, or by the time since the first."""
+        held: list[Change] = []
+        size = records = 0
+        since = time.monotonic()
+        for change in changes:
+            held.append(change)
+            if isinstance(change, Put):
+                size += len(change.block.data)
+                records += _records_in(change.block)
+            full = size >= self._limits.page_bytes or records >= self._limits.page_records or len(held) >= 5000
+            if full or time.monotonic() - since >= self._limits.mark_seconds:
+                yield Page(tuple(held)), records
+                held, size, records, since = [], 0, 0, time.monotonic()
+        if held:
+            yield Page(tuple(held)), records
+
+    def _changes(self, tasks: Sequence[Task], carried: Carried) -> Iterator[Change]:
+        """The changes of *tasks*, in order; runs of plain puts share one read."""
+        plain: list[Task] = []
+        for task in tasks:
+            if task.replaces:
+                yield Remove(_target_of(task))
+            if task.verb == "put" and task.entry.size <= SEGMENT:
+                plain.append(task)
+                continue
+            yield from self._guarded(plain, carried)
+            plain = []
+            yield from self._one(task, carried)
+        yield from self._guarded(plain, carried)
+
+    def _one(self, task: Task, carried: Carried) -> Iterator[Change]:
+        match task.verb:
+            case "touch":
+                yield Touch(_touched(task, self._row(task)))
+            case "remove":
+                yield Remove(_target_of(task))
+            case _:
+                yield from self._guarded([task], carried)
+
+    def _guarded(self, tasks: list[Task], carried: Carried) -> Iterator[Change]:
+        """The puts of *tasks*. What is gone meanwhile has moved; what cannot be read is named, or stops the run."""
+        left = list(tasks)
+        while left:
+            try:
+                yield from self._puts(left)
+            except FileNotFoundError:
+                carried.moved.append(left.pop(0).entry.path)
+            except OSError as error:
+                task = left.pop(0)
+                if not self._skip_unreadable:
+                    raise _unreadable(task.entry, error) from error
+                carried.unreadable.append((task.entry.path, error.strerror or str(error)))
+
+    def _puts(self, left: list[Task]) -> Iterator[Change]:
+        """The puts of the tasks that are *left*; each leaves the list with its last block."""
+        if left[0].verb in ("resume", "refresh"):
+            yield from self._continued(left)
+            return
+        readings = [Reading(_source_of(task)) for task in left]
+        digester = Digester()
+        for block in self._source.read(readings):
+            yield self._put(block, left[0], digester, fresh=True)
+            if block.last:
+                left.pop(0)
+                digester = Digester()
+
+    def _continued(self, left: list[Task]) -> Iterator[Change]:
+        """One entry whose beginning may be there already."""
+        task = left[0]
+        segments, within = self._known(task)
+        if task.verb == "refresh":
+            segments, within, same = self._compare(task, segments, within)
+            if same:
+                left.pop(0)
+                yield Touch(_touched(task, self._row(task)))
+                return
+        digester = Digester(segments)
+        offset = segments[-1].offset + segments[-1].size if segments else 0
+        for block in self._source.read([Reading(_source_of(task), offset, within)]):
+            yield self._put(block, task, digester, fresh=offset == 0)
+        left.pop(0)
+
+    def _known(self, task: Task) -> tuple[tuple[Segment, ...], int | None]:
+        """The whole segments that the target has of an entry, and the long record that they end in."""
+        segments = self._target.segments(_target_of(task))
+        end = segments[-1].offset + segments[-1].size if segments else 0
+        within = _target_of(task).within
+        return segments, within if within is not None and end > within else None
+
+    def _compare(
+        self, task: Task, known: tuple[Segment, ...], within: int | None
+    ) -> tuple[tuple[Segment, ...], int | None, bool]:
+        """How much of the source is what the target has: equal segments to go on from, or all of it.
+
+        An entry that ends within a long record is taken anew when it changed: where the record began is not in its segments.
+        """
+        target = _target_of(task)
+        digester = Digester()
+        last: Block | None = None
+        for block in self._source.read([Reading(_source_of(task))]):
+            digester.add(block.offset, block.data)
+            last = block
+        digest = digester.finish()
+        assert last is not None
+        form = last.entry.form
+        if target.complete and digest == target.digest and form == target.form:
+            return (), None, True
+        if form != "log" or within is not None or target.form != form:
+            return (), None, False
+        return _common(known, tuple(digester.segments)), None, False
+
+    def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
+        """*block* for the target: digested, and named as the target names the entry."""
+        assert block.entry.path == task.entry.path, "a store must read what it was asked for, in order"
+        digester.add(block.offset, block.data)
+        digest = digester.finish() if block.last else None
+        expected = block.entry.digest
+        if digest is not None and expected is not None and digest != expected:
+            raise ContentDiffers(
+                f"{text_of(block.entry.path)}: what was read is not what its digest says",
+                hint="validate the source before it is moved",
+            )
+        entry = replace(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
+        return Put(replace(block, entry=entry), digester.fresh(), digest)
+
+    def _row(self, task: Task) -> int:
+        """The row that the entry is marked under: a database's own, or, where the target is files, the source's."""
+        entry = task.target if self._target.can.digests else task.source
+        return entry.row if entry is not None else 0
+
+
+def _common(known: tuple[Segment, ...], found: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The leading segments that are equal. The last one of an entry may have grown, so it is equal only if it is whole."""
+    equal: list[Segment] = []
+    for one, other in zip(known, found, strict=False):
+        if one != other:
+            break
+        equal.append(one)
+    return tuple(equal)
+
+
+def _generation(task: Task, *, fresh: bool) -> int:
+    if task.target is None:
+        return 1
+    return task.target.generation + (1 if fresh else 0)
+
+
+def _source_of(task: Task) -> Entry:
+    assert task.source is not None
+    return task.source
+
+
+def _target_of(task: Task) -> Entry:
+    assert task.target is not None
+    return task.target
+
+
+def _touched(task: Task, row: int) -> Entry:
+    """The entry for a touch: what the target has, with the source's metadata."""
+    source = _source_of(task)
+    target = task.target
+    if target is None or target.type != source.type:
+        generation = 1 if target is None else target.generation + 1
+        return replace(source, row=row, generation=generation, records=0, raws=0)
+    return replace(
+        target,
+        mode=source.mode,
+        mtime_ns=source.mtime_ns,
+        link=source.link,
+        signature=source.signature,
+        unstable=False,
+        digest=source.digest or target.digest,
+        row=row,
+        records=0,
+        raws=0,
+    )
+
+
+def _records_in(block: Block) -> int:
+    return block.data.count(b"\n") if block.entry.form == "log" else 1
+
+
+def _unreadable(entry: Entry, error: OSError) -> Unreadable:
+    return Unreadable(
+        f"cannot read {text_of(entry.path)}: {error.strerror or error}",
+        hint="mend it and repeat the command, or leave it out with --skip-unreadable",
+    )

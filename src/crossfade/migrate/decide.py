@@ -1,0 +1,102 @@
+"""What has to be done for one path. Plain functions on values; nothing here touches a store.
+
+Two directions, because what is known differs. Toward a database, the mark beside the target's entry is the signature that
+the source's file had when it was taken. Toward files, the mark beside the source's entry is the signature that the target's
+file had when we wrote it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from crossfade.model.entries import Entry, same_metadata
+
+Verb = Literal["put", "resume", "refresh", "touch", "adopt", "remove", "conflict", "stranger"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do for one path.
+
+    ``put`` all of it; ``resume`` where the copy stopped; ``refresh``: look how much is new; ``touch`` mode, time or link;
+    ``adopt`` what is there, if its content is right; ``remove``; ``conflict`` and ``stranger`` are for people.
+    """
+
+    verb: Verb
+    source: Entry | None
+    target: Entry | None
+
+    @property
+    def entry(self) -> Entry:
+        """The entry, as the side that has it shows it."""
+        entry = self.source or self.target
+        assert entry is not None
+        return entry
+
+    @property
+    def replaces(self) -> bool:
+        """True where something of another type is in the way."""
+        if self.source is None or self.target is None:
+            return False
+        return self.target.type not in (self.source.type, "gone")
+
+
+def toward_database(source: Entry | None, target: Entry | None) -> Task | None:
+    """What brings *target*, an entry in a database, in step with *source*. None when it is."""
+    if source is None:
+        return Task("remove", None, target) if target and target.type != "gone" else None
+    if target is None or target.type in ("gone",) or target.type != source.type:
+        return Task("put" if source.type == "file" else "touch", source, target)
+    if source.type != "file":
+        return None if same_metadata(source, target) else Task("touch", source, target)
+    return _file_toward_database(source, target)
+
+
+def _file_toward_database(source: Entry, target: Entry) -> Task | None:
+    if source.digest is not None:
+        if not target.complete or source.digest != target.digest:
+            return Task("refresh", source, target)
+        return None if same_metadata(source, target) else Task("touch", source, target)
+    untouched = source.signature is not None and source.signature == target.signature
+    if not target.complete:
+        return Task("resume" if untouched else "refresh", source, target)
+    if not untouched or target.unstable:
+        return Task("refresh", source, target)
+    return None if same_metadata(source, target) else Task("touch", source, target)
+
+
+def toward_files(source: Entry | None, target: Entry | None) -> Task | None:
+    """What brings *target*, an entry in a directory, in step with *source*, an entry with its mark. None when it is."""
+    if source is None or source.type == "gone":
+        return _leftover(source, target)
+    if target is None:
+        return Task("put" if source.type == "file" else "touch", source, None)
+    if source.type == "dir" and target.type == "dir":
+        return None if same_metadata(source, target) else Task("touch", source, target)
+    ours = source.signature is not None and source.signature == target.signature
+    if source.type != target.type:
+        return Task("put" if source.type == "file" else "touch", source, target) if ours else Task("conflict", source, target)
+    if not ours:
+        return _unmarked(source, target)
+    if source.type == "file" and source.digest != source.marked:
+        return Task("put", source, target)
+    return None if same_metadata(source, target) else Task("touch", source, target)
+
+
+def _leftover(source: Entry | None, target: Entry | None) -> Task | None:
+    """Something that the source does not have: a stranger, or what we wrote and the source has removed since."""
+    if target is None:
+        return None
+    if source is None or source.signature is None:
+        return Task("stranger", None, target)
+    if target.type == "dir" or source.signature == target.signature:
+        return Task("remove", None, target)
+    return Task("conflict", None, target)
+
+
+def _unmarked(source: Entry, target: Entry) -> Task:
+    """Something is where ours belongs, and it is not known to be ours: it is, if it is the same in every respect."""
+    if same_metadata(source, target) and source.size == target.size:
+        return Task("adopt", source, target)
+    return Task("conflict", source, target)

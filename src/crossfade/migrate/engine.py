@@ -1,0 +1,411 @@
+"""One run of ``start --once``: survey, copy, index, prove.
+
+The engine decides nothing about a path (``decide``) and moves no bytes (``carry``): it keeps the order, hears what the
+workers report, and holds the lease. Whatever stops it, the next run finds out from the stores themselves how far it got.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from crossfade.errors import BudgetSpent, ContentDiffers, Fenced, Interrupted, SourceEmpty, SourceMoved, TargetForeign, WorkerDied
+from crossfade.migrate.carry import Carried, Outcome
+from crossfade.migrate.decide import Task
+from crossfade.migrate.inventory import tasks
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.proof import Proof, Prover
+from crossfade.migrate.report import report
+from crossfade.migrate.shards import Shards
+from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew
+from crossfade.model.changes import Page, Remove, Touch
+from crossfade.model.entries import Entry
+from crossfade.model.paths import key_of, text_of
+from crossfade.observe.progress import Progress
+from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.layers.retrying import Patience
+from crossfade.store.port import Store
+
+_RENEW_SECONDS = 4.0
+_PROGRESS_SECONDS = 1.0
+_BEGINNING = datetime.min
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. ``already`` is set where there was nothing to do: the time of the proof that still holds."""
+
+    report: dict[str, Any]
+    already: datetime | None = None
+    unreadable: tuple[tuple[bytes, str], ...] = ()
+    head: bytes = b""
+
+
+@dataclass
+class _Tally:
+    """What happened so far in this run."""
+
+    progress: Progress = field(default_factory=Progress)
+    moved: list[bytes] = field(default_factory=list)
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    records: int = 0
+    refused: int = 0
+    retries: int = 0
+
+
+class Engine:
+    """Runs one plan once. *watch* hears of progress; *stop* is set by whoever wants it to end after the page in hand."""
+
+    def __init__(self, run: Run, *, watch: Callable[[Progress], None], stop: threading.Event) -> None:
+        self._run = run
+        self._watch = watch
+        self._stop = stop
+        self._tally = _Tally()
+        self._began = time.monotonic()
+        self._lost: BaseException | None = None
+        self._told = 0.0
+        self._samples: list[tuple[float, int]] = []
+        self._source: Store = run.source.open(_ENGINE)
+        self._target: Store = run.target.open(_ENGINE)
+
+    def once(self) -> Result:
+        """Copy what is new, prove it, report."""
+        with self._holding_the_lease():
+            try:
+                return self._once()
+            finally:
+                self._source.close()
+                self._target.close()
+
+    def _once(self) -> Result:
+        self._look_at_source()
+        self._survey()
+        first = next(self._tasks(), None)
+        before = self._run.before
+        if first is None and before is not None and before.proved_at is not None and before.report is not None:
+            return Result(before.report, already=before.proved_at, unreadable=self._not_read(), head=self._head())
+        self._copy()
+        self._settle_directories()
+        self._check_stop()
+        self._index()
+        return self._prove()
+
+    # Before the first byte
+
+    def _look_at_source(self) -> None:
+        """An empty source is rarely meant. An inventory shows the root first."""
+        found = list(islice(self._source.entries(), 2))
+        if len(found) < 2 and not self._run.request.manner.allow_empty:
+            raise SourceEmpty(
+                f"{self._run.plan.source} holds no entry at all", hint="mount the volume or mend the path; --allow-empty if it is meant"
+            )
+
+    def _survey(self) -> None:
+        """For a directory as target: refuse what is not ours to write, naming three."""
+        if not self._run.to_files:
+            return
+        manner = self._run.request.manner
+        strangers = (t for t in self._every_task() if t.verb == "stranger")
+        conflicts = (t for t in self._every_task() if t.verb == "conflict")
+        if not (manner.merge or manner.delete_extra) and (found := list(islice(strangers, 3))):
+            raise TargetForeign(
+                f"{self._run.plan.target} holds files of a stranger: {_named(found)}",
+                hint="choose an empty directory; --merge keeps them, --delete-extra removes them",
+            )
+        if found := list(islice(conflicts, 3)):
+            raise TargetForeign(
+                f"{self._run.plan.target} was changed since it was written: {_named(found)}",
+                hint="move these paths away, then repeat the command",
+            )
+
+    # The work
+
+    def _every_task(self) -> Iterator[Task]:
+        """All that differs, in key order, tombstones included."""
+        return tasks(self._entries(self._source), self._entries(self._target), self._run.decide, self._run.kinds)
+
+    def _entries(self, store: Store) -> Iterator[Entry]:
+        """An inventory. A database shows its tombstones: to a target of files as a source, to itself as a target."""
+        recall = getattr(store, "recall", None)
+        return recall() if recall is not None and (store is self._target or self._run.to_files) else store.entries()
+
+    def _tasks(self) -> Iterator[Task]:
+        """What this run does: strangers only where it may delete them, conflicts never."""
+        delete = self._run.request.manner.delete_extra
+        for task in self._every_task():
+            if task.verb == "stranger" and delete:
+                yield replace(task, verb="remove")
+            elif task.verb not in ("stranger", "conflict"):
+                yield task
+
+    def _copy(self) -> None:
+        run, manner = self._run, self._run.request.manner
+        run.ledger.phase(run.migration, "copying", "copying", {"workers": manner.workers})
+        self._step("copying")
+        job = Job(
+            run.source,
+            run.target,
+            manner.limits,
+            Patience(manner.patience_seconds),
+            manner.records_per_second,
+            manner.bytes_per_second,
+            manner.skip_unreadable,
+        )
+        with crew(job, manner.workers) as workers:
+            self._work_off(workers, Shards(self._shared_out()))
+        self._check_stop()
+
+    def _shared_out(self) -> Iterator[Task]:
+        """The tasks for the workers, counted as they pass. Directories of a file target wait for the end."""
+        for task in self._tasks():
+            if self._run.to_files and task.entry.type == "dir":
+                continue
+            kind = task.entry.kind or "-"
+            size = task.entry.size if task.verb in ("put", "refresh", "resume") else 0
+            self._tally.progress = self._tally.progress.with_kind(kind, entries_total=1, bytes_total=size)
+            yield task
+        self._tally.progress = replace(self._tally.progress, counted=True)
+
+    def _work_off(self, workers: Crew, shards: Shards) -> None:
+        """Give out shards, a few more than there are workers, until all are carried or somebody stops."""
+        pending: dict[Future[Carried], Shard] = {}
+        while True:
+            while len(pending) < workers.workers + 2 and not self._stop.is_set() and (shard := shards.next()):
+                pending[workers.give(shard)] = shard
+            if not pending:
+                break
+            if self._stop.is_set():
+                workers.stop()
+            wait(pending, timeout=0.05)
+            self._hear(workers, 0.0)
+            for future in [future for future in pending if future.done()]:
+                self._collect(future, pending.pop(future))
+        self._hear(workers, 0.2)
+
+    def _collect(self, future: Future[Carried], shard: Shard) -> None:
+        try:
+            carried = future.result()
+        except BrokenProcessPool:
+            self._stop.set()
+            raise WorkerDied("a worker process died", hint="look for the out-of-memory killer, then repeat the command") from None
+        self._tally.moved += carried.moved
+        self._tally.unreadable += carried.unreadable
+        self._tally.errors[shard.kind] += len(carried.unreadable)
+
+    def _hear(self, workers: Crew, seconds: float) -> None:
+        for heard in workers.reports(seconds):
+            if isinstance(heard, Retried):
+                self._retried(heard)
+            else:
+                self._take(heard)
+        self._tell()
+
+    def _retried(self, heard: Retried) -> None:
+        self._tally.retries += 1
+        self._tally.progress = replace(self._tally.progress, reason=f"trying again after {heard.fault}")
+        self._tell(at_once=True)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Add one page to the counts; see that the budget holds."""
+        tally = self._tally
+        files = [entry for entry in outcome.applied.entries if entry.type == "file"]
+        kind = files[0].kind if files else "-"
+        raws = sum(count for _, count in outcome.applied.raws)
+        finished = sum(1 for entry in outcome.applied.entries if entry.complete) + len(outcome.removed)
+        tally.progress = replace(tally.progress, reason="").with_kind(
+            kind,
+            entries=finished,
+            records=outcome.applied.records,
+            bytes=outcome.bytes,
+            raw=raws,
+            quarantined=len(outcome.applied.refusals),
+        )
+        tally.records += outcome.applied.records or len(files)
+        tally.refused += len(outcome.applied.refusals)
+        tally.seconds[kind] = tally.seconds.get(kind, 0.0) + outcome.seconds
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        budget = self._run.request.manner.budget
+        if self._tally.refused and not budget.allows(self._tally.refused, self._tally.records):
+            self._stop.set()
+            raise BudgetSpent(
+                f"{self._tally.refused} items went to quarantine, more than the error budget allows",
+                hint=f"crossfade quarantine {self._run.migration} list",
+            )
+
+    def _settle_directories(self) -> None:
+        """A file target's directories get their modes and times last, bottom up; and those that went, go."""
+        if not self._run.to_files:
+            return
+        self._step("settling directories")
+        late = [task for task in self._tasks() if task.entry.type == "dir"]
+        changes: list[Touch | Remove] = []
+        for task in reversed(late):
+            if task.verb == "remove" and task.target is not None:
+                changes.append(Remove(task.target))
+            elif task.source is not None:
+                changes.append(Touch(task.source))
+        for start in range(0, len(changes), 1000):
+            self._target.apply(Page(tuple(changes[start : start + 1000])))
+
+    def _index(self) -> None:
+        """Build what a first load left out, two kinds at a time."""
+        if self._run.to_files:
+            return
+        self._step("building indexes")
+        with ThreadPoolExecutor(2, thread_name_prefix="index") as executor:
+            futures = [executor.submit(self._index_kind, kind) for kind in self._run.layout.kinds]
+            for future in futures:
+                future.result()
+
+    def _index_kind(self, kind: Any) -> None:
+        ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
+        try:
+            ledger.build_indexes(kind)
+        finally:
+            ledger.close()
+
+    # The proof
+
+    def _prove(self) -> Result:
+        self._step("proving")
+        since = self._run.ledger.now()
+        held = {item.key for item in self._run.ledger.quarantine(self._run.migration) if item.pos is None}
+        not_read = {path for path, _ in self._tally.unreadable}
+        kinds = self._run.kinds
+        prover = Prover(
+            self._run.decide,
+            self._digests,
+            threads=max(self._run.request.manner.workers, 1),
+            passed_over=lambda entry: self._is_outside(entry, kinds, held, not_read),
+            is_proved=lambda _: False,
+        )
+        proof = prover.prove(self._entries(self._source), self._entries(self._target), told=lambda _: self._check_stop())
+        self._tally.seconds[""] = time.monotonic() - self._began
+        final = report(self._run, proof, self._tally.errors, self._tally.seconds)
+        self._judge(proof)
+        self._run.ledger.proved(self._run.migration, since, final)
+        return Result(final, unreadable=self._not_read(), head=self._head())
+
+    def _is_outside(self, entry: Entry, kinds: frozenset[str] | None, held: set[bytes], not_read: set[bytes]) -> bool:
+        """True for what this run was not to bring: other kinds, strangers that stay, what is in quarantine or unreadable."""
+        if kinds is not None and entry.kind and entry.kind not in kinds:
+            return True
+        return entry.path in not_read or (bool(held) and key_of(entry.path) in held)
+
+    def _digests(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Computed in the target; in a thread of its own, hence with a store of its own."""
+        store = self._run.target.open(_ENGINE)
+        try:
+            return [digest for _, digest in store.digest(entries)]
+        finally:
+            store.close()
+
+    def _judge(self, proof: Proof) -> None:
+        run = self._run
+        if proof.wrong_count:
+            run.ledger.note(run.migration, "differs", {"count": proof.wrong_count})
+            raise ContentDiffers(
+                f"{proof.wrong_count} entries do not hold the bytes of the source: {_paths(proof.wrong)}",
+                hint=f"crossfade status {run.migration}   # the source is untouched",
+            )
+        moved = proof.moved or self._tally.moved
+        if moved:
+            run.ledger.note(run.migration, "moved", {"count": max(proof.moved_count, len(self._tally.moved))})
+            raise SourceMoved(
+                f"{max(proof.moved_count, len(self._tally.moved))} entries changed under the copy: {_paths(moved)}",
+                hint="give the same command again to bring the changes over",
+            )
+
+    def _not_read(self) -> tuple[tuple[bytes, str], ...]:
+        walked = getattr(self._source, "passed_over", [])
+        return tuple(dict.fromkeys([*self._tally.unreadable, *walked]))
+
+    # Alongside
+
+    def _holding_the_lease(self) -> _Lease:
+        return _Lease(self._run, self._lost_lease)
+
+    def _lost_lease(self, error: BaseException) -> None:
+        self._lost = error
+        self._stop.set()
+
+    def _check_stop(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if self._stop.is_set():
+            self._run.ledger.phase(self._run.migration, "interrupted", "interrupted", {})
+            raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
+
+    def _step(self, step: str) -> None:
+        self._tally.progress = replace(self._tally.progress, step=step, reason="")
+        self._tell(at_once=True)
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """Show progress, and write it down for other terminals, about once a second."""
+        now = time.monotonic()
+        if not at_once and now - self._told < _PROGRESS_SECONDS:
+            return
+        self._told = now
+        progress = self._tally.progress
+        self._samples = [*self._samples[-9:], (now, progress.bytes)]
+        (then, before), elapsed = self._samples[0], now - self._samples[0][0]
+        rate = (progress.bytes - before) / elapsed if elapsed > 1 and then else None
+        self._tally.progress = replace(progress, seconds=now - self._began, rate_bytes=rate)
+        self._watch(self._tally.progress)
+
+    def _head(self) -> bytes:
+        return self._run.ledger.journal_head(self._run.migration)
+
+
+class _Lease:
+    """Renews the lease while the run lasts, and writes progress down, through a connection of its own."""
+
+    def __init__(self, run: Run, lost: Callable[[BaseException], None]) -> None:
+        self._run = run
+        self._lost = lost
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=10)
+
+    def _hold(self) -> None:
+        ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
+        while not self._over.wait(_RENEW_SECONDS):
+            try:
+                held = ledger.renew(self._run.migration, self._run.epoch)
+            except Exception:  # noqa: BLE001, S112 - the server is away: pages wait for it too, and are fenced by the epoch
+                continue
+            if not held:
+                self._lost(Fenced("another runner took this migration over", hint=f"crossfade status {self._run.migration}"))
+                return
+        ledger.close()
+
+
+_ENGINE = 1000
+"""The engine's own number among the workers; positions are kept by worker."""
+
+
+def _named(found: Sequence[Task]) -> str:
+    return _paths([task.entry.path for task in found])
+
+
+def _paths(paths: Sequence[bytes]) -> str:
+    shown = ", ".join(text_of(path) for path in paths[:3])
+    return shown + (f", and {len(paths) - 3} more" if len(paths) > 3 else "")

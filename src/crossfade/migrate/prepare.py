@@ -1,0 +1,244 @@
+"""From two locations to a run: who keeps the control state, whether the pair may be moved at all, and how.
+
+Every refusal happens here or in the survey, before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from crossfade.errors import Entangled, NotYet, PlanDiffers, SourceMissing, TargetForeign, TargetTaken, TargetUnwritable
+from crossfade.migrate.decide import toward_database, toward_files
+from crossfade.migrate.inventory import Decide
+from crossfade.migrate.plan import Manner, Plan, differences
+from crossfade.migrate.workers import Recipe
+from crossfade.model import layouts
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
+from crossfade.store.location import Location, check_name, entangled
+from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, serving
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for."""
+
+    source: Location
+    target: Location
+    layout: str = ""
+    store_name: str = ""
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    include_transient: bool = False
+    manner: Manner = field(default_factory=Manner)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pair that may be moved, and everything that moving needs. ``epoch`` is this runner's."""
+
+    request: Request
+    plan: Plan
+    layout: Layout
+    kinds: frozenset[str] | None
+    ledger: Ledger
+    store_id: int
+    epoch: int
+    source: Recipe
+    target: Recipe
+    decide: Decide
+    before: MigrationRow | None
+
+    @property
+    def migration(self) -> str:
+        """The migration's id."""
+        return self.plan.migration
+
+    @property
+    def to_files(self) -> bool:
+        """True where the target is a directory."""
+        return not self.request.target.is_database
+
+
+@contextmanager
+def prepared(request: Request) -> Iterator[Run]:
+    """A run for *request*, its lease taken. Raises what speaks against it; gives the lease back at the end."""
+    check_pair(request.source, request.target)
+    with ExitStack() as held:
+        run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
+        held.callback(run.ledger.close)
+        try:
+            yield run
+        finally:
+            run.ledger.release(run.migration, run.epoch)
+
+
+def check_pair(source: Location, target: Location) -> None:
+    """Refuse pairs that cannot be moved."""
+    if not (source.is_database or target.is_database) or "memory" in (source.scheme, target.scheme):
+        raise NotYet(
+            f"moving {source.scheme} to {target.scheme} is not there yet",
+            hint="go through a database: files to embedded:///path, and from there to files",
+        )
+    if entangled(source, target):
+        raise Entangled(f"{source} and {target} lie inside one another", hint="choose a target outside of the source")
+
+
+def _to_database(request: Request, held: ExitStack) -> Run:
+    """Files or another database into a database, which keeps the control state."""
+    if request.source.is_database:
+        source_server = held.enter_context(serving(request.source))
+        origin_row = find_store(Ledger(source_server, request.source.schema), request.source, request.store_name)
+        layout = layouts.parse(origin_row.layout, source=origin_row.name)
+        name = request.target.store or origin_row.name
+        source: Recipe = DatabaseRecipe(request.source, source_server, origin_row.store_id, layout)
+    else:
+        layout = layouts.load(request.layout or "prodigy")
+        name = request.store_name or request.target.store or name_for(request.source)
+        source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
+        held.callback(source.open().close)
+    check_name("store name", name)
+    plan = _plan(request, name, layout)
+    ledger = Ledger(held.enter_context(serving(request.target)), request.target.schema)
+    before = _before(ledger, plan, to_database=True) if ledger.version() is not None else None
+    kinds = _kinds(request, layout, before)
+    ledger.ensure(layout.kinds)
+    store_id = _own_store(ledger, plan, layout)
+    epoch = _claim(ledger, plan, store_id, kinds)
+    target = DatabaseRecipe(request.target, ledger.server, store_id, layout, plan.migration, epoch)
+    return Run(request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before)
+
+
+def _to_files(request: Request, held: ExitStack) -> Run:
+    """A database into a directory; the database keeps the control state."""
+    server = held.enter_context(serving(request.source))
+    ledger = Ledger(server, request.source.schema)
+    row = find_store(ledger, request.source, request.store_name)
+    layout = layouts.parse(row.layout, source=row.name)
+    plan = _plan(request, row.name, layout)
+    make_directory(request.target)
+    before = _before(ledger, plan, to_database=False)
+    kinds = _kinds(request, layout, before)
+    epoch = _claim(ledger, plan, row.store_id, kinds)
+    source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
+    files = FileRecipe(request.target, layout, include_transient=True)
+    target = MarkedRecipe(files, server, request.source.schema, plan.migration, epoch)
+    return Run(request, plan, layout, kinds, ledger, row.store_id, epoch, source, target, toward_files, before)
+
+
+def _plan(request: Request, name: str, layout: Layout) -> Plan:
+    return Plan(
+        request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient
+    )
+
+
+def name_for(source: Location) -> str:
+    """A store name out of a directory's: ``~/.prodigy`` is ``prodigy``."""
+    last = os.path.basename(source.path).decode("ascii", "replace").lower()
+    return re.sub(r"[^a-z0-9]+", "_", last).strip("_")[:40].lstrip("0123456789_") or "tree"
+
+
+def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:
+    """The tree that a database source means. Raises SourceMissing, naming those that there are."""
+    if ledger.version() is None:
+        raise SourceMissing(
+            f"{location} holds no crossfade schema {location.schema!r}", hint="name the schema with ?schema=NAME"
+        )
+    stores = ledger.stores()
+    wanted = name or location.store
+    found = [row for row in stores if row.name == wanted or not wanted]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(row.name for row in stores) or "none"
+    raise SourceMissing(
+        f"{location} holds {'no store of that name' if wanted else 'several stores'}: {names}"
+        if stores
+        else f"{location} holds no store yet",
+        hint="choose one with --store-name NAME",
+    )
+
+
+def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | None:
+    """The migration of this plan, if it was begun. Raises PlanDiffers or TargetTaken where another stands in its place."""
+    stores = {row.name: row for row in ledger.stores()}
+    rows = ledger.migrations()
+    for row in rows:
+        if row.migration == plan.migration:
+            return row
+    for row in rows:
+        if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
+            raise PlanDiffers(
+                f"migration {row.migration} of this pair was started with another plan: "
+                + ", ".join(differences(plan, row.plan)) + " differ(s)",
+                hint="repeat the original command, or give the new plan its own --store-name",
+            )
+    taken = stores.get(plan.store)
+    if to_database and taken is not None and plan.source != taken.origin:
+        raise TargetTaken(
+            f"{plan.target} already holds a store {plan.store!r}, from {taken.origin}",
+            hint="choose another name with --store-name NAME",
+        )
+    return None
+
+
+def _kinds(request: Request, layout: Layout, before: MigrationRow | None) -> frozenset[str] | None:
+    """The kinds to move: as asked for, as begun, and as added. None for all."""
+    for name in (*request.only, *request.without, *request.add):
+        layout.kind(name)
+    every = frozenset(kind.name for kind in layout.kinds)
+    asked = frozenset(request.only or every) - set(request.without)
+    if before is None:
+        chosen = asked | set(request.add)
+        return None if chosen == every else chosen
+    begun = every if before.kinds is None else frozenset(before.kinds)
+    if (request.only or request.without) and asked != begun:
+        raise PlanDiffers(
+            f"migration {before.migration} moves the kinds {', '.join(sorted(begun))}", hint="let it grow with --add KIND"
+        )
+    grown = begun | set(request.add)
+    return None if grown == every else grown
+
+
+def _own_store(ledger: Ledger, plan: Plan, layout: Layout) -> int:
+    for row in ledger.stores():
+        if row.name == plan.store:
+            return row.store_id
+    return ledger.add_store(plan.store, plan.source, layout.name, layout.text(), layout.fingerprint)
+
+
+def _claim(ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:
+    row = {
+        "migration": plan.migration,
+        "store_id": store_id,
+        "source": plan.source,
+        "target": plan.target,
+        "plan": plan.values(),
+    }
+    return ledger.claim(row, None if kinds is None else sorted(kinds))
+
+
+def make_directory(location: Location) -> None:
+    """Have the target directory. Raises what speaks against it, before anything is read."""
+    try:
+        os.makedirs(location.path, 0o777, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise TargetForeign(f"{location} is a file, or lies below one", hint="name a directory, new or empty") from None
+    except OSError as error:
+        raise TargetUnwritable(f"cannot make {location}: {error.strerror}", hint="choose a place that you may write") from None
+    if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
+        raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
+
+
+def _is_read_only(path: bytes) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return False
+        raise

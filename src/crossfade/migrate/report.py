@@ -1,0 +1,48 @@
+"""The report at the end of a run: what a tree holds now, kind by kind, and the roots of both sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.proof import Proof
+
+SCHEMA_VERSION = 1
+
+
+def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, float]) -> dict[str, Any]:
+    """The report as a value; what ``start --once --json`` prints and the migration keeps.
+
+    *errors* counts the entries of each kind that could not be read, *seconds* how long pages of each kind took.
+    """
+    held = run.ledger.quarantined(run.migration)
+    kinds = [
+        {
+            "kind": total.kind,
+            "entries": total.entries,
+            "records": total.records,
+            "bytes": total.bytes,
+            "raw": total.raws,
+            "quarantined": held.get(total.kind, 0),
+            "errors": errors.get(total.kind, 0),
+            "duration_seconds": round(seconds.get(total.kind, 0.0), 3),
+        }
+        for total in run.ledger.totals(run.store_id)
+        if run.kinds is None or total.kind in run.kinds
+    ]
+    return {
+        "kinds": kinds,
+        "entries": sum(int(str(kind["entries"])) for kind in kinds),
+        "records": sum(int(str(kind["records"])) for kind in kinds),
+        "bytes": sum(int(str(kind["bytes"])) for kind in kinds),
+        "raw": sum(int(str(kind["raw"])) for kind in kinds),
+        "quarantined": sum(held.values()),
+        "errors": sum(errors.values()),
+        "validation": {
+            "holds": proof.holds,
+            "compared": proof.compared,
+            "source_root": proof.source_root,
+            "target_root": proof.target_root,
+        },
+        "duration_seconds": round(seconds.get("", 0.0), 3),
+    }

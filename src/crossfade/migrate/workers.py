@@ -1,0 +1,210 @@
+"""Workers: carriers in processes of their own, or one in this process. The engine does not know which.
+
+A shard is a picklable value, a few tasks of one kind. A worker opens its own stores, once, from recipes; what it did comes
+back page by page. It pays no attention to Ctrl-C: the runner does, and tells it through an event.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from crossfade.migrate.carry import Carried, Carrier, Outcome
+from crossfade.migrate.decide import Task
+from crossfade.migrate.plan import Limits
+from crossfade.model.changes import Page
+from crossfade.store.layers.retrying import Patience, Retrying
+from crossfade.store.port import Store
+
+
+class Recipe(Protocol):
+    """How to open a store, in whichever process. Picklable."""
+
+    def open(self, worker: int) -> Store:
+        """A store of the worker's own."""
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A fault that is being tried again: its class, and its SQLSTATE or errno; never its message."""
+
+    worker: int
+    fault: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a run needs to know."""
+
+    source: Recipe
+    target: Recipe
+    limits: Limits
+    patience: Patience
+    records_per_second: float
+    bytes_per_second: float
+    skip_unreadable: bool
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A few tasks of one kind, small enough to be spread, large enough to be worth it."""
+
+    kind: str
+    tasks: tuple[Task, ...]
+
+
+class _Desk:
+    """One worker's place: its stores, the way to tell, and the clock that all workers share."""
+
+    def __init__(self, job: Job, worker: int, reports: Any, stop: Any, turn: Any) -> None:
+        self._job = job
+        self._worker = worker
+        self._reports = reports
+        self._stop = stop
+        self._turn = turn
+        self._stores: tuple[Store, Store] | None = None
+
+    def work(self, shard: Shard) -> Carried:
+        if self._stop.is_set():
+            return Carried(stopped=True)
+        if self._stores is None:
+            self._stores = self._open(self._job.source), self._open(self._job.target)
+        carrier = Carrier(
+            self._stores[0],
+            self._stores[1],
+            self._job.limits,
+            ready=self._wait_for_turn,
+            done=self._tell,
+            stop=self._stop.is_set,
+            skip_unreadable=self._job.skip_unreadable,
+        )
+        return carrier.carry(shard.tasks)
+
+    def _open(self, recipe: Recipe) -> Store:
+        return Retrying(recipe.open(self._worker), self._job.patience, self._retried)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._reports.put(outcome)
+
+    def _retried(self, error: BaseException) -> None:
+        """Say so, and give up where the run is over anyway."""
+        code = getattr(error, "sqlstate", None) or getattr(error, "errno", None) or getattr(error, "code", "")
+        self._reports.put(Retried(self._worker, f"{type(error).__name__} {code}".strip()))
+        if self._stop.is_set():
+            raise error
+
+    def _wait_for_turn(self, page: Page, records: int) -> None:
+        """Keep to the rate, together with all other workers: each page books its share of time."""
+        seconds = 0.0
+        if self._job.records_per_second:
+            seconds = max(seconds, records / self._job.records_per_second)
+        if self._job.bytes_per_second:
+            seconds = max(seconds, page.size / self._job.bytes_per_second)
+        if not seconds:
+            return
+        with self._turn.get_lock():
+            begins = max(time.monotonic(), self._turn.value)
+            self._turn.value = begins + seconds
+        while (left := begins + seconds - time.monotonic()) > 0 and not self._stop.is_set():
+            time.sleep(min(left, 0.1))
+
+    def close(self) -> None:
+        for store in self._stores or ():
+            store.close()
+        self._stores = None
+
+
+_desk: _Desk | None = None
+
+
+def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, turn: Any) -> None:
+    """A worker process begins."""
+    global _desk  # noqa: PLW0603 - a pool's initializer has no other place to leave something
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _desk = _Desk(job, numbers.get(), reports, stop, turn)
+
+
+def _leave_with_parent() -> None:
+    """A runner that was killed must not leave workers behind that write on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        signal.raise_signal(signal.SIGKILL)
+
+
+def _work(shard: Shard) -> Carried:
+    assert _desk is not None
+    return _desk.work(shard)
+
+
+class Crew:
+    """The workers of one run: give them shards, hear what they did, stop them."""
+
+    def __init__(self, executor: Executor, work: Callable[[Shard], Carried], reports: Any, stop: Any, workers: int) -> None:
+        self._executor = executor
+        self._work = work
+        self._reports = reports
+        self._stop = stop
+        self.workers = workers
+
+    def give(self, shard: Shard) -> Future[Carried]:
+        """Queue a shard."""
+        return self._executor.submit(self._work, shard)
+
+    def reports(self, timeout_seconds: float) -> Iterator[Outcome | Retried]:
+        """What was reported, waiting a little for the first."""
+        wait = timeout_seconds
+        while True:
+            try:
+                yield self._reports.get(timeout=wait) if wait else self._reports.get_nowait()
+            except queue.Empty:
+                return
+            wait = 0.0
+
+    def stop(self) -> None:
+        """Ask everybody to finish the page in hand and go."""
+        self._stop.set()
+
+
+@contextmanager
+def crew(job: Job, workers: int) -> Iterator[Crew]:
+    """The workers for *job*. One works in this process; more get processes of their own."""
+    with _thread(job) if workers == 1 else _processes(job, workers) as found:
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
+@contextmanager
+def _thread(job: Job) -> Iterator[Crew]:
+    context = multiprocessing.get_context("spawn")
+    reports: queue.Queue[Outcome | Retried] = queue.Queue()
+    stop = threading.Event()
+    desk = _Desk(job, 0, reports, stop, context.Value("d", 0.0))
+    with ThreadPoolExecutor(1, thread_name_prefix="worker") as executor:
+        yield Crew(executor, desk.work, reports, stop, 1)
+        stop.set()
+        executor.submit(desk.close).result()
+
+
+@contextmanager
+def _processes(job: Job, workers: int) -> Iterator[Crew]:
+    context = multiprocessing.get_context("spawn")
+    numbers, reports = context.SimpleQueue(), context.Queue()
+    for number in range(workers):
+        numbers.put(number)
+    stop, turn = context.Event(), context.Value("d", 0.0)
+    with ProcessPoolExecutor(workers, context, _arrive, (job, numbers, reports, stop, turn)) as executor:
+        yield Crew(executor, _work, reports, stop, workers)
+        stop.set()

@@ -1,0 +1,76 @@
+"""What moves: blocks out of a store, changes and pages into one."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from crossfade.model.digests import Segment
+from crossfade.model.entries import Entry
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive, verbatim bytes of one entry, all of whose records start in one segment.
+
+    Whole records; or, where ``record`` is set, one piece of the long record that starts at that offset. ``last`` says
+    that the entry ends here. ``entry`` is the entry as it was found when these bytes were read.
+    """
+
+    entry: Entry
+    offset: int
+    data: bytes = field(repr=False)
+    record: int | None = None
+    last: bool = False
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte."""
+        return self.offset + len(self.data)
+
+
+@dataclass(frozen=True)
+class Put:
+    """Bytes for an entry. Offset 0 begins a new generation; any other continues where the last put ended.
+
+    ``segments`` are those that became whole with these bytes; ``digest`` is set with the last put of the entry.
+    """
+
+    block: Block
+    segments: tuple[Segment, ...] = ()
+    digest: bytes | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that the bytes belong to."""
+        return self.block.entry
+
+
+@dataclass(frozen=True)
+class Touch:
+    """An entry without bytes: a directory or a link made, or mode and time changed."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Remove:
+    """An entry that is no longer there."""
+
+    entry: Entry
+
+
+Change = Put | Touch | Remove
+
+
+@dataclass(frozen=True)
+class Page:
+    """A bounded list of changes that is applied as one. The unit of I/O, of marking, of throttling, of display."""
+
+    changes: tuple[Change, ...]
+    name: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return sum(len(change.block.data) for change in self.changes if isinstance(change, Put))

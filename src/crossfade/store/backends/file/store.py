@@ -1,0 +1,190 @@
+"""A directory tree as a store: reads it as it stands, writes it a page at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from crossfade.errors import SourceMissing, Unreadable
+from crossfade.model.changes import Block, Page
+from crossfade.model.cut import cut, form_of
+from crossfade.model.digests import EMPTY, Digester, Segment
+from crossfade.model.entries import RECORD_LIMIT, Entry
+from crossfade.model.layouts import Layout
+from crossfade.model.paths import text_of
+from crossfade.store.backends.file.tree import Tree
+from crossfade.store.backends.file.walk import Found, entry_of, signature_of, walk
+from crossfade.store.backends.file.writing import PageWriter
+from crossfade.store.location import Location
+from crossfade.store.port import Applied, Capabilities, Reading
+
+_SETTLE_TRIES = 6
+_SETTLE_SECONDS = 0.02
+_YOUNG_NS = 2_000_000_000
+
+
+class FileStore:
+    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that."""
+
+    can = Capabilities(atomic=False, digests=False, signatures=True, any_path=False)
+
+    def __init__(
+        self, location: Location, layout: Layout, *, include_transient: bool = False, skip_unreadable: bool = False
+    ) -> None:
+        self.location = location
+        self._fates = ("keep", "transient") if include_transient else ("keep",)
+        self.layout = layout
+        self.skip_unreadable = skip_unreadable
+        self.passed_over: list[tuple[bytes, str]] = []
+        try:
+            self._tree = Tree(location.path)
+        except FileNotFoundError:
+            raise SourceMissing(f"{location} does not exist", hint="check the path; a volume may not be mounted") from None
+        except NotADirectoryError:
+            raise SourceMissing(f"{location} is a file, not a directory", hint="name the directory that holds it") from None
+        except PermissionError as error:
+            raise _unreadable(b"", error) from None
+        self._writer: PageWriter | None = None
+
+    def entries(self) -> Iterator[Entry]:
+        """See the port. What the layout excludes is left out."""
+        return (found.entry for found in self.walk() if self.moves(found))
+
+    def moves(self, found: Found) -> bool:
+        """True for what is in the moved set."""
+        return found.placement.fate in self._fates and not found.special
+
+    def walk(self, *, everything: bool = False) -> Iterator[Found]:
+        """All that is there, with the rule that placed it; for a plan, which names what is left out."""
+        self.passed_over.clear()
+        return walk(self._tree, self.layout, self._cannot_read, everything=everything)
+
+    def _cannot_read(self, path: bytes, error: OSError) -> None:
+        if not self.skip_unreadable:
+            raise _unreadable(path, error) from None
+        self.passed_over.append((path, error.strerror or str(error)))
+
+    def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
+        """See the port. A document is read until it holds still; a log as far as it reached when it was opened."""
+        for reading in readings:
+            descriptor = self._tree.open(reading.entry.path)
+            try:
+                yield from self._read_open(descriptor, reading)
+            finally:
+                os.close(descriptor)
+
+    def _read_open(self, descriptor: int, reading: Reading) -> Iterator[Block]:
+        status = os.fstat(descriptor)
+        form = form_of(reading.entry.form, os.pread(descriptor, 4, 0))
+        entry = self._fresh(reading.entry, status, form)
+        if form == "document" and status.st_size <= RECORD_LIMIT:
+            data, status, unstable = _settled(descriptor)
+            entry = replace(self._fresh(entry, status, form), size=len(data), unstable=unstable)
+            yield Block(entry, 0, data, None, last=True)
+            return
+        for part in cut(_reader(descriptor, reading.offset, status.st_size), form, offset=reading.offset, within=reading.within):
+            yield Block(entry, part.offset, part.data, part.record, part.last)
+
+    def _fresh(self, entry: Entry, status: os.stat_result, form: str) -> Entry:
+        """The entry as the open file says, with the form that its content has."""
+        now = entry_of(entry.path, status, b"", self.layout)
+        return replace(now, generation=entry.generation, row=entry.row, form=form)  # type: ignore[arg-type]
+
+    def segments(self, entry: Entry) -> tuple[Segment, ...]:
+        """See the port: those of the staged file, as far as they are whole."""
+        return self._writing().staged(entry)
+
+    def apply(self, page: Page) -> Applied:
+        """See the port. Not atomic: an entry appears whole, under its own name, or not at all."""
+        return self._writing().write(page)
+
+    def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """See the port. Reads the files."""
+        for entry in entries:
+            yield entry, self._digest(entry) if entry.type == "file" and entry.size else EMPTY
+
+    def _digest(self, entry: Entry) -> bytes:
+        digester = Digester()
+        for block in self.read([Reading(entry)]):
+            digester.add(block.offset, block.data)
+        return digester.finish()
+
+    def stat(self, path: bytes) -> Entry | None:
+        """What is at *path* now."""
+        try:
+            status = self._tree.stat(path)
+        except FileNotFoundError:
+            return None
+        return entry_of(path, status, b"", self.layout)
+
+    def close(self) -> None:
+        """See the port."""
+        if self._writer is not None:
+            self._writer.close()
+        self._tree.close()
+
+    def _writing(self) -> PageWriter:
+        if self._writer is None:
+            self._writer = PageWriter(self._tree, self.layout)
+        return self._writer
+
+
+def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:
+    """Read from *offset* up to *end*, the size at opening: what is appended meanwhile is for the next run."""
+    position = offset
+
+    def read(size: int) -> bytes:
+        nonlocal position
+        data = os.pread(descriptor, min(size, end - position), position)
+        position += len(data)
+        return data
+
+    return read
+
+
+def _settled(descriptor: int) -> tuple[bytes, os.stat_result, bool]:
+    """A document's bytes in one untorn state, what ``stat`` says of them, and whether it would not hold still.
+
+    Programs rewrite documents in place (prodigy-formats 8a): a young one that is empty or no JSON may be half written.
+    """
+    for attempt in range(_SETTLE_TRIES):
+        before = os.fstat(descriptor)
+        data = _read_all(descriptor, before.st_size)
+        after = os.fstat(descriptor)
+        still = signature_of(before) == signature_of(after) and len(data) == after.st_size
+        if still and (_is_old(after) or _is_json(data)):
+            return data, after, False
+        time.sleep(_SETTLE_SECONDS * 2**attempt)
+    return data, after, not still
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    parts = []
+    position = 0
+    while position < size and (part := os.pread(descriptor, size - position, position)):
+        parts.append(part)
+        position += len(part)
+    return b"".join(parts)
+
+
+def _is_old(status: os.stat_result) -> bool:
+    return time.time_ns() - status.st_mtime_ns > _YOUNG_NS
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _unreadable(path: bytes, error: OSError) -> Unreadable:
+    return Unreadable(
+        f"cannot read {text_of(path) or 'the root'}: {error.strerror}",
+        hint="mend the permission and repeat the command, or leave it out with --skip-unreadable",
+    )

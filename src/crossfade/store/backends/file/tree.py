@@ -1,0 +1,103 @@
+"""Directories by handle. Nothing here follows a link, so nothing here can leave the root, whatever a link in the tree says.
+
+Handles also lift the limit that ``PATH_MAX`` puts on a path's length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+
+from crossfade.model.paths import leaves_root, parent_of
+
+_KEPT = 128
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Tree:
+    """The directory *root* and everything under it. Holds a bounded number of open directories."""
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+        self._handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+
+    def directory(self, path: bytes, *, create: bool = False) -> int:
+        """A handle on the directory *path*, valid until the next call. *create* makes it and its parents, for us only.
+
+        Raises NotADirectoryError where a component is a file or a link, FileNotFoundError where it is missing.
+        """
+        if not path:
+            return self._handle
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        handle = self._nearest(path, create=create)
+        self._keep(path, handle)
+        return handle
+
+    def _nearest(self, path: bytes, *, create: bool) -> int:
+        """Open *path* from its closest ancestor at hand, a component at a time."""
+        missing: list[bytes] = []
+        at = path
+        while at and at not in self._open:
+            at, _, name = at.rpartition(b"/")
+            missing.append(name)
+        handle = self._open.get(at, self._handle)
+        owned = False
+        for name in reversed(missing):
+            try:
+                deeper = _step(handle, name, create=create)
+            finally:
+                if owned:
+                    os.close(handle)
+            handle, owned = deeper, True
+        return handle
+
+    def _keep(self, path: bytes, handle: int) -> None:
+        self._open[path] = handle
+        if len(self._open) > _KEPT:
+            _, oldest = self._open.popitem(last=False)
+            os.close(oldest)
+
+    def place(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
+        """The handle of the directory that holds *path*, and the name in it. Raises ValueError for what leaves the root."""
+        if leaves_root(path):
+            raise ValueError("the path leaves the root")
+        return self.directory(parent_of(path), create=create), path.rpartition(b"/")[2]
+
+    def stat(self, path: bytes) -> os.stat_result:
+        """What is at *path*, links not followed."""
+        if not path:
+            return os.fstat(self._handle)
+        handle, name = self.place(path)
+        return os.stat(name, dir_fd=handle, follow_symlinks=False)
+
+    def open(self, path: bytes) -> int:
+        """A descriptor to read the regular file *path*. Raises OSError for a link; never blocks on a pipe."""
+        handle, name = self.place(path)
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+
+    def forget(self, path: bytes) -> None:
+        """Close what is held of *path* and below: it is about to go away."""
+        for held in [p for p in self._open if p == path or p.startswith(path + b"/")]:
+            os.close(self._open.pop(held))
+
+    def close(self) -> None:
+        """Close every handle. May be called twice."""
+        for handle in self._open.values():
+            os.close(handle)
+        self._open.clear()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _step(handle: int, name: bytes, *, create: bool) -> int:
+    try:
+        return os.open(name, _FLAGS, dir_fd=handle)
+    except FileNotFoundError:
+        if not create:
+            raise
+    os.mkdir(name, 0o700, dir_fd=handle)
+    return os.open(name, _FLAGS, dir_fd=handle)

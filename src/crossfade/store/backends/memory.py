@@ -1,0 +1,82 @@
+"""A tree in this process's memory: the reference. What it does in sixty lines is what every store must do.
+
+Atomic, as nothing can fail halfway; keeps digests, as a database does; forgets everything at the end.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from crossfade.model.changes import Block, Page, Put, Remove
+from crossfade.model.cut import cut
+from crossfade.model.digests import Digester, Segment
+from crossfade.model.entries import Entry
+from crossfade.model.layouts import Layout
+from crossfade.model.paths import key_of
+from crossfade.store.location import Location
+from crossfade.store.port import Applied, Capabilities, Reading
+
+
+class MemoryStore:
+    """Entries and their bytes, by path."""
+
+    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True)
+
+    def __init__(self, location: Location, layout: Layout) -> None:
+        self.location = location
+        self.layout = layout
+        self._entries: dict[bytes, Entry] = {}
+        self._bytes: dict[bytes, bytes] = {}
+        self._segments: dict[bytes, tuple[Segment, ...]] = {}
+
+    def entries(self) -> Iterator[Entry]:
+        """See the port."""
+        return iter(sorted(self._entries.values(), key=lambda entry: key_of(entry.path)))
+
+    def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
+        """See the port."""
+        for reading in readings:
+            entry = reading.entry
+            if entry.path not in self._entries:
+                raise FileNotFoundError(entry.path)
+            source = io.BytesIO(self._bytes.get(entry.path, b"")[reading.offset :])
+            for part in cut(source.read, entry.form, offset=reading.offset, within=reading.within):
+                yield Block(entry, part.offset, part.data, part.record, part.last)
+
+    def segments(self, entry: Entry) -> tuple[Segment, ...]:
+        """See the port."""
+        return self._segments.get(entry.path, ())
+
+    def apply(self, page: Page) -> Applied:
+        """See the port."""
+        for change in page.changes:
+            if isinstance(change, Remove):
+                for kept in (self._entries, self._bytes, self._segments):
+                    kept.pop(change.entry.path, None)
+            elif isinstance(change, Put):
+                self._put(change)
+            else:
+                self._entries[change.entry.path] = change.entry
+        paths = dict.fromkeys(change.entry.path for change in page.changes if not isinstance(change, Remove))
+        return Applied(entries=tuple(self._entries[path] for path in paths))
+
+    def _put(self, put: Put) -> None:
+        path, block = put.entry.path, put.block
+        self._bytes[path] = self._bytes.get(path, b"")[: block.offset] + block.data
+        self._segments[path] = tuple(s for s in self.segments(put.entry) if s.offset < block.offset) + put.segments
+        self._entries[path] = replace(
+            put.entry, size=block.end, within=block.record, complete=block.last, digest=put.digest, signature=None
+        )
+
+    def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """See the port."""
+        for entry in entries:
+            digester = Digester()
+            for block in self.read([Reading(entry)]) if entry.type == "file" else ():
+                digester.add(block.offset, block.data)
+            yield entry, digester.finish()
+
+    def close(self) -> None:
+        """See the port. What is in memory stays as long as the store."""

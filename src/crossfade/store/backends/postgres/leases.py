@@ -1,0 +1,110 @@
+"""One runner at a time: a lease on the server's clock, and an epoch that every page checks.
+
+Taking over bumps the epoch under an exclusive lock that waits for the old runner's page in flight, so that no page of an
+old epoch can commit after. A runner on this machine that is dead is replaced at once; any other when its lease has run out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, cast
+
+from psycopg import sql
+
+from crossfade.errors import RunnerActive
+from crossfade.store.backends.postgres.server import Connection
+
+LEASE_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A process on a machine. ``started`` tells it from a later one with the same number."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+
+
+def this_runner() -> Runner:
+    """The process that asks."""
+    return Runner(socket.gethostname(), _boot(), os.getpid(), _started(os.getpid()))
+
+
+def take(connection: Connection, schema: str, migration: str) -> int:
+    """Become the migration's runner, in the caller's transaction; the new epoch. Raises RunnerActive while another holds it."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))", [migration])
+    query = "SELECT epoch, host, boot, pid, started, expires_at > clock_timestamp() FROM {}.leases WHERE migration_id = %s"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    epoch, holder, valid = (cast("int", row[0]), Runner(*cast("Any", row[1:5])), bool(row[5])) if row else (0, None, False)
+    me = this_runner()
+    if holder is not None and valid and not _is_dead(holder, me):
+        raise RunnerActive(
+            f"migration {migration} is being run by process {holder.pid} on {holder.host}", hint=f"crossfade status {migration}"
+        )
+    connection.execute(
+        _sql(
+            "INSERT INTO {}.leases AS l (migration_id, epoch, host, boot, pid, started, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
+            " ON CONFLICT (migration_id) DO UPDATE SET epoch = excluded.epoch, host = excluded.host, boot = excluded.boot,"
+            " pid = excluded.pid, started = excluded.started, expires_at = excluded.expires_at",
+            schema,
+        ),
+        [migration, epoch + 1, me.host, me.boot, me.pid, me.started, LEASE_SECONDS],
+    )
+    return epoch + 1
+
+
+def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
+    """Hold on for another term; False when somebody else took over."""
+    query = (
+        "UPDATE {}.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE migration_id = %s AND epoch = %s"
+    )
+    return connection.execute(_sql(query, schema), [LEASE_SECONDS, migration, epoch]).rowcount == 1
+
+
+def release(connection: Connection, schema: str, migration: str, epoch: int) -> None:
+    """Let the next runner in without a wait."""
+    query = "UPDATE {}.leases SET expires_at = clock_timestamp() WHERE migration_id = %s AND epoch = %s"
+    connection.execute(_sql(query, schema), [migration, epoch])
+
+
+def holder_of(connection: Connection, schema: str, migration: str) -> Runner | None:
+    """Who runs the migration now, if anybody."""
+    query = "SELECT host, boot, pid, started FROM {}.leases WHERE migration_id = %s AND expires_at > clock_timestamp()"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    runner = Runner(*cast("Any", row)) if row else None
+    return None if runner is None or _is_dead(runner, this_runner()) else runner
+
+
+def _is_dead(holder: Runner, me: Runner) -> bool:
+    """True when the holder ran on this machine, since the same boot, and is no more."""
+    if (holder.host, holder.boot) != (me.host, me.boot) or not me.boot:
+        return False
+    return holder == me or _started(holder.pid) != holder.started
+
+
+def _boot() -> str:
+    """What changes with every start of the machine; empty where the system does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When a process began, in the kernel's ticks; empty for one that is not there."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == b"Z" else fields[19].decode()
+
+
+def _sql(text: str, schema: str) -> sql.Composed:
+    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

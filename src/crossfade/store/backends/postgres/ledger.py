@@ -1,0 +1,326 @@
+"""Control state, beside the data: which migrations there are, how far they are, what they hold in quarantine.
+
+The ledger belongs to the process that runs or watches a migration. Pages do not pass through it: their positions commit
+with their data. For a target that is files, it keeps the marks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import psycopg
+from psycopg import sql
+
+from crossfade.errors import Fenced
+from crossfade.model.entries import Entry
+from crossfade.model.kinds import Kind
+from crossfade.observe.failpoints import durable
+from crossfade.store.backends.postgres import journal, leases, schema
+from crossfade.store.backends.postgres.page import insert_refusal, mark_values
+from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
+from crossfade.store.backends.postgres.statements import statement
+from crossfade.store.port import Refusal
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoreRow:
+    """One tree of the schema."""
+
+    store_id: int
+    name: str
+    origin: str
+    layout: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class MigrationRow:
+    """One migration as it is written down. ``kinds`` is None for all of them."""
+
+    migration: str
+    store_id: int
+    source: str
+    target: str
+    plan: dict[str, Any]
+    kinds: list[str] | None
+    phase: str
+    progress: dict[str, Any] | None
+    report: dict[str, Any] | None
+    proved_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class KindTotals:
+    """What a tree holds of one kind."""
+
+    kind: str
+    entries: int
+    bytes: int
+    records: int
+    raws: int
+    incomplete: int
+    unstable: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item in quarantine."""
+
+    item: int
+    path: str
+    key: bytes
+    kind: str
+    entry: int | None
+    pos: int | None
+    size: int
+    code: str
+    state: str
+    since: datetime
+
+
+class Ledger:
+    """The control state in one schema. One connection, reopened when it breaks; not for use by two threads."""
+
+    def __init__(self, server: Server, schema_name: str) -> None:
+        self.server = server
+        self.schema = schema_name
+        self._connection: Connection | None = None
+
+    # Schema
+
+    def version(self) -> int | None:
+        """The schema's version, None where there is none."""
+        return self._run(lambda c: schema.present_version(c, self.schema))
+
+    def ensure(self, kinds: tuple[Kind, ...] = ()) -> None:
+        """Make the schema and the tables of *kinds*, where they are missing."""
+
+        def work(connection: Connection) -> None:
+            schema.ensure(connection, self.schema)
+            schema.ensure_kinds(connection, self.schema, kinds)
+
+        self._run(work, name="postgres.schema")
+
+    def build_indexes(self, kind: Kind) -> bool:
+        """Build what a first load left out; False when there was nothing to do. ANALYZE follows."""
+
+        def work(connection: Connection) -> bool:
+            query = self._sql("SELECT indexed FROM {}.kinds WHERE name = %s FOR UPDATE")
+            row = connection.execute(query, [kind.name]).fetchone()
+            if row is None or row[0]:
+                return False
+            connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
+            for text in schema.index_statements(self.schema, kind):
+                connection.execute(text.encode())
+            connection.execute(self._sql("UPDATE {}.kinds SET indexed = true WHERE name = %s"), [kind.name])
+            connection.execute(sql.SQL("ANALYZE {}.{}").format(sql.Identifier(self.schema), sql.Identifier(kind.name)))
+            return True
+
+        return self._run(work, name="postgres.index")
+
+    # Stores and migrations
+
+    def stores(self) -> list[StoreRow]:
+        """Every tree in the schema, by name."""
+        query = self._sql("SELECT store_id, name, origin, layout, fingerprint FROM {}.stores ORDER BY name")
+        return [StoreRow(*cast("Any", row)) for row in self._rows(query)]
+
+    def add_store(self, name: str, origin: str, layout_name: str, layout: str, fingerprint: str) -> int:
+        """Write down a tree; its number."""
+        query = self._sql(
+            "INSERT INTO {}.stores (name, origin, layout_name, layout, fingerprint) VALUES (%s, %s, %s, %s, %s) RETURNING store_id"
+        )
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(query, [name, origin, layout_name, layout, fingerprint]).fetchone()
+            return cast("int", row[0]) if row else 0
+
+        return self._run(work, name="postgres.claim")
+
+    def migrations(self) -> list[MigrationRow]:
+        """Every migration that this schema knows, oldest first."""
+        query = self._sql(
+            "SELECT migration_id, store_id, source, target, plan, kinds, phase, progress, report, proved_at, created_at, updated_at"
+            " FROM {}.migrations ORDER BY created_at, migration_id"
+        )
+        return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]
+
+    def claim(self, row: dict[str, Any], kinds: list[str] | None) -> int:
+        """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive."""
+        insert = self._sql(
+            "INSERT INTO {}.migrations (migration_id, store_id, source, target, plan, kinds, phase)"
+            " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned')"
+            " ON CONFLICT (migration_id) DO UPDATE SET kinds = excluded.kinds"
+        )
+        values = {**row, "plan": json.dumps(row["plan"]), "kinds": None if kinds is None else json.dumps(kinds)}
+
+        def work(connection: Connection) -> int:
+            connection.execute(insert, values)
+            epoch = leases.take(connection, self.schema, row["migration"])
+            journal.append(connection, self.schema, row["migration"], "claimed", {"epoch": epoch, "plan": row["plan"]})
+            return epoch
+
+        return self._run(work, name="postgres.claim")
+
+    def renew(self, migration: str, epoch: int) -> bool:
+        """Hold the lease for another term."""
+        return self._run(lambda c: leases.renew(c, self.schema, migration, epoch))
+
+    def release(self, migration: str, epoch: int) -> None:
+        """Give the lease back."""
+        self._run(lambda c: leases.release(c, self.schema, migration, epoch))
+
+    def runner(self, migration: str) -> leases.Runner | None:
+        """Who runs it now."""
+        return self._run(lambda c: leases.holder_of(c, self.schema, migration))
+
+    def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any]) -> None:
+        """Enter *phase*, with its line in the journal, as one."""
+        update = self._sql("UPDATE {}.migrations SET phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s")
+
+        def work(connection: Connection) -> None:
+            connection.execute(update, [phase, migration])
+            journal.append(connection, self.schema, migration, event, detail)
+
+        self._run(work, name="postgres.ledger")
+
+    def note(self, migration: str, event: str, detail: dict[str, Any]) -> None:
+        """One line in the journal."""
+        self._run(lambda c: journal.append(c, self.schema, migration, event, detail), name="postgres.ledger")
+
+    def progress(self, migration: str, progress: dict[str, Any]) -> None:
+        """What ``status`` shows from another terminal."""
+        query = self._sql("UPDATE {}.migrations SET progress = %s, updated_at = clock_timestamp() WHERE migration_id = %s")
+        self._run(lambda c: c.execute(query, [json.dumps(progress), migration]), name="postgres.ledger")
+
+    def proved(self, migration: str, since: datetime, report: dict[str, Any]) -> None:
+        """Both sides were found equal, as of *since*: what changed later is to be proved again."""
+        query = self._sql(
+            "UPDATE {}.migrations SET phase = 'copied', proved_at = %s, report = %s, updated_at = clock_timestamp()"
+            " WHERE migration_id = %s"
+        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(query, [since, json.dumps(report), migration])
+            journal.append(connection, self.schema, migration, "proved", {"since": since.isoformat()})
+
+        self._run(work, name="postgres.ledger")
+
+    def now(self) -> datetime:
+        """The server's clock, the only one that positions and proofs are compared by."""
+        return cast("datetime", self._rows(sql.SQL("SELECT clock_timestamp()"))[0][0])
+
+    def journal_head(self, migration: str) -> bytes:
+        """The hash of the last line."""
+        query = self._sql("SELECT hash FROM {}.journal WHERE migration_id = %s ORDER BY seq DESC LIMIT 1")
+        rows = self._rows(query, [migration])
+        return cast("bytes", rows[0][0]) if rows else journal.START
+
+    # What a tree holds
+
+    def totals(self, store_id: int) -> list[KindTotals]:
+        """Entries, bytes, records and raws of each kind, as they are now."""
+        rows = self._rows(statement("totals", self.schema), {"store_id": store_id})
+        return [KindTotals(str(row[0]), *(int(str(value)) for value in row[1:])) for row in rows]
+
+    def marked(self, migration: str) -> int:
+        """How many entries are in step, on the side that is files."""
+        query = self._sql("SELECT count(*) FROM {}.marks WHERE migration_id = %s")
+        return cast("int", self._rows(query, [migration])[0][0])
+
+    def mark(self, migration: str, epoch: int, entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
+        """What a file target wrote, removed and refused, fenced by the epoch. Only after the page is on disk."""
+
+        def work(connection: Connection) -> None:
+            connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
+            row = connection.execute(self._sql("SELECT epoch FROM {}.leases WHERE migration_id = %s"), [migration]).fetchone()
+            if row is None or row[0] != epoch:
+                raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
+            if entries:
+                connection.execute(statement("marks_upsert", self.schema), mark_values(migration, entries))
+                query = self._sql("DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s)")
+                connection.execute(query, [migration, [entry.row for entry in entries]])
+            if removed:
+                query = self._sql("DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)")
+                connection.execute(query, [migration, [entry.row for entry in removed]])
+            for refusal in refusals:
+                insert_refusal(connection, self.schema, migration, refusal)
+
+        self._run(work, name="postgres.marks")
+
+    # Quarantine
+
+    def quarantine(self, migration: str, state: str = "held") -> list[Item]:
+        """The items of one state, oldest first."""
+        query = self._sql(
+            "SELECT item_id, path, key, kind, entry_id, pos, size, code, state, since FROM {}.quarantine"
+            " WHERE migration_id = %s AND state = %s ORDER BY item_id"
+        )
+        return [Item(*cast("Any", row)) for row in self._rows(query, [migration, state])]
+
+    def quarantined(self, migration: str) -> dict[str, int]:
+        """How many items are held, by kind."""
+        query = self._sql("SELECT kind, count(*) FROM {}.quarantine WHERE migration_id = %s AND state = 'held' GROUP BY kind")
+        return {str(kind): cast("int", count) for kind, count in self._rows(query, [migration])}
+
+    def settle(self, migration: str, items: list[int], state: str) -> int:
+        """Move items to another state; how many there were."""
+        query = self._sql("UPDATE {}.quarantine SET state = %s WHERE migration_id = %s AND item_id = ANY(%s)")
+
+        def work(connection: Connection) -> int:
+            count = connection.execute(query, [state, migration, items]).rowcount
+            journal.append(connection, self.schema, migration, f"quarantine {state}", {"items": items})
+            return count
+
+        return self._run(work, name="postgres.ledger")
+
+    # Plumbing
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection whose work is rolled back at the end, for looking and for trying out."""
+        with plain_errors(self.server.name):
+            connection = self._open()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self.server.connect("ledger")
+        return self._connection
+
+    def _run(self, work: Callable[[Connection], T], *, name: str | None = None) -> T:
+        """One transaction around *work*. Its errors are ours, but for transient ones, which a caller may retry."""
+        connection = self._open()
+        try:
+            if name is None:
+                with connection.transaction():
+                    return work(connection)
+            with durable(name), connection.transaction():
+                return work(connection)
+        except psycopg.OperationalError:
+            self.close()
+            raise
+
+    def _rows(self, query: sql.SQL | sql.Composed | bytes, values: Any = None) -> list[tuple[object, ...]]:
+        return self._run(lambda c: c.execute(query, values).fetchall())
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(cast("Any", text)).format(sql.Identifier(self.schema))

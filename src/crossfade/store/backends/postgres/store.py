@@ -1,0 +1,188 @@
+"""A tree in PostgreSQL, as a store.
+
+One page is one transaction: records, entries, marks and the worker's position commit together or not at all. When a commit
+went unheard, the next try asks for the page's name before it writes anything (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import psycopg
+from psycopg import sql
+
+from crossfade.model.changes import Block, Page
+from crossfade.model.digests import Segment
+from crossfade.model.entries import Entry, Signature
+from crossfade.model.layouts import Layout
+from crossfade.model.paths import path_of
+from crossfade.observe.failpoints import durable
+from crossfade.store.backends.postgres.page import PageWriter
+from crossfade.store.backends.postgres.reading import Rows
+from crossfade.store.backends.postgres.server import Connection, Server
+from crossfade.store.backends.postgres.statements import statement
+from crossfade.store.location import Location
+from crossfade.store.faults import is_data_error
+from crossfade.store.port import Applied, Capabilities, Reading
+
+_ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """For whom a page is applied: the migration, the runner's epoch, and which of its workers."""
+
+    migration: str
+    epoch: int
+    worker: int
+
+
+class PostgresStore:
+    """The tree *store_id* in a schema. With a *claim*, pages are fenced by its epoch and leave marks behind."""
+
+    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True)
+
+    def __init__(
+        self,
+        location: Location,
+        server: Server,
+        store_id: int,
+        layout: Layout,
+        *,
+        claim: Claim | None = None,
+        migration: str = "",
+    ) -> None:
+        self.location = location
+        self.layout = layout
+        self._server = server
+        self._store_id = store_id
+        self._claim = claim
+        self._migration = claim.migration if claim else migration
+        self._connection: Connection | None = None
+        self._writer = PageWriter(location.schema, store_id, layout, claim)
+        self._unheard: uuid.UUID | None = None
+        self._said = Applied()
+
+    def entries(self) -> Iterator[Entry]:
+        """See the port. Each entry comes with its mark as signature."""
+        return self._list(tombstones=False)
+
+    def recall(self) -> Iterator[Entry]:
+        """As ``entries``, and what was removed, as type ``gone``."""
+        return self._list(tombstones=True)
+
+    def _list(self, *, tombstones: bool, since: datetime = _ALWAYS) -> Iterator[Entry]:
+        """Stream entries through a connection of its own, in one snapshot."""
+        with self._server.connect("inventory") as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            with connection.cursor("inventory", binary=True) as cursor:
+                cursor.itersize = 5000
+                values = {"store_id": self._store_id, "migration": self._migration, "since": since, "gone": tombstones}
+                cursor.execute(statement("entries_list", self.location.schema), values)
+                for row in cursor:
+                    yield _entry(row)
+
+    def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
+        """See the port. Bytes come a few segments at a time."""
+        yield from self._rows().blocks(readings)
+        self._open().rollback()
+
+    def segments(self, entry: Entry) -> tuple[Segment, ...]:
+        """See the port."""
+        query = sql.SQL(
+            "SELECT number, pos, size, digest FROM {}.segments WHERE store_id = %s AND entry_id = %s ORDER BY number"
+        )
+        connection = self._open()
+        cursor = connection.execute(query.format(sql.Identifier(self.location.schema)), [self._store_id, entry.row])
+        rows = cast("list[tuple[int, int, int, bytes]]", cursor.fetchall())
+        connection.rollback()
+        return tuple(Segment(*row) for row in rows)
+
+    def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """See the port. One aggregate a segment, inside the server."""
+        yield from self._rows().digests(entries)
+        self._open().rollback()
+
+    def apply(self, page: Page) -> Applied:
+        """See the port. Raises psycopg's own errors, so that a layer above can tell the transient ones."""
+        if self._unheard == page.name and self._was_applied(page):
+            self._unheard = None
+            return self._said
+        try:
+            return self._commit(page, careful=False)
+        except psycopg.Error as error:
+            if not is_data_error(error):
+                self._reset()
+                raise
+        return self._commit(page, careful=True)
+
+    def _commit(self, page: Page, *, careful: bool) -> Applied:
+        connection = self._open()
+        try:
+            with connection.transaction():
+                self._said = self._writer.write(connection, page, careful=careful)
+                self._unheard = page.name
+                ending = durable("postgres.page")
+                ending.__enter__()
+        except BaseException:
+            self._writer.forget()
+            raise
+        ending.__exit__(None, None, None)
+        self._unheard = None
+        return self._said
+
+    def _was_applied(self, page: Page) -> bool:
+        """Ask, after a commit that nobody heard: is this page the worker's last?"""
+        assert self._claim is not None
+        query = sql.SQL("SELECT 1 FROM {}.positions WHERE migration_id = %s AND worker = %s AND page = %s")
+        connection = self._open()
+        found = connection.execute(
+            query.format(sql.Identifier(self.location.schema)), [self._claim.migration, self._claim.worker, page.name]
+        ).fetchone()
+        connection.rollback()
+        return found is not None
+
+    def close(self) -> None:
+        """See the port."""
+        self._reset()
+
+    def _rows(self) -> Rows:
+        return Rows(self._open(), self.location.schema, self._store_id)
+
+    def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._server.connect(f"{self._migration} worker")
+        return self._connection
+
+    def _reset(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    signature = Signature(*row[16:20]) if row[16] is not None else None
+    return Entry(
+        path=path_of(row[1]),
+        type=row[2],
+        kind=row[3],
+        form=row[4],
+        generation=row[5],
+        size=row[6],
+        records=row[7],
+        raws=row[8],
+        mode=row[9],
+        mtime_ns=row[10],
+        link=row[11],
+        digest=row[12],
+        within=row[13],
+        complete=row[14],
+        unstable=row[15],
+        signature=signature,
+        marked=row[20],
+        row=row[0],
+    )

@@ -1,0 +1,1 @@
+"""Stores around stores: the same port, with something added on the way."""

@@ -1,0 +1,146 @@
+"""Stores are URLs. A location never shows a password, in any rendering.
+
+    /path, ./path, file:///path       a directory
+    postgresql://user@host/database   a schema in a database; also postgres://, and a libpq service by ?service=NAME
+    embedded:///path                  a PostgreSQL that crossfade runs itself, in that directory
+    memory:NAME                       this process's memory
+
+``?schema=NAME`` chooses the schema of a database (default ``crossfade``), ``?store=NAME`` one of the trees in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from crossfade.errors import LocationInvalid
+
+Scheme = Literal["file", "postgresql", "embedded", "memory"]
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_HINT = "name a directory, or a URL like postgresql://user@host/database or embedded:///var/lib/crossfade"
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a store is. ``path`` is absolute bytes, for a directory; ``url`` is what a person may see and a registry keep.
+
+    ``secret`` is a password that stood in the URL; it is used to connect and appears nowhere else.
+    """
+
+    scheme: Scheme
+    url: str
+    path: bytes = b""
+    schema: str = "crossfade"
+    store: str = ""
+    secret: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def is_database(self) -> bool:
+        """True for stores that keep control state beside the data."""
+        return self.scheme in ("postgresql", "embedded")
+
+    def named(self, store: str) -> Location:
+        """The same place, with the tree *store* in it."""
+        return replace(self, store=store)
+
+
+def parse(text: str) -> Location:
+    """The location that *text* names. Raises LocationInvalid, without quoting what could be a password."""
+    if not text or "\0" in text:
+        raise LocationInvalid("an empty text names no store", hint=_HINT)
+    scheme, separator, _ = text.partition(":")
+    if not separator or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
+        return _file(os.fsencode(text))
+    if scheme == "memory":
+        return Location("memory", text, os.fsencode(text[7:]))
+    if not text.startswith(f"{scheme}://"):
+        return _file(os.fsencode(text))
+    match scheme:
+        case "file":
+            return _file(_url_path(text))
+        case "embedded":
+            return _embedded(text)
+        case "postgresql" | "postgres":
+            return _postgresql(text)
+    raise LocationInvalid(f"there is no store of the scheme {scheme!r}", hint=_HINT)
+
+
+def _url_path(text: str) -> bytes:
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise LocationInvalid(f"a {parts.scheme} URL has three slashes and an absolute path", hint=f"{parts.scheme}:///absolute/path")
+    return os.fsencode(unquote(parts.path, errors="surrogateescape"))
+
+
+def _file(path: bytes) -> Location:
+    absolute = os.path.abspath(path)
+    return Location("file", "file://" + quote(absolute), absolute)
+
+
+def _options(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Our own options of a database URL, checked; and the ones that are libpq's."""
+    pairs = parse_qsl(urlsplit(text).query, keep_blank_values=True)
+    ours = {name: value for name, value in pairs if name in ("schema", "store")}
+    for name, value in ours.items():
+        check_name(name, value)
+    return ours, [pair for pair in pairs if pair[0] not in ours]
+
+
+def check_name(what: str, value: str) -> str:
+    """*value*, when it can name a schema or a store."""
+    if not _NAME.fullmatch(value) or value.startswith("pg_"):
+        raise LocationInvalid(
+            f"{what} {value!r} is not a plain name", hint="use up to 40 lower-case letters, digits and underscores"
+        )
+    return value
+
+
+def _embedded(text: str) -> Location:
+    ours, foreign = _options(text)
+    if foreign:
+        raise LocationInvalid(f"embedded:// has no option {foreign[0][0]!r}", hint="embedded:///path?schema=NAME&store=NAME")
+    path = os.path.abspath(_url_path(text))
+    return Location("embedded", "embedded://" + quote(path) + _query(ours, []), path, **_defaults(ours))
+
+
+def _postgresql(text: str) -> Location:
+    ours, foreign = _options(text)
+    parts = urlsplit(text)
+    user, _, host = parts.netloc.rpartition("@")
+    name, _, secret = user.partition(":")
+    secret = unquote(secret) or dict(foreign).get("password", "")
+    foreign = [(key, value) for key, value in foreign if key != "password"]
+    netloc = f"{name}@{host}" if name else host
+    shown = urlunsplit(("postgresql", netloc, parts.path, _query(ours, foreign)[1:], ""))
+    return Location("postgresql", shown, b"", **_defaults(ours), secret=secret)
+
+
+def _defaults(ours: dict[str, str]) -> dict[str, str]:
+    return {"schema": ours.get("schema", "crossfade"), "store": ours.get("store", "")}
+
+
+def _query(ours: dict[str, str], foreign: list[tuple[str, str]]) -> str:
+    kept = [(name, value) for name, value in sorted(ours.items()) if (name, value) != ("schema", "crossfade")]
+    return "?" + urlencode(foreign + kept, safe="/") if foreign or kept else ""
+
+
+def conninfo(location: Location) -> str:
+    """What libpq needs to connect to a ``postgresql`` location, without its password."""
+    parts = urlsplit(location.url)
+    foreign = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in ("schema", "store")]
+    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(foreign, safe="/"), ""))
+
+
+def entangled(one: Location, other: Location) -> bool:
+    """True when one directory lies inside the other, seen through links."""
+    if not one.path or not other.path or "memory" in (one.scheme, other.scheme):
+        return False
+    paths = [os.path.join(os.path.realpath(place.path), b"") for place in (one, other)]
+    return paths[0].startswith(paths[1]) or paths[1].startswith(paths[0])

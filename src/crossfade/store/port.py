@@ -1,0 +1,95 @@
+"""The port: what a place has to be able to do. Open this first.
+
+A store is a set of entries (``model.entries``). Everything above it, copying, following, validating, writing to two stores
+at once, is written once, against these members. Comfort (typed access, an asynchronous door) is built on top; retrying,
+throttling and measuring are stores around stores.
+
+The port speaks in pages and blocks, never in single records, so that a call's cost does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from crossfade.model.changes import Block, Page
+from crossfade.model.digests import Segment
+from crossfade.model.entries import Entry
+from crossfade.model.layouts import Layout
+from crossfade.store.location import Location
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a store can do, honestly; the contract suite runs what is declared.
+
+    ``atomic``: a page is applied whole or not at all. ``digests``: entries come with their digest. ``signatures``: entries
+    come with a file system signature. ``any_path``: holds every path that is not empty and stays inside the root.
+    """
+
+    atomic: bool
+    digests: bool
+    signatures: bool
+    any_path: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read: an entry, from a block's start on. ``within`` names the long record that the offset lies in."""
+
+    entry: Entry
+    offset: int = 0
+    within: int | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One item that could not be placed, whose bytes are kept. ``pos`` is None for a whole entry.
+
+    ``code`` is an SQLSTATE, an errno name, or one of ours (``escapes-root``, ``stranger``).
+    """
+
+    entry: Entry
+    pos: int | None
+    size: int
+    code: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one page did: the entries as they now stand, records written, those raw (with reasons), items refused."""
+
+    entries: tuple[Entry, ...] = ()
+    records: int = 0
+    raws: tuple[tuple[str, int], ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+class Store(Protocol):
+    """A place that holds entries. Blocking; one instance belongs to one thread."""
+
+    location: Location
+    can: Capabilities
+    layout: Layout
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry of the moved set, ordered by key (``model.paths``), the root itself first."""
+
+    def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
+        """The bytes of *readings*, in their order, each ending with a ``last`` block.
+
+        Raises FileNotFoundError for an entry that is gone, and PermissionError or OSError for one that cannot be read.
+        """
+
+    def segments(self, entry: Entry) -> tuple[Segment, ...]:
+        """The whole segments of an entry whose copy is under way, to go on from."""
+
+    def apply(self, page: Page) -> Applied:
+        """Make *page* true and durable. Atomic where the store can, idempotent everywhere."""
+
+    def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """The digest of each entry, computed now, where its bytes are."""
+
+    def close(self) -> None:
+        """Let go of files and connections. May be called twice."""
