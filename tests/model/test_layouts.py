@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
@@ -219,8 +220,10 @@ def test_leads_names_every_directory_above_a_match(pattern: str, names: list[str
 
 def test_patterns_hold_below_every_place_and_the_earlier_rule_wins():
     """One set of rules for ~/.prodigy itself and for a project that holds a .prodigy somewhere."""
+    specific = layout_of("under = ['', '**/.p']", kind("x", "a/{x}.json", "**/{y}.json"))
     layout = layout_of("under = ['', '**/.p']", kind("x", "a/{x}.json"), kind("y", "**/{y}.json"))
 
+    assert specific.place(b"q/.p/a/1.json").captures == {"x": "1"}, "of one rule, the earlier pattern"
     assert layout.place(b"a/1.json").captures == {"x": "1"}
     assert layout.place(b"q/.p/a/1.json").captures == {"x": "1"}
     assert layout.place(b".p/b/.p/a/1.json").captures == {"x": "1"}
@@ -288,10 +291,10 @@ def _promote(entry: str) -> str:
 INVALID = [
     ("[[kind]\n", 1, "expected ']]'"),
     ("a = 1\na = 2\n", 2, "cannot overwrite"),
-    ("colour = 'red'\n", 1, "unknown key 'colour' in the head of a layout"),
+    ("colour = 'red'\n", 1, "unknown key 'colour' in a layout"),
     ("kind = []\n[[kinds]]\n", 2, "unknown key 'kinds'"),
-    ("x = 1\n[kind]\nname = 'k'\n", 1, "unknown key"),
-    ("\n[kind]\nname = 'k'\n", 1, "'kind' is not written as [[kind]] tables"),
+    (kind("k", "a") + "[[exlude]]\nmatch = ['b']\n", 6, "unknown key 'exlude' in a layout"),
+    ("\n[kind]\nname = 'k'\n", 2, "'kind' is not written as [[kind]] tables"),
     ("under = []\n", 1, "'under' must be there, a list of texts"),
     ("under = ['', 'a/**']\n", 1, "'under' place 'a/**'"),
     ("name = 3\n", 1, "'name' must be a text"),
@@ -300,7 +303,11 @@ INVALID = [
     (kind("x" * 49, "a"), 2, "must be a letter"),
     *((kind(name, "a"), 2, f"kind name '{name}' is taken") for name in sorted(RESERVED_KINDS)),
     (kind("a", "a") + kind("a", "b"), 7, "kind 'a' is there already"),
-    ("[[kind]]\nname = 'events'\nmatch = ['a']\nform = 'stream'\n", 4, "kind 'events' has form 'stream'; it must be document, log or blob"),
+    (
+        "[[kind]]\nname = 'events'\nmatch = ['a']\nform = 'stream'\n",
+        4,
+        "kind 'events' has form 'stream'; it must be document, log or blob",
+    ),
     ("[[kind]]\nname = 'k'\nmatch = ['a']\n", 1, "kind 'k' has form nothing; it must be"),
     ("[[kind]]\nname = 'k'\nform = 'log'\n", 1, "'match' must be there"),
     ("[[kind]]\nname = 'k'\nform = 'log'\nmatch = 'a'\n", 4, "'match' must be there, a list"),
@@ -344,7 +351,7 @@ INVALID = [
     (_promote("column = 'y', from = ['/a~1b']"), 7, "has the pointer '/a~1b'"),
     (_promote("column = 'y', from = ['{z}']"), 7, "takes {z}, which no pattern of its kind captures"),
     (_promote("column = 'y', from = ['{x}'], type = 'bigint'"), 7, "takes {x}, a text; its type cannot be bigint"),
-    (_promote("column = 'y', from = ['/y'], type = 'json'"), 7, "has type 'json'; it must be text, bigint, boolean or timestamp"),
+    (_promote("column = 'y', from = ['/y'], type = 'json'"), 7, "has type 'json'; it must be text, bigint, boolean or time"),
     (_promote("column = 'y', from = ['/y'], type = 'bigint', map = { a = 'b' }"), 7, "has a 'map', which renames texts"),
     (_promote("column = 'y', from = ['/y'], map = { a = 1 }"), 7, "the 'map' of column 'y'"),
     (kind("k", "{x}", form="blob", more="promote = [{ column = 'y', from = ['/y'] }]"), 5, "a blob is never read"),
@@ -373,13 +380,19 @@ def test_what_cannot_work_is_refused_with_its_line(text: str, line: int, sentenc
     assert caught.value.hint
 
 
-@given(st.text(max_size=200))
+LINES = """
+[[kind]]|[kind]|[[exclude]]|name = 'k'|form = 'log'|match = ['{x}']|match = [[]]|match = 1|index = [['x']]|# [[kind]]
+promote = [{}]|promote = [{column = [], from = [[]]}]|promote = [{column = 'y', from = ['/y'], type = [], map = 1}]|name = {}
+[[kind.promote]]|column = 'z'|from = ['/z']|kind = 1|under = [1]|form = []|keep = [{}]|index = [[1, {}]]
+"""
+TOML = st.lists(st.sampled_from(LINES.strip().replace("\n", "|").split("|")), max_size=8).map("\n".join)
+
+
+@given(st.text(max_size=200) | TOML)
 def test_no_text_at_all_raises_anything_else(text: str):
     """A layout comes out of a database too, where anybody may have written it."""
-    try:
+    with contextlib.suppress(LayoutInvalid):
         parse(text, source="x.toml")
-    except LayoutInvalid as error:
-        assert error.sentence.startswith("x.toml:")
 
 
 # -- loading, travelling ----------------------------------------------------------------------------------------------
@@ -483,7 +496,7 @@ def test_generic_takes_files_by_their_ending():
 
 
 def test_placing_is_fast_enough_for_millions_of_paths():
-    """Inventory, validation and following place every path. Measured: 300,000 a second; the limit allows a busy machine."""
+    """Every path is placed by inventory, validation, following. Measured 160,000 to 370,000 a second on two busy cores."""
     layout = load("prodigy")
     paths = [f"events/repo/mapreduce-{number}/events-20250918_{number:06}.jsonl".encode() for number in range(20_000)]
     best = min(_seconds(layout, paths) for _ in range(3))

@@ -76,7 +76,9 @@ def toward_files(source: Entry | None, target: Entry | None) -> Task | None:
         return None if same_metadata(source, target) else Task("touch", source, target)
     ours = source.signature is not None and source.signature == target.signature
     if source.type != target.type:
-        return Task("put" if source.type == "file" else "touch", source, target) if ours else Task("conflict", source, target)
+        return (
+            Task("put" if source.type == "file" else "touch", source, target) if ours else Task("conflict", source, target)
+        )
     if not ours:
         return _unmarked(source, target)
     if source.type == "file" and source.digest != source.marked:

@@ -17,7 +17,19 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from crossfade.errors import BudgetSpent, ContentDiffers, Fenced, Interrupted, SourceEmpty, SourceMoved, TargetForeign, WorkerDied
+import psycopg
+
+from crossfade.errors import (
+    BudgetSpent,
+    ContentDiffers,
+    CrossfadeError,
+    Fenced,
+    Interrupted,
+    SourceEmpty,
+    SourceMoved,
+    TargetForeign,
+    WorkerDied,
+)
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import Task
 from crossfade.migrate.inventory import tasks
@@ -107,7 +119,8 @@ class Engine:
         found = list(islice(self._source.entries(), 2))
         if len(found) < 2 and not self._run.request.manner.allow_empty:
             raise SourceEmpty(
-                f"{self._run.plan.source} holds no entry at all", hint="mount the volume or mend the path; --allow-empty if it is meant"
+                f"{self._run.plan.source} holds no entry at all",
+                hint="mount the volume or mend the path; --allow-empty if it is meant",
             )
 
     def _survey(self) -> None:
@@ -197,7 +210,9 @@ class Engine:
             carried = future.result()
         except BrokenProcessPool:
             self._stop.set()
-            raise WorkerDied("a worker process died", hint="look for the out-of-memory killer, then repeat the command") from None
+            raise WorkerDied(
+                "a worker process died", hint="look for the out-of-memory killer, then repeat the command"
+            ) from None
         self._tally.moved += carried.moved
         self._tally.unreadable += carried.unreadable
         self._tally.errors[shard.kind] += len(carried.unreadable)
@@ -220,7 +235,7 @@ class Engine:
         tally = self._tally
         files = [entry for entry in outcome.applied.entries if entry.type == "file"]
         kind = files[0].kind if files else "-"
-        raws = sum(count for _, count in outcome.applied.raws)
+        raws = sum(count for _, _, count in outcome.applied.raws)
         finished = sum(1 for entry in outcome.applied.entries if entry.complete) + len(outcome.removed)
         tally.progress = replace(tally.progress, reason="").with_kind(
             kind,
@@ -335,7 +350,7 @@ class Engine:
     # Alongside
 
     def _holding_the_lease(self) -> _Lease:
-        return _Lease(self._run, self._lost_lease)
+        return _Lease(self._run, self._lost_lease, lambda: self._tally.progress)
 
     def _lost_lease(self, error: BaseException) -> None:
         self._lost = error
@@ -372,9 +387,10 @@ class Engine:
 class _Lease:
     """Renews the lease while the run lasts, and writes progress down, through a connection of its own."""
 
-    def __init__(self, run: Run, lost: Callable[[BaseException], None]) -> None:
+    def __init__(self, run: Run, lost: Callable[[BaseException], None], sample: Callable[[], Progress]) -> None:
         self._run = run
         self._lost = lost
+        self._sample = sample
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
 
@@ -387,14 +403,18 @@ class _Lease:
 
     def _hold(self) -> None:
         ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
-        while not self._over.wait(_RENEW_SECONDS):
+        renewed = time.monotonic()
+        while not self._over.wait(_PROGRESS_SECONDS):
+            due = time.monotonic() - renewed >= _RENEW_SECONDS
             try:
-                held = ledger.renew(self._run.migration, self._run.epoch)
-            except Exception:  # noqa: BLE001, S112 - the server is away: pages wait for it too, and are fenced by the epoch
-                continue
+                held = ledger.renew(self._run.migration, self._run.epoch) if due else True
+                ledger.progress(self._run.migration, self._sample().values())
+            except (psycopg.Error, CrossfadeError):
+                continue  # the server is away: pages wait for it too, and are fenced by the epoch
+            renewed = time.monotonic() if due else renewed
             if not held:
                 self._lost(Fenced("another runner took this migration over", hint=f"crossfade status {self._run.migration}"))
-                return
+                break
         ledger.close()
 
 

@@ -133,9 +133,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
 
 
 def _plan(request: Request, name: str, layout: Layout) -> Plan:
-    return Plan(
-        request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient
-    )
+    return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
 
 
 def name_for(source: Location) -> str:
@@ -175,7 +173,8 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
         if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
             raise PlanDiffers(
                 f"migration {row.migration} of this pair was started with another plan: "
-                + ", ".join(differences(plan, row.plan)) + " differ(s)",
+                + ", ".join(differences(plan, row.plan))
+                + " differ(s)",
                 hint="repeat the original command, or give the new plan its own --store-name",
             )
     taken = stores.get(plan.store)
@@ -230,7 +229,9 @@ def make_directory(location: Location) -> None:
     except (FileExistsError, NotADirectoryError):
         raise TargetForeign(f"{location} is a file, or lies below one", hint="name a directory, new or empty") from None
     except OSError as error:
-        raise TargetUnwritable(f"cannot make {location}: {error.strerror}", hint="choose a place that you may write") from None
+        raise TargetUnwritable(
+            f"cannot make {location}: {error.strerror}", hint="choose a place that you may write"
+        ) from None
     if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
         raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
 

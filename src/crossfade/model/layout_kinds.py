@@ -133,7 +133,7 @@ def _indexes(table: Table, kind: str, columns: tuple[Column, ...]) -> Iterator[t
     indexes = table.values.get("index", [])
     if not isinstance(indexes, list) or not all(isinstance(index, list) and index for index in indexes):
         table.fail(f"'index' of kind '{kind}' must be a list of lists of columns", "index")
-    known = {column.name for column in columns}
+    known = [column.name for column in columns]
     for index in indexes:
         for column in index:
             if column not in known:

@@ -2,7 +2,7 @@
 
 Three things keep it fast: an expression is tried for paths of its own extension only; one that begins with the wrong
 character costs nothing; neighbours that look at the last name find that once. Where patterns hold below several places
-(``under``), the expression is tried at each of them that the path goes through, and the earliest rule wins.
+(``under``), the expression is tried at each of them that the path goes through, and the earliest pattern of the file wins.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Matcher:
         return None if self._blockers[target.rank](directory, 0) else target.placement
 
     def _first(self, table: _Table, path: bytes) -> re.Match[bytes] | None:
-        """The match of the earliest rule, at any place that the rules are relative to; of equal ones the first place."""
+        """The match of the earliest pattern, at any place that patterns are relative to; of equal ones the first place."""
         found = [match for start in self._starts(path) if (match := table.match(path, start))]
-        return min(found, key=lambda match: table.targets[match.lastindex].rank, default=None)
+        return min(found, key=lambda match: match.lastindex or 0, default=None)
 
     def _starts(self, path: bytes) -> Iterator[int]:
         if self._rooted:

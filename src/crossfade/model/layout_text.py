@@ -45,18 +45,22 @@ class Table:
         raise LayoutInvalid(f"{self.source}:{line}: {sentence}", hint=HINT)
 
     def _spots(self, mark: str) -> list[int]:
-        """Offsets where *mark* stands as a string, else where it stands as a key."""
+        """Offsets where *mark* stands as a string; else as a key; else, for the head, as the name of a table."""
         quoted = "|".join(re.escape(quote + mark + quote) for quote in "\"'")
         key = rf"(?m:^|[{{,])[ \t]*{re.escape(mark)}[ \t]*="
-        window = re.compile(quoted), re.compile(key)
-        found = [[match.end() - 1 for match in regex.finditer(self.text, self.start, self.end)] for regex in window]
-        return found[0] or found[1]
+        table = rf"^[ \t]*\[+[ \t]*{re.escape(mark)}\b"
+        found = self._ends(quoted, self.end) or self._ends(key, self.end)
+        return found or ([] if self.header else self._ends(f"(?m:{table})", len(self.text)))
+
+    def _ends(self, expression: str, end: int) -> list[int]:
+        """The last characters, not the first: a match may begin with the line break in front of it."""
+        return [match.end() - 1 for match in re.compile(expression).finditer(self.text, self.start, end)]
 
     def only(self, values: dict[str, Any], known: set[str]) -> None:
         """Refuse keys that nothing would read."""
         for key in values:
             if key not in known:
-                where = f"[[{self.header}]]" if self.header else "the head of a layout"
+                where = f"[[{self.header}]]" if self.header else "a layout"
                 self.fail(f"unknown key '{key}' in {where}; known are {', '.join(sorted(known))}", key)
 
     def text_or(self, key: str, default: str) -> str:
@@ -88,8 +92,8 @@ def tables(text: str, *, source: str) -> list[Table]:
     """The head of the file, then its rule tables, all in the order of the file. Raises LayoutInvalid."""
     values = _load(text, source)
     headers = list(_HEADER.finditer(_QUIET.sub(_blank, text)))
-    ends = [header.start() for header in headers[1:]] + [len(text)]
-    head = Table(source, text, 0, headers[0].start() if headers else len(text), "", values)
+    head_end, *ends = [*(header.start() for header in headers), len(text)]
+    head = Table(source, text, 0, head_end, "", values)
     numbers = dict.fromkeys(("kind", "transient", "exclude"), 0)
     found = [head]
     for header, end in zip(headers, ends, strict=True):

@@ -225,5 +225,3 @@ def _shape(paths: list[tuple[str, ...]]) -> tuple[type, dict[tuple[str, ...], li
     for attribute, deeper in pending:
         attributes |= {path: [(shape, attribute), *steps] for path, steps in deeper.items()}
     return shape, attributes
-
-

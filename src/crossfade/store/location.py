@@ -14,7 +14,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from crossfade.errors import LocationInvalid
 
@@ -75,7 +75,9 @@ def parse(text: str) -> Location:
 def _url_path(text: str) -> bytes:
     parts = urlsplit(text)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise LocationInvalid(f"a {parts.scheme} URL has three slashes and an absolute path", hint=f"{parts.scheme}:///absolute/path")
+        raise LocationInvalid(
+            f"a {parts.scheme} URL has three slashes and an absolute path", hint=f"{parts.scheme}:///absolute/path"
+        )
     return os.fsencode(unquote(parts.path, errors="surrogateescape"))
 
 
@@ -118,7 +120,7 @@ def _postgresql(text: str) -> Location:
     secret = unquote(secret) or dict(foreign).get("password", "")
     foreign = [(key, value) for key, value in foreign if key != "password"]
     netloc = f"{name}@{host}" if name else host
-    shown = urlunsplit(("postgresql", netloc, parts.path, _query(ours, foreign)[1:], ""))
+    shown = f"postgresql://{netloc}{parts.path}{_query(ours, foreign)}"
     return Location("postgresql", shown, b"", **_defaults(ours), secret=secret)
 
 
@@ -135,7 +137,7 @@ def conninfo(location: Location) -> str:
     """What libpq needs to connect to a ``postgresql`` location, without its password."""
     parts = urlsplit(location.url)
     foreign = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in ("schema", "store")]
-    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(foreign, safe="/"), ""))
+    return f"postgresql://{parts.netloc}{parts.path}" + ("?" + urlencode(foreign, safe="/") if foreign else "")
 
 
 def entangled(one: Location, other: Location) -> bool:

@@ -58,11 +58,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one page did: the entries as they now stand, records written, those raw (with reasons), items refused."""
+    """What one page did: the entries as they now stand, records written, those raw by (path, reason, count), items refused."""
 
     entries: tuple[Entry, ...] = ()
     records: int = 0
-    raws: tuple[tuple[str, int], ...] = ()
+    raws: tuple[tuple[bytes, str, int], ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 

@@ -83,6 +83,4 @@ class DatabaseRecipe:
     def open(self, worker: int = 0) -> PostgresStore:
         """A store for one worker."""
         claim = Claim(self.migration, self.epoch, worker) if self.epoch else None
-        return PostgresStore(
-            self.location, self.server, self.store_id, self.layout, claim=claim, migration=self.migration
-        )
+        return PostgresStore(self.location, self.server, self.store_id, self.layout, claim=claim, migration=self.migration)

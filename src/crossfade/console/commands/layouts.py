@@ -61,7 +61,7 @@ def _walk(root: bytes, layout: Layout) -> Iterator[tuple[bytes, str, Placement]]
 
 def _names(root: bytes, directory: bytes) -> list[tuple[bytes, str]]:
     """What stands in *directory*, last name first, so that the first one is popped first."""
-    here = os.path.join(root, directory)
+    here = os.path.join(root, directory) if directory else root
     try:
         with os.scandir(here) as entries:
             return sorted(((_join(directory, entry.name), _type(entry)) for entry in entries), reverse=True)

@@ -130,7 +130,7 @@ class Cluster:
     @contextmanager
     def _socket_dir(self) -> Iterator[str]:
         """A new socket directory, removed again when the server does not start."""
-        path = new_socket_dir()
+        path = new_socket_dir(self.directory)
         try:
             with self._reached(path) as (_, fd):
                 self._write(fd, HOME_NOTE, self.directory)

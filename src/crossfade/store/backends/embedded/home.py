@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crossfade.errors import EmbeddedFailed
-from crossfade.store.backends.embedded.postmaster import SERVER, START, USERS, WATCH, lock_file
+from crossfade.store.backends.embedded.postmaster import SERVER, START, USERS, WATCH
 
 LOG_BYTES_MAX = 16 << 20
 _NOT_STRANGERS = {"lost+found"}  # what a freshly made volume holds
@@ -25,8 +25,15 @@ def claim(directory: str) -> None:
             hint="name an empty directory, or one that does not exist",
         )
     for name in (USERS, START, SERVER, WATCH):
-        with lock_file(directory, name) as fd:
-            _give_to_owner(fd, directory)
+        _make_lock(directory, name)
+
+
+def _make_lock(directory: str, name: str) -> None:
+    fd = os.open(os.path.join(directory, name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        _give_to_owner(fd, directory)
+    finally:
+        os.close(fd)
 
 
 def _give_to_owner(fd: int, directory: str) -> None:

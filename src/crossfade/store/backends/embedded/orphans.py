@@ -47,7 +47,10 @@ def _homes() -> set[str]:
 
 def _orphan(directory: str) -> Orphan | None:
     found = postmaster.running(directory)
-    if found is None or _held(directory):
+    try:
+        if found is None or _held(directory):
+            return None
+    except FileNotFoundError:  # the directory is being removed; the server notices, and ends by itself
         return None
     return Orphan(directory, found.pid, found.started_unix)
 

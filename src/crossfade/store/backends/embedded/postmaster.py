@@ -43,8 +43,11 @@ class Postmaster(NamedTuple):
 
 
 def open_lock(directory: str, name: str) -> int:
-    """A descriptor for a lock file, to be closed by the caller. A symbolic link in its place is refused."""
-    return os.open(os.path.join(directory, name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    """A descriptor for a lock file, to be closed by the caller. A symbolic link in its place is refused.
+
+    It is never made here: whoever removes the whole directory must not find a file that the watchdog just put there.
+    """
+    return os.open(os.path.join(directory, name), os.O_RDWR | os.O_NOFOLLOW)
 
 
 def try_lock(fd: int, how: int) -> bool:
@@ -117,22 +120,22 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def stop(directory: str, deadline: float) -> None:
+def stop(directory: str, server: int, deadline: float) -> None:
     """Shut the server down (fast: sessions end, a checkpoint is made); return when its last process has gone.
 
-    The caller holds ``start.lock``. :class:`TimeoutError` when it goes on past *deadline*.
+    The caller holds ``start.lock``; *server* is its descriptor for ``server.lock``. :class:`TimeoutError` when the
+    server goes on past *deadline*.
     """
     told: Postmaster | None = None
-    with lock_file(directory, SERVER) as server:
-        while not try_lock(server, EXCLUSIVE):
-            found = running(directory)
-            if found and told is None:
-                told = found
-                _interrupt(found.pid)
-            pause(deadline)
-        last = told or recorded(directory)  # one that was killed could not tidy up
-        if last and not running(directory):
-            remove_socket_dir(last.socket_dir)
+    while not try_lock(server, EXCLUSIVE):
+        found = running(directory)
+        if found and told is None:
+            told = found
+            _interrupt(found.pid)
+        pause(deadline)
+    last = told or recorded(directory)  # one that was killed could not tidy up
+    if last and not running(directory):
+        remove_socket_dir(last.socket_dir)
 
 
 def _interrupt(pid: int) -> None:
@@ -150,7 +153,7 @@ def remove_socket_dir(path: str) -> None:
         return
     try:
         for name in os.listdir(fd):
-            if name == HOME_NOTE or name.startswith(".s.PGSQL."):
+            if name in (HOME_NOTE, f"{HOME_NOTE}.new") or name.startswith(".s.PGSQL."):
                 os.unlink(name, dir_fd=fd)
     finally:
         os.close(fd)
@@ -215,10 +218,11 @@ class Watchdog:
 
     def _stop(self) -> bool:
         try:
-            stop(self.directory, time.monotonic() + STOP_SECONDS_MAX)
+            stop(self.directory, self.server, time.monotonic() + STOP_SECONDS_MAX)
         except TimeoutError:
             sys.stderr.write(f"crossfade watchdog: the server did not stop in {STOP_SECONDS_MAX:.0f} s; trying again\n")
             return False
+        fcntl.flock(self.server, fcntl.LOCK_UN)
         return True
 
 

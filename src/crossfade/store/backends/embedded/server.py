@@ -151,7 +151,8 @@ def stop_if_unused(directory: str) -> bool:
             return False  # whoever starts it for that long holds it, and whoever stops it does so for us
         if not postmaster.try_lock(users, EXCLUSIVE):
             return False
-        postmaster.stop(directory, time.monotonic() + postmaster.STOP_SECONDS_MAX)
+        with postmaster.lock_file(directory, SERVER) as server:
+            postmaster.stop(directory, server, time.monotonic() + postmaster.STOP_SECONDS_MAX)
         return True
 
 

@@ -86,7 +86,9 @@ class FileStore:
             entry = replace(self._fresh(entry, status, form), size=len(data), unstable=unstable)
             yield Block(entry, 0, data, None, last=True)
             return
-        for part in cut(_reader(descriptor, reading.offset, status.st_size), form, offset=reading.offset, within=reading.within):
+        for part in cut(
+            _reader(descriptor, reading.offset, status.st_size), form, offset=reading.offset, within=reading.within
+        ):
             yield Block(entry, part.offset, part.data, part.record, part.last)
 
     def _fresh(self, entry: Entry, status: os.stat_result, form: str) -> Entry:

@@ -26,7 +26,9 @@ class Found:
     hard_links: int = 1
 
 
-def walk(tree: Tree, layout: Layout, on_error: Callable[[bytes, OSError], None], *, everything: bool = False) -> Iterator[Found]:
+def walk(
+    tree: Tree, layout: Layout, on_error: Callable[[bytes, OSError], None], *, everything: bool = False
+) -> Iterator[Found]:
     """All that is under the root, the root first. Pruned directories are met but, unless *everything*, not entered.
 
     What cannot be listed or looked at goes to *on_error*, which may raise. What vanishes under the walk is passed over.

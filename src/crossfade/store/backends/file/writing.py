@@ -15,11 +15,10 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 
-from crossfade.errors import TargetForeign
 from crossfade.model.changes import Page, Put, Remove, Touch
 from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import leaves_root, parent_of
 from crossfade.observe.failpoints import durable

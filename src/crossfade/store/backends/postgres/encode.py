@@ -22,7 +22,7 @@ NULL = struct.pack("!i", -1)
 _LENGTH = struct.Struct("!i")
 _BIGINT = struct.Struct("!iq")
 _PLACE = struct.Struct("!hiiiqiq")
-_TRUE, _FALSE = struct.pack("!i?", 1, True), struct.pack("!i?", 1, False)  # noqa: FBT003
+_TRUE, _FALSE = struct.pack("!i?", 1, True), struct.pack("!i?", 1, False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _int(value: int) -> bytes:
     return _BIGINT.pack(8, value)
 
 
-def _bool(value: bool) -> bytes:  # noqa: FBT001
+def _bool(value: bool) -> bytes:
     return _TRUE if value else _FALSE
 
 

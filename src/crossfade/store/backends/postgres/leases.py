@@ -43,7 +43,8 @@ def take(connection: Connection, schema: str, migration: str) -> int:
     me = this_runner()
     if holder is not None and valid and not _is_dead(holder, me):
         raise RunnerActive(
-            f"migration {migration} is being run by process {holder.pid} on {holder.host}", hint=f"crossfade status {migration}"
+            f"migration {migration} is being run by process {holder.pid} on {holder.host}",
+            hint=f"crossfade status {migration}",
         )
     connection.execute(
         _sql(
@@ -60,9 +61,7 @@ def take(connection: Connection, schema: str, migration: str) -> int:
 
 def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
     """Hold on for another term; False when somebody else took over."""
-    query = (
-        "UPDATE {}.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE migration_id = %s AND epoch = %s"
-    )
+    query = "UPDATE {}.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE migration_id = %s AND epoch = %s"
     return connection.execute(_sql(query, schema), [LEASE_SECONDS, migration, epoch]).rowcount == 1
 
 

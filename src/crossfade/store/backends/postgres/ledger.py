@@ -242,7 +242,9 @@ class Ledger:
 
         def work(connection: Connection) -> None:
             connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
-            row = connection.execute(self._sql("SELECT epoch FROM {}.leases WHERE migration_id = %s"), [migration]).fetchone()
+            row = connection.execute(
+                self._sql("SELECT epoch FROM {}.leases WHERE migration_id = %s"), [migration]
+            ).fetchone()
             if row is None or row[0] != epoch:
                 raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
             if entries:
@@ -269,7 +271,9 @@ class Ledger:
 
     def quarantined(self, migration: str) -> dict[str, int]:
         """How many items are held, by kind."""
-        query = self._sql("SELECT kind, count(*) FROM {}.quarantine WHERE migration_id = %s AND state = 'held' GROUP BY kind")
+        query = self._sql(
+            "SELECT kind, count(*) FROM {}.quarantine WHERE migration_id = %s AND state = 'held' GROUP BY kind"
+        )
         return {str(kind): cast("int", count) for kind, count in self._rows(query, [migration])}
 
     def settle(self, migration: str, items: list[int], state: str) -> int:
@@ -294,6 +298,10 @@ class Ledger:
                 yield connection
             finally:
                 connection.rollback()
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """One durable transaction around *work*."""
+        return self._run(work, name="postgres.ledger")
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
@@ -53,7 +52,7 @@ class PageWriter:
         return Applied(
             entries=tuple(draft.entry for draft in drafts),
             records=sum(draft.records for draft in drafts),
-            raws=tuple(sorted(sum((draft.raws for draft in drafts), Counter[str]()).items())),
+            raws=tuple((d.entry.path, reason, count) for d in drafts for reason, count in d.raws.items() if count > 0),
             refusals=tuple(refusals),
         )
 
@@ -142,7 +141,20 @@ class PageWriter:
             "records": [d.records for d in drafts],
             "raws": [d.raws.total() for d in drafts],
         }
-        for name in ("type", "kind", "form", "generation", "size", "mode", "mtime_ns", "link", "digest", "within", "complete", "unstable"):
+        for name in (
+            "type",
+            "kind",
+            "form",
+            "generation",
+            "size",
+            "mode",
+            "mtime_ns",
+            "link",
+            "digest",
+            "within",
+            "complete",
+            "unstable",
+        ):
             values[name] = [getattr(e, name) for e in entries]
         connection.execute(statement("entries_upsert", self._schema), values)
         self._open |= {e.path: e.row for e in entries if not e.complete}
@@ -218,5 +230,14 @@ def insert_refusal(connection: Connection, schema: str, migration: str, refusal:
     entry = refusal.entry
     connection.execute(
         query.format(sql.Identifier(schema)),
-        [migration, text_of(entry.path), key_of(entry.path), entry.kind, entry.row or None, refusal.pos, refusal.size, refusal.code],
+        [
+            migration,
+            text_of(entry.path),
+            key_of(entry.path),
+            entry.kind,
+            entry.row or None,
+            refusal.pos,
+            refusal.size,
+            refusal.code,
+        ],
     )

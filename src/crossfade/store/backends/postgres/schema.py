@@ -101,7 +101,9 @@ def ensure(connection: Connection, schema: str) -> None:
     for number in range(version + 1, VERSION + 1):
         connection.execute(version_text(number).replace("{schema}", quoted(schema)).encode())
         connection.execute(
-            sql.SQL("INSERT INTO {}.schema_versions (version, applied_by) VALUES (%s, current_user)").format(sql.Identifier(schema)),
+            sql.SQL("INSERT INTO {}.schema_versions (version, applied_by) VALUES (%s, current_user)").format(
+                sql.Identifier(schema)
+            ),
             [number],
         )
 
@@ -149,7 +151,7 @@ def _widen(connection: Connection, schema: str, kind: Kind, columns: dict[str, s
             )
         if name not in columns:
             connection.execute(
-                f"ALTER TABLE {quoted(schema)}.{quoted(kind.name)} ADD COLUMN {quoted(name)} {TYPES[wanted[name]]}".encode()
+                f"ALTER TABLE {quoted(schema)}.{quoted(kind.name)} ADD COLUMN {quoted(name)} {TYPES[type_]}".encode()
             )
     merged = columns | wanted
     more = [index for index in wanted_indexes if index not in indexes]
@@ -160,5 +162,3 @@ def _widen(connection: Connection, schema: str, kind: Kind, columns: dict[str, s
             ),
             [json.dumps(merged), json.dumps(indexes + more), not more, kind.name],
         )
-
-

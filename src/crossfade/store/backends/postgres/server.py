@@ -85,11 +85,15 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
     state = error.sqlstate or ""
     where = _where(error)
     if isinstance(error, pg.DiskFull) or state == "53100":
-        return DiskFull(f"no space is left on the server of {name}", hint="free some space there, then give the same command again")
+        return DiskFull(
+            f"no space is left on the server of {name}", hint="free some space there, then give the same command again"
+        )
     if state.startswith("28") or "password" in str(error) or "authentication failed" in str(error):
         return TargetDenied(f"{name} refused the login", hint="check the user, and the password in PGPASSFILE or PGPASSWORD")
     if state == "3D000" or (not state and "does not exist" in str(error) and "database" in str(error)):
-        return TargetUnreachable(f"{name}: there is no such database", hint="createdb --encoding=UTF8 --template=template0 NAME")
+        return TargetUnreachable(
+            f"{name}: there is no such database", hint="createdb --encoding=UTF8 --template=template0 NAME"
+        )
     if state in ("42501",):
         return TargetDenied(
             f"{name} does not allow this role what it needs ({where})",
@@ -98,8 +102,12 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
     if state == "25006":
         return TargetUnwritable(f"{name} is read-only", hint="connect to the primary, or end default_transaction_read_only")
     if is_transient(error):
-        return TargetUnreachable(f"{name} does not answer ({where})", hint="start the server or check the address, then repeat the command")
-    return ServerRefused(f"{name} refused a statement ({where})", hint="crossfade doctor   # looks at the schema and the server")
+        return TargetUnreachable(
+            f"{name} does not answer ({where})", hint="start the server or check the address, then repeat the command"
+        )
+    return ServerRefused(
+        f"{name} refused a statement ({where})", hint="crossfade doctor   # looks at the schema and the server"
+    )
 
 
 def _where(error: psycopg.Error) -> str:

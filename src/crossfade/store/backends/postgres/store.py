@@ -25,8 +25,8 @@ from crossfade.store.backends.postgres.page import PageWriter
 from crossfade.store.backends.postgres.reading import Rows
 from crossfade.store.backends.postgres.server import Connection, Server
 from crossfade.store.backends.postgres.statements import statement
-from crossfade.store.location import Location
 from crossfade.store.faults import is_data_error
+from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading
 
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)

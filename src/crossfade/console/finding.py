@@ -1,0 +1,102 @@
+"""Which migration is meant: an id or its unique beginning, SOURCE TARGET, or the only one in sight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from crossfade.console import book
+from crossfade.errors import MigrationUnknown, SourceMissing
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.location import Location, parse
+from crossfade.store.registry import serving
+
+
+@dataclass(frozen=True)
+class Sought:
+    """One migration and the ledger that it stands in, open."""
+
+    ledger: Ledger
+    row: MigrationRow
+    store: Location
+
+
+@contextmanager
+def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
+    """The migration that *words* mean. Raises MigrationUnknown, listing those that there are."""
+    for place in _places(words, store):
+        with opened(place) as ledger:
+            rows = [row for row in ledger.migrations() if _is_meant(row, words)]
+            if len(rows) == 1:
+                yield Sought(ledger, rows[0], place)
+                return
+            if rows:
+                raise _several(rows)
+    raise _unknown(words)
+
+
+@contextmanager
+def opened(place: Location) -> Iterator[Ledger]:
+    """The ledger at *place*. Raises SourceMissing where there is none; never makes an embedded server."""
+    if place.scheme == "embedded" and not os.path.isdir(place.path):
+        raise SourceMissing(f"{place} does not exist", hint="name the database with --store URL")
+    with serving(place) as server:
+        ledger = Ledger(server, place.schema)
+        try:
+            if ledger.version() is None:
+                raise SourceMissing(f"{place} holds no crossfade schema {place.schema!r}", hint="name it with ?schema=NAME")
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def stores(store: str) -> list[Location]:
+    """Where to look: --store, else CROSSFADE_STORE, else this user's own list."""
+    named = store or os.environ.get("CROSSFADE_STORE", "")
+    if named:
+        return [_database(named)]
+    return [parse(url) for url in dict.fromkeys(line.store for line in book.read())]
+
+
+def _places(words: tuple[str, ...], store: str) -> list[Location]:
+    if len(words) == 2:
+        pair = [parse(word) for word in words]
+        return [place for place in reversed(pair) if place.is_database][:1]
+    if store or os.environ.get("CROSSFADE_STORE") or not words:
+        return stores(store)
+    lines = [line for line in book.read() if line.migration.startswith(words[0])]
+    if len({line.migration for line in lines}) > 1:
+        raise MigrationUnknown(
+            f"{words[0]!r} is the beginning of several ids: {', '.join(line.migration for line in lines)}",
+            hint="type more of it",
+        )
+    return [parse(line.store) for line in lines]
+
+
+def _database(url: str) -> Location:
+    place = parse(url)
+    if not place.is_database:
+        raise MigrationUnknown(f"{place} keeps no control state", hint="name the database with --store URL")
+    return place
+
+
+def _is_meant(row: MigrationRow, words: tuple[str, ...]) -> bool:
+    if len(words) == 2:
+        return (row.source, row.target) == tuple(parse(word).url for word in words)
+    return not words or row.migration.startswith(words[0])
+
+
+def _several(rows: list[MigrationRow]) -> MigrationUnknown:
+    known = "; ".join(f"{row.migration} ({row.source} to {row.target})" for row in rows[:5])
+    return MigrationUnknown(f"several migrations are meant: {known}", hint="name one by its id")
+
+
+def _unknown(words: tuple[str, ...]) -> MigrationUnknown:
+    lines = book.read()
+    known = ", ".join(line.migration for line in lines[-5:]) or "none was started here"
+    wanted = f"no migration {' '.join(words)!r}" if words else "no migration"
+    return MigrationUnknown(
+        f"{wanted}; known on this machine: {known}", hint="from another host, name the database: --store URL"
+    )

@@ -1,0 +1,375 @@
+"""The command line: verbs, options, help, and the exit codes of ``product.md``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import click
+import psycopg
+import typer
+
+from crossfade.console import settings
+from crossfade.console.commands import demo as demo_verb
+from crossfade.console.commands import doctor as doctor_verb
+from crossfade.console.commands import explain as explain_verb
+from crossfade.console.commands import layouts as layouts_verb
+from crossfade.console.commands import plan as plan_verb
+from crossfade.console.commands import quarantine as quarantine_verb
+from crossfade.console.commands import schema as schema_verb
+from crossfade.console.commands import start as start_verb
+from crossfade.console.commands import status as status_verb
+from crossfade.console.talk import complain, say, this_command
+from crossfade.errors import (
+    CrossfadeError,
+    DiskFull,
+    Interrupted,
+    LocationInvalid,
+    NotYet,
+    OptionInvalid,
+    TargetUnwritable,
+    Unfinished,
+)
+from crossfade.migrate.prepare import Request
+from crossfade.store.backends.postgres.server import translate
+from crossfade.store.location import Location, parse
+
+app = typer.Typer(
+    help="Move an application's file-based state into PostgreSQL, and back, byte for byte.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+layouts_app = typer.Typer(help="The rules that say what each path is.", no_args_is_help=False, rich_markup_mode=None)
+app.add_typer(layouts_app, name="layouts")
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="where the state is: a path or a URL")]
+Target = Annotated[str, typer.Argument(metavar="TARGET", help="where it goes: a path or a URL")]
+Json = Annotated[bool, typer.Option("--json", help="for programs, on stdout")]
+Store = Annotated[str, typer.Option("--store", metavar="URL", help="the database to look in (else CROSSFADE_STORE)")]
+Words = Annotated[list[str] | None, typer.Argument(metavar="[ID | SOURCE TARGET]", help="which migration")]
+LayoutName = Annotated[str, typer.Option("--layout", metavar="NAME|FILE", help="the layout [default: prodigy]")]
+StoreName = Annotated[str, typer.Option("--store-name", metavar="NAME", help="this tree's name in the schema")]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="KIND", help="just these kinds")]
+Except = Annotated[list[str] | None, typer.Option("--except", metavar="KIND", help="all but these kinds")]
+Add = Annotated[list[str] | None, typer.Option("--add", metavar="KIND", help="these kinds too, from now on")]
+Workers = Annotated[int, typer.Option("--workers", help="processes that copy side by side")]
+Rate = Annotated[str, typer.Option("--rate-limit", metavar="RATE", help="5000: records a second; 10MB: bytes a second")]
+BatchBytes = Annotated[str, typer.Option("--batch-bytes", metavar="SIZE", help="bytes in a page, at most")]
+BatchRecords = Annotated[int, typer.Option("--batch-records", help="records in a page, at most")]
+MarkInterval = Annotated[float, typer.Option("--mark-interval", help="seconds until a page is marked, full or not")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="stop at the first item that cannot be placed")]
+ErrorBudget = Annotated[str, typer.Option("--error-budget", metavar="BUDGET", help="quarantine at most [default: 0.1%,100]")]
+Merge = Annotated[bool, typer.Option("--merge", help="keep a stranger's files in the target directory")]
+DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="delete a stranger's files in the target directory")]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="leave out what cannot be read; exit 4")]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="an empty source is meant")]
+IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="take locks and temporary files along")]
+
+
+@app.command()
+def plan(
+    source: Source,
+    target: Target,
+    layout: LayoutName = "",
+    store_name: StoreName = "",
+    only: Only = None,
+    without: Except = None,
+    add: Add = None,
+    workers: Workers = 2,
+    include_transient: IncludeTransient = False,
+    allow_empty: AllowEmpty = False,
+    as_json: Json = False,
+) -> int:
+    """What is there, what will be hard, how long it will take. Measured; nothing is written."""
+    manner = _manner(workers=workers, allow_empty=allow_empty)
+    request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
+    return plan_verb.plan(request, as_json=as_json)
+
+
+@app.command()
+def start(
+    source: Source,
+    target: Target,
+    once: Annotated[bool, typer.Option("--once", help="copy, prove, exit")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="as plan: nothing is written")] = False,
+    layout: LayoutName = "",
+    store_name: StoreName = "",
+    only: Only = None,
+    without: Except = None,
+    add: Add = None,
+    workers: Workers = 2,
+    rate_limit: Rate = "",
+    batch_bytes: BatchBytes = "8MiB",
+    batch_records: BatchRecords = 50_000,
+    mark_interval: MarkInterval = 5.0,
+    fail_fast: FailFast = False,
+    error_budget: ErrorBudget = "",
+    merge: Merge = False,
+    delete_extra: DeleteExtra = False,
+    skip_unreadable: SkipUnreadable = False,
+    allow_empty: AllowEmpty = False,
+    include_transient: IncludeTransient = False,
+    as_json: Json = False,
+) -> int:
+    """Copy everything and prove it; given again, continue, or bring changes over."""
+    manner = _manner(
+        workers=workers,
+        rate_limit=rate_limit,
+        batch_bytes=batch_bytes,
+        batch_records=batch_records,
+        mark_interval=mark_interval,
+        fail_fast=fail_fast,
+        error_budget=error_budget,
+        merge=merge,
+        delete_extra=delete_extra,
+        skip_unreadable=skip_unreadable,
+        allow_empty=allow_empty,
+    )
+    request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
+    if dry_run:
+        return plan_verb.plan(request, as_json=as_json)
+    if not once:
+        raise NotYet("following a live source is not there yet", hint=f"{this_command()} --once   # copy, prove, exit")
+    return start_verb.start_once(request, as_json=as_json)
+
+
+@app.command()
+def status(words: Words = None, store: Store = "", as_json: Json = False) -> int:
+    """How far a migration is, why it stands still if it does, and what to type next."""
+    return status_verb.status(_words(words), store, as_json=as_json)
+
+
+@app.command("list")
+def list_(store: Store = "", as_json: Json = False) -> int:
+    """Every migration in sight."""
+    return status_verb.list_all(store, as_json=as_json)
+
+
+@app.command()
+def quarantine(
+    words: Annotated[list[str], typer.Argument(metavar="[ID] list|show|replay|ignore [ITEM...]")],
+    store: Store = "",
+    as_json: Json = False,
+) -> int:
+    """What could not be placed: list it, show an item's bytes, try again, or ignore it."""
+    verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
+        "list": lambda found, _: quarantine_verb.list_items(found, store, as_json=as_json),
+        "show": lambda found, items: quarantine_verb.show_item(found, store, _one(items)),
+        "replay": lambda found, items: quarantine_verb.replay(found, store, items),
+        "ignore": lambda found, items: quarantine_verb.ignore(found, store, items),
+    }
+    at = next((number for number, word in enumerate(words) if word in verbs), None)
+    if at is None:
+        raise OptionInvalid("quarantine wants list, show, replay or ignore", hint="crossfade quarantine ID list")
+    return verbs[words[at]](_words(words[:at]), _items(words[at + 1 :]))
+
+
+@layouts_app.callback(invoke_without_command=True)
+def layouts(context: typer.Context, as_json: Json = False) -> int:
+    """The layouts that come along."""
+    if context.invoked_subcommand is None:
+        layouts_verb.list_layouts(as_json)
+    return 0
+
+
+@layouts_app.command("list")
+def layouts_list(as_json: Json = False) -> int:
+    """The layouts that come along, and their kinds."""
+    layouts_verb.list_layouts(as_json)
+    return 0
+
+
+@layouts_app.command("show")
+def layouts_show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
+    """Print a layout's text."""
+    layouts_verb.show(name)
+    return 0
+
+
+@layouts_app.command("test")
+def layouts_test(
+    directory: Annotated[str, typer.Argument(metavar="DIR")], layout: LayoutName = "prodigy", as_json: Json = False
+) -> int:
+    """Which rule takes each path below DIR."""
+    layouts_verb.test(directory, layout, as_json)
+    return 0
+
+
+@app.command()
+def doctor(
+    store: Store = "",
+    stop_orphans: Annotated[bool, typer.Option("--stop-orphans", help="stop embedded servers that nobody uses")] = False,
+    as_json: Json = False,
+) -> int:
+    """What this installation has, what is left lying about, and what to do with it."""
+    return doctor_verb.doctor(store, stop=stop_orphans, as_json=as_json)
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(metavar="[CODE]")] = "", as_json: Json = False) -> int:
+    """What an error code means, and what to do."""
+    return explain_verb.explain(code, as_json=as_json)
+
+
+@app.command()
+def schema(
+    url: Annotated[str, typer.Argument(metavar="[URL]", help="a database, to see its version")] = "",
+    as_sql: Annotated[bool, typer.Option("--sql", help="print the DDL")] = False,
+    name: Annotated[str, typer.Option("--schema", help="the schema's name")] = "crossfade",
+    layout: LayoutName = "",
+    role: Annotated[str, typer.Option("--role", help="print the GRANTs for this role, too")] = "",
+    as_json: Json = False,
+) -> int:
+    """A database's schema version; or, with --sql, the DDL for a DBA."""
+    if as_sql:
+        return schema_verb.print_sql(name, layout, role)
+    if not url:
+        raise OptionInvalid("schema wants a database, or --sql", hint="crossfade schema --sql")
+    return schema_verb.print_version(url, as_json=as_json)
+
+
+@app.command()
+def demo(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="a new directory; everything stays in it")],
+    events: Annotated[int, typer.Option("--events", help="how many events to make")] = 50_000,
+) -> int:
+    """The whole journey on a store that it makes itself."""
+    return demo_verb.demo(directory, events)
+
+
+def _manner(**given: Any) -> Any:
+    every: dict[str, Any] = {
+        "workers": 2,
+        "rate_limit": "",
+        "batch_bytes": "8MiB",
+        "batch_records": 50_000,
+        "mark_interval": 5.0,
+        "fail_fast": False,
+        "error_budget": "",
+        "merge": False,
+        "delete_extra": False,
+        "skip_unreadable": False,
+        "allow_empty": False,
+    }
+    return settings.manner(**(every | given))
+
+
+def _request(
+    source: str,
+    target: str,
+    layout: str,
+    store_name: str,
+    only: list[str] | None,
+    without: list[str] | None,
+    add: list[str] | None,
+    include_transient: bool,
+    manner: Any,
+) -> Request:
+    return Request(
+        _location(source),
+        _location(target),
+        layout,
+        store_name,
+        tuple(only or ()),
+        tuple(without or ()),
+        tuple(add or ()),
+        include_transient,
+        manner,
+    )
+
+
+def _location(text: str) -> Location:
+    place = parse(text)
+    if place.secret:
+        say("warning: a password in a URL can be seen by others; PGPASSFILE or PGPASSWORD is safer")
+    return place
+
+
+def _words(words: list[str] | None) -> tuple[str, ...]:
+    if words and len(words) > 2:
+        raise OptionInvalid("a migration is named by its ID, or by SOURCE TARGET", hint="crossfade list")
+    return tuple(words or ())
+
+
+def _items(words: list[str]) -> list[int]:
+    for word in words:
+        if not word.isdigit():
+            raise OptionInvalid(f"{word!r} is no item number", hint="crossfade quarantine ID list")
+    return [int(word) for word in words]
+
+
+def _one(items: list[int]) -> int:
+    if len(items) != 1:
+        raise OptionInvalid("show wants one item number", hint="crossfade quarantine ID show 1")
+    return items[0]
+
+
+def run() -> None:
+    """The entry point: run a verb, print what went wrong, exit as documented."""
+    try:
+        status = _run()
+    except BrokenPipeError:
+        status = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        say(help_wanted.format_message())
+        return 1
+    except click.UsageError as error:
+        return _fail(OptionInvalid(_first_lower(error.format_message()), hint=_usage_hint(error)))
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _fail(Interrupted("stopped before anything was changed", hint=this_command()))
+    except CrossfadeError as error:
+        return _fail(error)
+    except psycopg.Error as error:
+        return _fail(translate(error, "the database"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(_of_os(error))
+
+
+def _fail(error: CrossfadeError) -> int:
+    if isinstance(error, Unfinished):
+        error.hint = this_command()
+    try:
+        complain(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    return error.exit
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "crossfade"
+    return f"{path} --help"
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _of_os(error: OSError) -> CrossfadeError:
+    """A failed system call that no room below gave a meaning."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("no space is left on the target", hint=f"free some space, then: {this_command()}")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return TargetUnwritable(
+            f"the target does not take writes ({error.strerror})", hint="choose a place that you may write"
+        )
+    return LocationInvalid(f"the system refused: {error.strerror}", hint="crossfade doctor")

@@ -1,0 +1,81 @@
+"""Data goes to stdout, talk to stderr. Nothing here ever sees a record."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from crossfade.errors import CrossfadeError, LocationInvalid
+from crossfade.store.location import parse
+
+
+def say(text: str) -> None:
+    """Talk: one line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Data: on stdout."""
+    print(text, flush=True)
+
+
+def show_json(value: Any) -> None:
+    """Data for programs, sorted and stable."""
+    show(json.dumps(value, indent=2, default=str))
+
+
+def complain(error: CrossfadeError) -> None:
+    """A failure: its code, a sentence, what to type next."""
+    say(f"error[{error.code}]: {error.sentence}\n  try: {error.hint}")
+
+
+def this_command() -> str:
+    """What was typed, fit to be typed again: without a password that stood in a URL."""
+    return shlex.join(["crossfade", *map(_harmless, sys.argv[1:])])
+
+
+def _harmless(argument: str) -> str:
+    option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if "://" not in value:
+        return argument
+    try:
+        return option + separator + parse(value).url
+    except LocationInvalid:
+        return option + separator + "URL"
+
+
+def sized(count: float) -> str:
+    """Bytes for people: 1.2 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """1 entry, 1,204 entries."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """Seconds for people: 3.2 s, 4 min 10 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
+    """Rows under a head, aligned; the first *left* columns to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)

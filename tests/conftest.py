@@ -1,0 +1,44 @@
+"""What every test may ask for. Servers are real; one that is missing fails the test that wants it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest.register_assert_rewrite("crossfade.testing.contract")
+
+from support import servers as support_servers  # noqa: E402 - after the assertions above are to be explained
+from support.servers import Database, Servers  # noqa: E402
+
+settings.register_profile(
+    "crossfade", deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("crossfade")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Every server of ``support.servers.NAMES``, started when first used, gone at the end."""
+    running = Servers()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database]:
+    """A fresh database. On another server: ``parametrize("database", NAMES, indirect=True)``."""
+    with servers.database(getattr(request, "param", support_servers.NAMES[0])) as made:
+        yield made
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A temporary directory with a name short enough for a socket below it."""
+    path = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
