@@ -46,7 +46,7 @@ def toward_database(source: Entry | None, target: Entry | None) -> Task | None:
     """What brings *target*, an entry in a database, in step with *source*. None when it is."""
     if source is None:
         return Task("remove", None, target) if target and target.type != "gone" else None
-    if target is None or target.type in ("gone",) or target.type != source.type:
+    if target is None or target.type == "gone" or target.type != source.type:
         return Task("put" if source.type == "file" else "touch", source, target)
     if source.type != "file":
         return None if same_metadata(source, target) else Task("touch", source, target)

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import psycopg
@@ -37,18 +37,18 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.proof import Proof, Prover
 from crossfade.migrate.report import report
 from crossfade.migrate.shards import Shards
-from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew
+from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew, fault_of
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, text_of
 from crossfade.observe.progress import Progress
+from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.postgres.ledger import Ledger
-from crossfade.store.layers.retrying import Patience
+from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Store
 
 _RENEW_SECONDS = 4.0
 _PROGRESS_SECONDS = 1.0
-_BEGINNING = datetime.min
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,11 @@ class Engine:
         self._lost: BaseException | None = None
         self._told = 0.0
         self._samples: list[tuple[float, int]] = []
-        self._source: Store = run.source.open(_ENGINE)
-        self._target: Store = run.target.open(_ENGINE)
+        patience = Patience(run.request.manner.patience_seconds)
+        run.ledger.patience_seconds = patience.deadline_seconds
+        self._files = run.source.open(_ENGINE)
+        self._source: Store = Retrying(self._files, patience, self._waiting)
+        self._target: Store = Retrying(run.target.open(_ENGINE), patience, self._waiting)
 
     def once(self) -> Result:
         """Copy what is new, prove it, report."""
@@ -102,11 +105,12 @@ class Engine:
     def _once(self) -> Result:
         self._look_at_source()
         self._survey()
-        first = next(self._tasks(), None)
+        ahead = self._tasks()
+        first = next(ahead, None)
         before = self._run.before
         if first is None and before is not None and before.proved_at is not None and before.report is not None:
             return Result(before.report, already=before.proved_at, unreadable=self._not_read(), head=self._head())
-        self._copy()
+        self._copy(chain([first] if first else [], ahead))
         self._settle_directories()
         self._check_stop()
         self._index()
@@ -128,14 +132,16 @@ class Engine:
         if not self._run.to_files:
             return
         manner = self._run.request.manner
-        strangers = (t for t in self._every_task() if t.verb == "stranger")
-        conflicts = (t for t in self._every_task() if t.verb == "conflict")
-        if not (manner.merge or manner.delete_extra) and (found := list(islice(strangers, 3))):
+        met: dict[str, list[Task]] = {"stranger": [], "conflict": []}
+        for task in self._every_task():
+            if task.verb in met and len(met[task.verb]) < 4:
+                met[task.verb].append(task)
+        if not (manner.merge or manner.delete_extra) and (found := met["stranger"]):
             raise TargetForeign(
                 f"{self._run.plan.target} holds files of a stranger: {_named(found)}",
                 hint="choose an empty directory; --merge keeps them, --delete-extra removes them",
             )
-        if found := list(islice(conflicts, 3)):
+        if found := met["conflict"]:
             raise TargetForeign(
                 f"{self._run.plan.target} was changed since it was written: {_named(found)}",
                 hint="move these paths away, then repeat the command",
@@ -145,12 +151,11 @@ class Engine:
 
     def _every_task(self) -> Iterator[Task]:
         """All that differs, in key order, tombstones included."""
-        return tasks(self._entries(self._source), self._entries(self._target), self._run.decide, self._run.kinds)
+        return tasks(*self._inventories(), self._run.decide, self._run.kinds)
 
-    def _entries(self, store: Store) -> Iterator[Entry]:
-        """An inventory. A database shows its tombstones: to a target of files as a source, to itself as a target."""
-        recall = getattr(store, "recall", None)
-        return recall() if recall is not None and (store is self._target or self._run.to_files) else store.entries()
+    def _inventories(self) -> tuple[Iterator[Entry], Iterator[Entry]]:
+        """Both sides. A database shows its tombstones to a target of files; as a target, it needs to know its own."""
+        return self._source.entries(tombstones=self._run.to_files), self._target.entries(tombstones=True)
 
     def _tasks(self) -> Iterator[Task]:
         """What this run does: strangers only where it may delete them, conflicts never."""
@@ -161,7 +166,7 @@ class Engine:
             elif task.verb not in ("stranger", "conflict"):
                 yield task
 
-    def _copy(self) -> None:
+    def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner
         run.ledger.phase(run.migration, "copying", "copying", {"workers": manner.workers})
         self._step("copying")
@@ -175,12 +180,12 @@ class Engine:
             manner.skip_unreadable,
         )
         with crew(job, manner.workers) as workers:
-            self._work_off(workers, Shards(self._shared_out()))
+            self._work_off(workers, Shards(self._shared_out(work)))
         self._check_stop()
 
-    def _shared_out(self) -> Iterator[Task]:
+    def _shared_out(self, work: Iterator[Task]) -> Iterator[Task]:
         """The tasks for the workers, counted as they pass. Directories of a file target wait for the end."""
-        for task in self._tasks():
+        for task in work:
             if self._run.to_files and task.entry.type == "dir":
                 continue
             kind = task.entry.kind or "-"
@@ -224,6 +229,12 @@ class Engine:
             else:
                 self._take(heard)
         self._tell()
+
+    def _waiting(self, error: BaseException) -> None:
+        """The engine's own look at a store failed, and will be repeated."""
+        if self._stop.is_set():
+            raise error
+        self._retried(Retried(_ENGINE, fault_of(error)))
 
     def _retried(self, heard: Retried) -> None:
         self._tally.retries += 1
@@ -306,7 +317,7 @@ class Engine:
             passed_over=lambda entry: self._is_outside(entry, kinds, held, not_read),
             is_proved=lambda _: False,
         )
-        proof = prover.prove(self._entries(self._source), self._entries(self._target), told=lambda _: self._check_stop())
+        proof = prover.prove(*self._inventories(), told=lambda _: self._check_stop())
         self._tally.seconds[""] = time.monotonic() - self._began
         final = report(self._run, proof, self._tally.errors, self._tally.seconds)
         self._judge(proof)
@@ -321,11 +332,16 @@ class Engine:
 
     def _digests(self, entries: Sequence[Entry]) -> list[bytes]:
         """Computed in the target; in a thread of its own, hence with a store of its own."""
-        store = self._run.target.open(_ENGINE)
+        patience = Patience(self._run.request.manner.patience_seconds)
+        store = Retrying(self._run.target.open(_ENGINE), patience, self._check_fault)
         try:
             return [digest for _, digest in store.digest(entries)]
         finally:
             store.close()
+
+    def _check_fault(self, error: BaseException) -> None:
+        if self._stop.is_set():
+            raise error
 
     def _judge(self, proof: Proof) -> None:
         run = self._run
@@ -344,7 +360,7 @@ class Engine:
             )
 
     def _not_read(self) -> tuple[tuple[bytes, str], ...]:
-        walked = getattr(self._source, "passed_over", [])
+        walked = self._files.passed_over if isinstance(self._files, FileStore) else []
         return tuple(dict.fromkeys([*self._tally.unreadable, *walked]))
 
     # Alongside

@@ -40,6 +40,12 @@ class Retried:
     fault: str
 
 
+def fault_of(error: BaseException) -> str:
+    """A fault by its class and code: what may be shown of it."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "errno", None) or getattr(error, "code", "")
+    return f"{type(error).__name__} {code}".strip()
+
+
 @dataclass(frozen=True)
 class Job:
     """What every worker of a run needs to know."""
@@ -96,8 +102,7 @@ class _Desk:
 
     def _retried(self, error: BaseException) -> None:
         """Say so, and give up where the run is over anyway."""
-        code = getattr(error, "sqlstate", None) or getattr(error, "errno", None) or getattr(error, "code", "")
-        self._reports.put(Retried(self._worker, f"{type(error).__name__} {code}".strip()))
+        self._reports.put(Retried(self._worker, fault_of(error)))
         if self._stop.is_set():
             raise error
 

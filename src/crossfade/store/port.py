@@ -73,8 +73,11 @@ class Store(Protocol):
     can: Capabilities
     layout: Layout
 
-    def entries(self) -> Iterator[Entry]:
-        """Every entry of the moved set, ordered by key (``model.paths``), the root itself first."""
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+        """Every entry of the moved set, ordered by key (``model.paths``), the root itself first.
+
+        *after* goes on behind that path. *tombstones* shows what was removed too, as type ``gone``, where that is known.
+        """
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """The bytes of *readings*, in their order, each ending with a ``last`` block.

@@ -24,8 +24,10 @@ QUERIES = (
     ),
     (
         "the busiest jobs, and how often their agents failed",
-        "SELECT job_id, count(*), count(*) FILTER (WHERE event_type = 'agent_failed') FROM crossfade.events"
-        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5",
+        (
+            "SELECT job_id, count(*), count(*) FILTER (WHERE event_type = 'agent_failed') FROM crossfade.events"
+            " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+        ),
         ("job_id", "events", "failed"),
     ),
 )

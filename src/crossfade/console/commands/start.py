@@ -130,8 +130,10 @@ def _summary(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             table(head, rows),
-            f"copied {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
-            f" in {lasting(seconds)}",
+            (
+                f"copied {counted(report['entries'], 'file')}, {counted(report['records'], 'record')},"
+                f" {sized(report['bytes'])} in {lasting(seconds)}"
+            ),
             f"proven: {counted(proof['compared'], 'entry', 'entries')} compared, both roots are {proof['source_root'][:16]}",
         ]
     )

@@ -31,9 +31,11 @@ class MemoryStore:
         self._bytes: dict[bytes, bytes] = {}
         self._segments: dict[bytes, tuple[Segment, ...]] = {}
 
-    def entries(self) -> Iterator[Entry]:
-        """See the port."""
-        return iter(sorted(self._entries.values(), key=lambda entry: key_of(entry.path)))
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+        """See the port. Nothing is known of what was removed."""
+        del tombstones
+        found = sorted(self._entries.values(), key=lambda entry: key_of(entry.path))
+        return (entry for entry in found if after is None or key_of(entry.path) > key_of(after))
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port."""

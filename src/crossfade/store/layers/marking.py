@@ -26,9 +26,9 @@ class Marking:
         self.can = store.can
         self.layout = store.layout
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
         """As the store below."""
-        return self._store.entries()
+        return self._store.entries(after=after, tombstones=tombstones)
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """As the store below."""

@@ -42,9 +42,20 @@ class Retrying:
         self.can = store.can
         self.layout = store.layout
 
-    def entries(self) -> Iterator[Entry]:
-        """As the store below: an inventory that breaks is begun anew by its reader."""
-        return self._store.entries()
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+        """As the store below, going on after a fault behind the last entry."""
+        waits = _Waits(self._patience)
+        while True:
+            try:
+                for entry in self._store.entries(after=after, tombstones=tombstones):
+                    waits.begin()
+                    after = entry.path
+                    yield entry
+            except Exception as error:
+                if not self._is_passing(error) or not waits.wait():
+                    raise
+            else:
+                return
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """As the store below, going on after a fault where the last block ended."""

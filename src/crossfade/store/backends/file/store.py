@@ -15,7 +15,7 @@ from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import EMPTY, Digester, Segment
 from crossfade.model.entries import RECORD_LIMIT, Entry
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import text_of
+from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import Found, entry_of, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
@@ -50,9 +50,11 @@ class FileStore:
             raise _unreadable(b"", error) from None
         self._writer: PageWriter | None = None
 
-    def entries(self) -> Iterator[Entry]:
-        """See the port. What the layout excludes is left out."""
-        return (found.entry for found in self.walk() if self.moves(found))
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+        """See the port. What the layout excludes is left out; nothing is known of what was removed."""
+        del tombstones
+        found = (found.entry for found in self.walk() if self.moves(found))
+        return (entry for entry in found if after is None or key_of(entry.path) > key_of(after))
 
     def moves(self, found: Found) -> bool:
         """True for what is in the moved set."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import psycopg
+import stamina
 from psycopg import sql
 
 from crossfade.errors import Fenced
@@ -24,6 +25,7 @@ from crossfade.store.backends.postgres import journal, leases, schema
 from crossfade.store.backends.postgres.page import insert_refusal, mark_values
 from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
 from crossfade.store.backends.postgres.statements import statement
+from crossfade.store.faults import passes
 from crossfade.store.port import Refusal
 
 T = TypeVar("T")
@@ -88,11 +90,15 @@ class Item:
 
 
 class Ledger:
-    """The control state in one schema. One connection, reopened when it breaks; not for use by two threads."""
+    """The control state in one schema. One connection, reopened when it breaks; not for use by two threads.
+
+    ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun.
+    """
 
     def __init__(self, server: Server, schema_name: str) -> None:
         self.server = server
         self.schema = schema_name
+        self.patience_seconds = 0.0
         self._connection: Connection | None = None
 
     # Schema
@@ -315,7 +321,17 @@ class Ledger:
         return self._connection
 
     def _run(self, work: Callable[[Connection], T], *, name: str | None = None) -> T:
-        """One transaction around *work*. Its errors are ours, but for transient ones, which a caller may retry."""
+        """One transaction around *work*, which may run again: a fault that passes is waited for, as long as there is patience."""
+        for attempt in stamina.retry_context(
+            on=lambda error: self.patience_seconds > 0 and passes(error),
+            attempts=None,
+            timeout=self.patience_seconds or None,
+        ):
+            with attempt:
+                return self._once(work, name)
+        raise AssertionError("stamina either returns or raises")
+
+    def _once(self, work: Callable[[Connection], T], name: str | None) -> T:
         connection = self._open()
         try:
             if name is None:

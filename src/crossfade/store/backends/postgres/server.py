@@ -94,7 +94,7 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
         return TargetUnreachable(
             f"{name}: there is no such database", hint="createdb --encoding=UTF8 --template=template0 NAME"
         )
-    if state in ("42501",):
+    if state == "42501":
         return TargetDenied(
             f"{name} does not allow this role what it needs ({where})",
             hint="crossfade schema --sql   # prints the DDL and the GRANTs for a DBA",

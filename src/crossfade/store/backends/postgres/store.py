@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import psycopg
@@ -19,7 +18,7 @@ from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, Signature
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import path_of
+from crossfade.model.paths import key_of, path_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres.page import PageWriter
 from crossfade.store.backends.postgres.reading import Rows
@@ -29,7 +28,7 @@ from crossfade.store.faults import is_data_error
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading
 
-_ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
+_LISTED = 4000
 
 
 @dataclass(frozen=True)
@@ -67,24 +66,19 @@ class PostgresStore:
         self._unheard: uuid.UUID | None = None
         self._said = Applied()
 
-    def entries(self) -> Iterator[Entry]:
-        """See the port. Each entry comes with its mark as signature."""
-        return self._list(tombstones=False)
-
-    def recall(self) -> Iterator[Entry]:
-        """As ``entries``, and what was removed, as type ``gone``."""
-        return self._list(tombstones=True)
-
-    def _list(self, *, tombstones: bool, since: datetime = _ALWAYS) -> Iterator[Entry]:
-        """Stream entries through a connection of its own, in one snapshot."""
-        with self._server.connect("inventory") as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            with connection.cursor("inventory", binary=True) as cursor:
-                cursor.itersize = 5000
-                values = {"store_id": self._store_id, "migration": self._migration, "since": since, "gone": tombstones}
-                cursor.execute(statement("entries_list", self.location.schema), values)
-                for row in cursor:
-                    yield _entry(row)
+    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+        """See the port. Each entry comes with its mark as signature. Reads a few thousand at a time, in short transactions."""
+        last = None if after is None else key_of(after)
+        values = {"store_id": self._store_id, "migration": self._migration, "gone": tombstones, "limit": _LISTED}
+        while True:
+            connection = self._open()
+            with connection.cursor(binary=True) as cursor:
+                rows = cursor.execute(statement("entries_list", self.location.schema), {**values, "after": last}).fetchall()
+            connection.rollback()
+            yield from map(_entry, rows)
+            if len(rows) < _LISTED:
+                return
+            last = cast("bytes", rows[-1][1])
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port. Bytes come a few segments at a time."""

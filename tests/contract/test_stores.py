@@ -1,0 +1,233 @@
+"""The contract suite, over every store that we have and every layer around one. Its cases are ``crossfade.testing.contract``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.servers import NAMES, Database
+
+from crossfade.model.changes import Page
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.memory import MemoryStore
+from crossfade.store.backends.postgres.store import PostgresStore
+from crossfade.store.layers.marking import Marking
+from crossfade.store.layers.retrying import Patience, Retrying
+from crossfade.store.location import parse
+from crossfade.store.port import Reading, Store
+from crossfade.testing import contract
+from crossfade.testing.contract import LAYOUT, Bench, cases
+
+from support.stores import postgres_opener
+
+
+def memory() -> MemoryStore:
+    return MemoryStore(parse("memory:"), LAYOUT)
+
+
+def silently(*_: object) -> None:
+    """Nobody listens."""
+
+
+@pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
+def test_memory_keeps_the_contract(case):
+    """The reference, in sixty lines."""
+    store = memory()
+    case(Bench(lambda: store))
+
+
+@pytest.mark.parametrize("case", cases(FileStore.can), ids=str)
+def test_files_keep_the_contract(case, tmp_path: Path):
+    """And leave nothing of their own behind."""
+    root = tmp_path / "root"
+    root.mkdir()
+    case(Bench(lambda: FileStore(parse(str(root)), LAYOUT)))
+
+    assert os.listdir(tmp_path) == ["root"]
+
+
+@pytest.mark.parametrize("database", NAMES, indirect=True)
+@pytest.mark.parametrize("case", cases(PostgresStore.can), ids=str)
+def test_postgresql_keeps_the_contract(case, database: Database):
+    """On every major that we have; a page is fenced and marked, as it is in a migration."""
+    case(Bench(postgres_opener(database)))
+
+
+@pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
+def test_marking_keeps_the_contract(case):
+    """A layer around a store is a store."""
+    store = memory()
+    case(Bench(lambda: Marking(store, silently, silently)))
+
+
+@pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
+def test_retrying_keeps_the_contract(case):
+    """A layer around a store is a store."""
+    store = memory()
+    case(Bench(lambda: Retrying(store, Patience(), silently)))
+
+
+class Tripping:
+    """A store of which every call breaks once, with a fault that passes, before or after it was done."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._calls = 0
+        self.location, self.can, self.layout = store.location, store.can, store.layout
+        self.entries, self.close = store.entries, store.close
+        if hasattr(store, "recall"):
+            self.recall = store.recall
+
+    def _trip(self) -> None:
+        self._calls += 1
+        if self._calls % 2:
+            raise psycopg.OperationalError("the connection broke")
+
+    def read(self, readings):
+        for block in self._store.read(readings):
+            yield block
+            self._trip()
+
+    def segments(self, entry):
+        self._trip()
+        return self._store.segments(entry)
+
+    def apply(self, page: Page):
+        applied = self._store.apply(page)
+        self._trip()
+        return applied
+
+    def digest(self, entries):
+        self._trip()
+        return self._store.digest(entries)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Back-off without the time that it takes."""
+    monkeypatch.setattr("crossfade.store.layers.retrying.time.sleep", silently)
+    monkeypatch.setattr("tenacity.nap.time.sleep", silently)
+    yield
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
+def test_patience_hides_every_fault_that_passes(case):
+    """Every other call breaks, some of them after they did their work: the contract holds above."""
+    store = memory()
+    case(Bench(lambda: Retrying(Tripping(store), Patience(), silently)))
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("case", cases(FileStore.can), ids=str)
+def test_a_page_of_files_is_safe_to_repeat_after_its_marks_failed(case, tmp_path: Path):
+    """Marks go to a database, which may be away for a moment; the files are there by then."""
+    root = tmp_path / "root"
+    root.mkdir()
+    case(Bench(lambda: Retrying(Tripping(FileStore(parse(str(root)), LAYOUT)), Patience(), silently)))
+
+    assert os.listdir(tmp_path) == ["root"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("case", cases(PostgresStore.can), ids=str)
+def test_a_page_of_records_is_safe_to_repeat(case, database: Database):
+    """The same for a database whose answers are lost."""
+    opener = postgres_opener(database)
+    case(Bench(lambda: Retrying(Tripping(opener()), Patience(), silently)))
+
+
+# Layers
+
+
+def members(of: type) -> set[str]:
+    """The public names of a class, those of its annotations included."""
+    return {name for name in [*vars(of), *inspect.get_annotations(of)] if not name.startswith("_")}
+
+
+class Recorder:
+    """A store that does nothing but remember what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str):
+        def ask(*arguments: object):
+            self.asked.append(name)
+            return iter([]) if name in ("entries", "digest") else contract.Applied()
+
+        return ask
+
+
+LAYERS: dict[str, Callable[[Store], Store]] = {
+    "marking": lambda store: Marking(store, silently, silently),
+    "retrying": lambda store: Retrying(store, Patience(), silently),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_forwards_every_member_of_the_port(layer: str):
+    """A member that is added to the port and forgotten in a layer would be looked for in vain."""
+    below = Recorder()
+    above = LAYERS[layer](below)
+    methods = {name for name in members(Store) if callable(getattr(Store, name, None))}
+    for name in sorted(methods - {"read"}):
+        getattr(above, name)(*[contract.Page(())] * (len(inspect.signature(getattr(type(above), name)).parameters) - 1))
+    list(above.read([]))
+
+    assert members(Store) - methods == {name for name in members(Store) if name in vars(above)}
+    assert methods <= members(type(above))
+    assert methods - {"read"} <= set(below.asked)
+
+
+@pytest.mark.parametrize("backend", [MemoryStore, FileStore, PostgresStore])
+def test_a_backend_has_every_member_of_the_port(backend: type):
+    """The port is a protocol: nobody else looks."""
+    given = {"location", "layout"}
+
+    assert members(Store) - given <= members(backend)
+
+
+def test_marking_marks_after_the_page_and_never_before():
+    """A mark that stands for bytes which are not there would lose them."""
+    store, marked = memory(), []
+    above = Marking(store, lambda entries, removed, refusals: marked.append([b.data for b in store.read(map(Reading, entries))]), silently)
+    bench = Bench(lambda: above)
+    bench.put(b"doc.json", b"{}")
+    above.apply(Page(()))
+
+    assert marked == [[b"{}"]]
+
+
+def test_patience_ends_with_its_deadline():
+    """A server that stays away is told of, in time, with its own error."""
+
+    class Away(Recorder):
+        def apply(self, page: Page):
+            raise psycopg.OperationalError("away")
+
+    told: list[BaseException] = []
+    above = Retrying(Away(), Patience(deadline_seconds=0.3, wait_seconds_max=0.1), told.append)
+    with pytest.raises(psycopg.OperationalError):
+        above.apply(Page(()))
+
+    assert len(told) > 1
+
+
+def test_patience_is_not_for_faults_that_stay():
+    """A refused login is refused again."""
+
+    class Wrong(Recorder):
+        def apply(self, page: Page):
+            self.asked.append("apply")
+            raise psycopg.OperationalError("password authentication failed")
+
+    below = Wrong()
+    with pytest.raises(psycopg.OperationalError):
+        Retrying(below, Patience(), silently).apply(Page(()))
+
+    assert below.asked == ["apply"]
