@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from crossfade.console import book
-from crossfade.errors import MigrationUnknown, SourceMissing
+from crossfade.console.talk import say
+from crossfade.errors import CrossfadeError, MigrationUnknown, SourceMissing
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
 from crossfade.store.registry import serving
@@ -26,15 +27,29 @@ class Sought:
 @contextmanager
 def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
     """The migration that *words* mean. Raises MigrationUnknown, listing those that there are."""
-    for place in _places(words, store):
-        with opened(place) as ledger:
-            rows = [row for row in ledger.migrations() if _is_meant(row, words)]
-            if len(rows) == 1:
-                yield Sought(ledger, rows[0], place)
-                return
-            if rows:
-                raise _several(rows)
-    raise _unknown(words)
+    places = _places(words, store)
+    with ExitStack() as held:
+        found = [one for place in places for one in _meant(place, words, held, alone=len(places) == 1)]
+        if len(found) > 1:
+            raise _several([one.row for one in found])
+        if not found:
+            raise _unknown(words)
+        yield found[0]
+
+
+def _meant(place: Location, words: tuple[str, ...], held: ExitStack, *, alone: bool) -> Iterator[Sought]:
+    """Those at *place* that *words* mean. One place of several that cannot be looked into is mentioned and passed over."""
+    try:
+        ledger = held.enter_context(opened(place))
+        rows = ledger.migrations()
+    except CrossfadeError as error:
+        if alone:
+            raise
+        say(f"cannot look into {place}: {error.sentence}")
+        return
+    for row in rows:
+        if _is_meant(row, words):
+            yield Sought(ledger, row, place)
 
 
 @contextmanager

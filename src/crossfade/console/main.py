@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import click
 import psycopg
 import typer
 
@@ -326,14 +325,11 @@ def run() -> None:
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
-    except click.exceptions.NoArgsIsHelpError as help_wanted:
-        say(help_wanted.format_message())
-        return 1
-    except click.UsageError as error:
-        return _fail(OptionInvalid(_first_lower(error.format_message()), hint=_usage_hint(error)))
-    except click.exceptions.Exit as ending:
+    except _UsageError as error:
+        return _misused(error)
+    except typer.Exit as ending:
         return ending.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail(Interrupted("stopped before anything was changed", hint=this_command()))
     except CrossfadeError as error:
         return _fail(error)
@@ -355,9 +351,16 @@ def _fail(error: CrossfadeError) -> int:
     return error.exit
 
 
-def _usage_hint(error: click.UsageError) -> str:
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it cannot read. It ships its own click, and exports only a subclass."""
+
+
+def _misused(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(error.format_message())
+        return OptionInvalid.exit
     path = error.ctx.command_path if error.ctx else "crossfade"
-    return f"{path} --help"
+    return _fail(OptionInvalid(_first_lower(error.format_message()), hint=f"{path} --help"))
 
 
 def _first_lower(text: str) -> str:

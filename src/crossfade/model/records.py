@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from crossfade.model.columns import Convert, converter
-from crossfade.model.kinds import Kind
+from crossfade.model.kinds import Column, Kind
+from crossfade.model.promotion import Bound, compile_promotion
 
 DEPTH_LIMIT = 512
 
-Values = list[Any]
+Values = Sequence[Any]
 """One value a column, None where nothing was found: str, int, bool, or microseconds since 2000 for a timestamp."""
 
 _UNICODE_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -32,16 +33,26 @@ _HAZARD = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class Reader:
-    """Reads records of one kind. ``read`` is the whole interface; it never raises on any bytes."""
+    """Reads records of one kind; never raises on any bytes.
 
-    def __init__(self, kind: Kind) -> None:
+    *convert* makes, for a column, the function from a JSON value to whatever the caller wants of it, None for nothing;
+    *nothing* stands for a column without a value. So a database can have its columns ready to send, in the same pass.
+    """
+
+    def __init__(self, kind: Kind, convert: Callable[[Column], Convert] = converter, nothing: Any = None) -> None:
         self.kind = kind
+        self._nothing = nothing
+        self._columns = [(column.sources, convert(column)) for column in kind.columns]
         pointers = sorted({s for column in kind.columns for s in column.sources if s.startswith("/")})
-        paths = [tuple(pointer[1:].split("/")) for pointer in pointers]
-        self._shape, attributes = _shape(paths)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._shape).decode
-        steps = {p: attributes[path] for p, path in zip(pointers, paths, strict=True)}
-        self._columns = [_Column(column.sources, steps, converter(column)) for column in kind.columns]
+        self._promote, shape = compile_promotion(self._columns, pointers, nothing)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(shape).decode
+
+    def bind(self, captures: dict[str, str]) -> Bound:
+        """What an entry's path contributes: worked out once, not once a record."""
+        return tuple(
+            tuple(convert(captures[s[1:-1]]) if s[0] == "{" and s[1:-1] in captures else None for s in sources)
+            for sources, convert in self._columns
+        )
 
     def read(self, data: bytes, captures: dict[str, str], *, suspect: bool) -> tuple[str | None, Values]:
         """(reason, values): *reason* is None for safe JSON, else why the record is raw.
@@ -49,35 +60,51 @@ class Reader:
         *suspect* says that the block around it holds an escape that could be a NUL or a lone surrogate, or bytes that are
         not UTF-8; see :func:`suspicious`.
         """
+        return self.read_bound(data, self.bind(captures), suspect=suspect)
+
+    def read_bound(self, data: bytes, bound: Bound, *, suspect: bool) -> tuple[str | None, Values]:
+        """As ``read``, with captures that are worked out already."""
         if suspect or len(data) > 2 * DEPTH_LIMIT:
             reason = _hazard(data)
             if reason is not None:
-                return reason, self._tolerant(data, captures)
+                return reason, self._tolerant(data, bound)
         try:
-            found = self._decode(data)
+            return None, self._promote(self._decode(data), bound)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return self._slow(data, captures)
-        return None, [column.of_struct(found, captures) for column in self._columns]
+            return self._slow(data, bound)
 
-    def _slow(self, data: bytes, captures: dict[str, str]) -> tuple[str | None, Values]:
+    def _slow(self, data: bytes, bound: Bound) -> tuple[str | None, Values]:
         """What the typed decode does not take: JSON that is no object, numbers out of range, or no JSON at all."""
         try:
             value = json.loads(data.decode(), parse_constant=_refuse)
         except (ValueError, RecursionError):
-            return _why_not(data), self._tolerant(data, captures)
-        return None, [column.of_value(value, captures) for column in self._columns]
+            return _why_not(data), self._tolerant(data, bound)
+        return None, self._of_value(value, bound)
 
-    def _tolerant(self, data: bytes, captures: dict[str, str]) -> Values:
+    def _tolerant(self, data: bytes, bound: Bound) -> Values:
         """Columns of a raw record, where a forgiving reading finds them: last duplicate wins, a garbage tail is ignored."""
         try:
             value, _ = _FORGIVING.raw_decode(data.decode("utf-8", "replace").lstrip("\ufeff \t\r\n"))
         except (ValueError, RecursionError):
             value = None
-        return [column.of_value(value, captures) for column in self._columns]
+        return self._of_value(value, bound)
 
-    def nothing(self, captures: dict[str, str]) -> Values:
+    def unread(self, bound: Bound) -> Values:
         """The columns of a record whose bytes are not read: what the path alone tells."""
-        return [column.of_value(None, captures) for column in self._columns]
+        return self._of_value(None, bound)
+
+    def _of_value(self, top: Any, bound: Bound) -> Values:
+        return [
+            self._first(zip(sources, from_path, strict=True), convert, top)
+            for (sources, convert), from_path in zip(self._columns, bound, strict=True)
+        ]
+
+    def _first(self, sources: Iterable[tuple[str, Any]], convert: Convert, top: Any) -> Any:
+        for source, from_path in sources:
+            found = from_path if source[0] == "{" else convert(_descend(top, source[1:].split("/")))
+            if found is not None:
+                return found
+        return self._nothing
 
 
 def suspicious(data: bytes) -> bool:
@@ -166,62 +193,9 @@ def _refuse(constant: str) -> None:
 _FORGIVING = json.JSONDecoder(strict=False)
 
 
-class _Column:
-    """How to find one column's value: its sources in order, the first usable one wins."""
-
-    def __init__(self, sources: tuple[str, ...], steps: dict[str, list[tuple[type, str]]], convert: Convert) -> None:
-        self._sources = [(s[1:-1], None, None) if s[0] == "{" else (None, s[1:].split("/"), steps[s]) for s in sources]
-        self._convert = convert
-
-    def of_struct(self, top: Any, captures: dict[str, str]) -> Any:
-        for capture, _, steps in self._sources:
-            value = captures.get(capture) if capture is not None else _walk(top, steps)
-            if value is not None and (value := self._convert(value)) is not None:
-                return value
-        return None
-
-    def of_value(self, top: Any, captures: dict[str, str]) -> Any:
-        for capture, names, _ in self._sources:
-            value = captures.get(capture) if capture is not None else _descend(top, names)
-            if value is not None and (value := self._convert(value)) is not None:
-                return value
-        return None
-
-
-def _walk(value: Any, steps: list[tuple[type, str]] | None) -> Any:
-    for shape, attribute in steps or ():
-        if type(value) is not shape:
-            return None
-        value = getattr(value, attribute)
-    return value
-
-
-def _descend(value: Any, names: list[str] | None) -> Any:
-    for name in names or ():
+def _descend(value: Any, names: list[str]) -> Any:
+    for name in names:
         if not isinstance(value, dict):
             return None
         value = value.get(name)
     return value
-
-
-def _shape(paths: list[tuple[str, ...]]) -> tuple[type, dict[tuple[str, ...], list[tuple[type, str]]]]:
-    """A struct type that decodes just *paths*, and for each path the attributes that lead to its value."""
-    names = sorted({path[0] for path in paths})
-    fields: list[tuple[str, Any, Any]] = []
-    attributes: dict[tuple[str, ...], list[tuple[type, str]]] = {}
-    pending: list[tuple[str, dict[tuple[str, ...], list[tuple[type, str]]]]] = []
-    for number, name in enumerate(names):
-        below = [path[1:] for path in paths if path[0] == name and len(path) > 1]
-        kind: Any = Any
-        if below:
-            inner, deeper = _shape(below)
-            kind = inner | str | int | float | bool | list[Any] | None
-            pending.append((f"f{number}", {(name, *rest): steps for rest, steps in deeper.items()}))
-        fields.append((f"f{number}", kind, None))
-    rename = {f"f{number}": name for number, name in enumerate(names)}
-    shape = msgspec.defstruct("Shape", fields, rename=rename, gc=False)
-    for number, name in enumerate(names):
-        attributes[(name,)] = [(shape, f"f{number}")]
-    for attribute, deeper in pending:
-        attributes |= {path: [(shape, attribute), *steps] for path, steps in deeper.items()}
-    return shape, attributes

@@ -15,12 +15,13 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 
+from crossfade.errors import TargetForeign
 from crossfade.model.changes import Page, Put, Remove, Touch
 from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import Digester, Segment
 from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import leaves_root, parent_of
+from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import OURS, signature_of
@@ -43,16 +44,17 @@ class PageWriter:
 
     def write(self, page: Page) -> Applied:
         """Make *page* true and durable; safe to repeat. What this file system cannot hold is refused, not skipped."""
-        refusals: list[Refusal] = []
+        refusals: dict[bytes, Refusal] = {}
         finished: list[Entry] = []
         touched: set[bytes] = set()
         for change in page.changes:
             try:
                 done = self._prepare(change)
             except (OSError, ValueError) as error:
-                refusals.append(_refusal(change.entry, error))
+                refusals[change.entry.path] = _refusal(change.entry, error)
                 continue
-            touched.add(parent_of(change.entry.path))
+            if isinstance(change, Remove):
+                touched.add(parent_of(change.entry.path))
             finished += [done] if done else []
         self._sync()
         settled: list[Entry] = []
@@ -60,9 +62,12 @@ class PageWriter:
             try:
                 settled.append(self._settle(entry))
             except (OSError, ValueError) as error:
-                refusals.append(_refusal(entry, error))
+                refusals[entry.path] = _refusal(entry, error)
+                _unlink(_staged_name(entry), self._staging)
+            else:
+                touched.add(parent_of(entry.path))
         self._sync_directories(touched)
-        return Applied(entries=tuple(settled), refusals=tuple(refusals))
+        return Applied(entries=tuple(settled), refusals=tuple(refusals.values()))
 
     def _prepare(self, change: Put | Touch | Remove) -> Entry | None:
         """Everything that may happen before the sync. The entry, when it is whole and only lacks its name."""
@@ -81,6 +86,14 @@ class PageWriter:
         """Append to the staged file. It is ours alone, and readable, until it gets its name."""
         block = put.block
         name = _staged_name(put.entry)
+        if block.offset > max(_size(name, self._staging), 0):
+            self._check_placed(put)
+        else:
+            self._append(name, put)
+        return replace(put.entry, size=block.end, digest=put.digest) if block.last else None
+
+    def _append(self, name: bytes, put: Put) -> None:
+        block = put.block
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._staging)
         try:
             os.ftruncate(descriptor, block.offset)
@@ -88,7 +101,21 @@ class PageWriter:
         finally:
             os.close(descriptor)
         self._staged.add(name)
-        return replace(put.entry, size=block.end, digest=put.digest) if block.last else None
+
+    def _check_placed(self, put: Put) -> None:
+        """What came before is not staged any more: an earlier try of this page gave the entry its name, or somebody took it."""
+        block = put.block
+        try:
+            descriptor = self._tree.open(put.entry.path)
+        except OSError:
+            raise _taken(put.entry) from None
+        try:
+            is_there = os.pread(descriptor, len(block.data), block.offset) == block.data
+            ends_there = not block.last or os.fstat(descriptor).st_size == block.end
+        finally:
+            os.close(descriptor)
+        if not (is_there and ends_there):
+            raise _taken(put.entry)
 
     def _stage_link(self, entry: Entry) -> None:
         name = _staged_name(entry)
@@ -112,7 +139,7 @@ class PageWriter:
             return self._settle_directory(entry)
         name = _staged_name(entry)
         handle, final = self._tree.place(entry.path, create=True)
-        if _exists(name, self._staging):
+        if _size(name, self._staging) >= 0:
             _dress(name, self._staging, entry)
             with durable("file.rename"):
                 self._with_right(entry.path, lambda: os.rename(name, final, src_dir_fd=self._staging, dst_dir_fd=handle))
@@ -174,9 +201,11 @@ class PageWriter:
         return digester.fresh()
 
     def close(self) -> None:
-        """Leave nothing behind but what is staged and unfinished."""
-        os.close(self._staging)
-        _remove_if_empty(self._staging_path)
+        """Leave nothing behind but what is staged and unfinished. May be called twice."""
+        if self._staging >= 0:
+            os.close(self._staging)
+            self._staging = -1
+            _remove_if_empty(self._staging_path)
 
 
 def _staging(tree: Tree) -> tuple[int, bytes]:
@@ -212,6 +241,12 @@ def _refusal(entry: Entry, error: OSError | ValueError) -> Refusal:
     raise error
 
 
+def _taken(entry: Entry) -> TargetForeign:
+    return TargetForeign(
+        f"{text_of(entry.path)}: what was written of it so far is gone", hint="repeat the command, which writes it anew"
+    )
+
+
 def _dress(name: bytes, handle: int, entry: Entry) -> None:
     """Give what is at *name* its mode and time. A link has only a time."""
     found = os.stat(name, dir_fd=handle, follow_symlinks=False)
@@ -237,12 +272,12 @@ def _fsync_name(name: bytes, handle: int) -> None:
         os.close(descriptor)
 
 
-def _exists(name: bytes, handle: int) -> bool:
+def _size(name: bytes, handle: int) -> int:
+    """The size of what is at *name*; -1 where nothing is."""
     try:
-        os.stat(name, dir_fd=handle, follow_symlinks=False)
+        return os.stat(name, dir_fd=handle, follow_symlinks=False).st_size
     except FileNotFoundError:
-        return False
-    return True
+        return -1
 
 
 def _is_directory(tree: Tree, path: bytes) -> bool:

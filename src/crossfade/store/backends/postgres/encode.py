@@ -7,12 +7,15 @@ Fields: store_id, entry_id, pos, the promoted columns, reason, body, raw.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from crossfade.model.changes import Block
-from crossfade.model.kinds import Kind
+from crossfade.model.columns import TEXT_BYTES_MAX, Convert, converter, text
+from crossfade.model.kinds import Column, Kind
+from crossfade.model.promotion import Bound
 from crossfade.model.records import Reader, split_lines, suspicious
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
@@ -21,7 +24,7 @@ TRAILER = struct.pack("!h", -1)
 NULL = struct.pack("!i", -1)
 _LENGTH = struct.Struct("!i")
 _BIGINT = struct.Struct("!iq")
-_PLACE = struct.Struct("!hiiiqiq")
+_HEAD = struct.Struct("!hiiiq")
 _TRUE, _FALSE = struct.pack("!i?", 1, True), struct.pack("!i?", 1, False)
 
 
@@ -40,53 +43,77 @@ class Encoder:
 
     def __init__(self, kind: Kind, store_id: int) -> None:
         self.kind = kind
+        self._reader = Reader(kind, _field, NULL)
         self._store_id = store_id
-        self._reader = Reader(kind)
         self._fields = 3 + len(kind.columns) + 3
-        self._encode = [_ENCODERS[column.type] for column in kind.columns]
-        self._nothing = NULL * len(kind.columns)
+        self._nothing = [NULL] * len(kind.columns)
 
-    def rows(self, entry_id: int, block: Block, captures: dict[str, str]) -> Iterator[Row]:
+    def encode(self, entry_id: int, block: Block, captures: dict[str, str], reasons: Counter[str]) -> list[bytes]:
+        """The rows of a block, to be sent as they are; *reasons* counts those that are raw."""
+        if block.entry.form == "log" and block.record is None:
+            return self._log(entry_id, block, captures, reasons)
+        rows = self.rows(entry_id, block, captures)
+        reasons.update(row.reason for row in rows if row.reason is not None)
+        return [row.data for row in rows]
+
+    def _log(self, entry_id: int, block: Block, captures: dict[str, str], reasons: Counter[str]) -> list[bytes]:
+        """The inner loop of every copy: as ``rows``, without a value a row."""
+        bound, read, suspect = self._reader.bind(captures), self._reader.read_bound, suspicious(block.data)
+        head, pos = self._head(entry_id), block.offset
+        rows: list[bytes] = []
+        for line in split_lines(block.data):
+            reason, fields = read(line, bound, suspect=suspect)
+            if reason is None:
+                parts = (head, _BIGINT.pack(8, pos), *fields, NULL, _LENGTH.pack(len(line)), line, NULL)
+            else:
+                reasons[reason] += 1
+                parts = (head, _BIGINT.pack(8, pos), *fields, _text(reason), NULL, _LENGTH.pack(len(line)), line)
+            rows.append(b"".join(parts))
+            pos += len(line)
+        return rows
+
+    def rows(self, entry_id: int, block: Block, captures: dict[str, str]) -> list[Row]:
         """The rows for a block. A long record has one, for its first piece, without content: that goes to ``chunks``."""
         if not block.data:
-            return
+            return []
+        bound = self._reader.bind(captures)
         if block.record is not None:
-            if block.record == block.offset:
-                yield self._row(entry_id, block.offset, len(block.data), "long", self._reader.nothing(captures), NULL + NULL)
-        elif block.entry.form == "blob":
-            yield self._blob(entry_id, block, captures)
-        else:
-            yield from self._lines(entry_id, block, captures)
+            first = block.record == block.offset
+            return [self._row(entry_id, block.offset, block.data, "long", self._reader.unread(bound))] if first else []
+        if block.entry.form == "blob":
+            reason = None if self.kind.form == "blob" else "compressed"
+            return [self._row(entry_id, block.offset, block.data, reason, self._reader.unread(bound), is_json=False)]
+        return self._records(entry_id, block, bound)
 
-    def _blob(self, entry_id: int, block: Block, captures: dict[str, str]) -> Row:
-        reason = None if self.kind.form == "blob" else "compressed"
-        content = NULL + _bytes(block.data)
-        return self._row(entry_id, block.offset, len(block.data), reason, self._reader.nothing(captures), content)
-
-    def _lines(self, entry_id: int, block: Block, captures: dict[str, str]) -> Iterator[Row]:
+    def _records(self, entry_id: int, block: Block, bound: Bound) -> list[Row]:
         suspect = suspicious(block.data)
         pos = block.offset
-        whole = block.entry.form == "document"
-        for line in (block.data,) if whole else split_lines(block.data):
-            reason, values = self._reader.read(line, captures, suspect=suspect)
-            content = _bytes(line) + NULL if reason is None else NULL + _bytes(line)
-            yield self._row(entry_id, pos, len(line), reason, values, content)
-            pos += len(line)
+        rows: list[Row] = []
+        for data in (block.data,) if block.entry.form == "document" else split_lines(block.data):
+            reason, fields = self._reader.read_bound(data, bound, suspect=suspect)
+            rows.append(self._row(entry_id, pos, data, reason, fields, is_json=reason is None))
+            pos += len(data)
+        return rows
 
-    def _row(self, entry_id: int, pos: int, size: int, reason: str | None, values: list[Any], content: bytes) -> Row:
-        place = _PLACE.pack(self._fields, 4, self._store_id, 8, entry_id, 8, pos)
-        columns = b"".join([NULL if v is None else e(v) for e, v in zip(self._encode, values, strict=True)])
-        return Row(pos, size, place + columns + (NULL if reason is None else _text(reason)) + content, reason)
+    def _row(
+        self, entry_id: int, pos: int, data: bytes, reason: str | None, fields: Iterable[bytes], *, is_json: bool = False
+    ) -> Row:
+        content = NULL + NULL if reason == "long" else _bytes(data) + NULL if is_json else NULL + _bytes(data)
+        why = NULL if reason is None else _text(reason)
+        encoded = b"".join((self._head(entry_id), _BIGINT.pack(8, pos), *fields, why, content))
+        return Row(pos, len(data), encoded, reason)
+
+    def _head(self, entry_id: int) -> bytes:
+        return _HEAD.pack(self._fields, 4, self._store_id, 8, entry_id)
 
     def bare(self, entry_id: int, row: Row, data: bytes, reason: str) -> Row:
         """The same record as raw bytes without any column: what a server takes when it refused the columns."""
-        place = _PLACE.pack(self._fields, 4, self._store_id, 8, entry_id, 8, row.pos)
-        return Row(row.pos, row.size, place + self._nothing + _text(reason) + NULL + _bytes(data), reason)
+        return self._row(entry_id, row.pos, data, reason, self._nothing)
 
 
 def chunk(store_id: int, entry_id: int, pos: int, data: bytes) -> bytes:
     """A row of ``chunks``."""
-    return _PLACE.pack(4, 4, store_id, 8, entry_id, 8, pos) + _bytes(data)
+    return _HEAD.pack(4, 4, store_id, 8, entry_id) + _BIGINT.pack(8, pos) + _bytes(data)
 
 
 def _bytes(value: bytes) -> bytes:
@@ -97,6 +124,27 @@ def _text(value: str) -> bytes:
     return _bytes(value.encode())
 
 
+def _field(column: Column) -> Convert:
+    """From a JSON value to a field of a row, None where it does not fit the column."""
+    if column.type == "text" and not column.mapping:
+        return _text_field
+    convert, encode = converter(column), _ENCODERS[column.type]
+
+    def field(value: Any) -> bytes | None:
+        found = convert(value)
+        return None if found is None else encode(found)
+
+    return field
+
+
+def _text_field(value: Any) -> bytes | None:
+    """As ``columns.text`` and then encoded, for the usual case in one step."""
+    if type(value) is str and value.isascii() and len(value) <= TEXT_BYTES_MAX and "\0" not in value:
+        return _LENGTHS[len(value)] + value.encode()
+    found = text(value)
+    return None if found is None else _text(found)
+
+
 def _int(value: int) -> bytes:
     return _BIGINT.pack(8, value)
 
@@ -104,5 +152,7 @@ def _int(value: int) -> bytes:
 def _bool(value: bool) -> bytes:
     return _TRUE if value else _FALSE
 
+
+_LENGTHS = [_LENGTH.pack(length) for length in range(TEXT_BYTES_MAX + 1)]
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": _text, "bigint": _int, "boolean": _bool, "timestamp": _int}

@@ -33,11 +33,12 @@ class PageWriter:
         self._layout = layout
         self._claim = claim
         self._open: dict[bytes, int] = {}
+        self._open_then: dict[bytes, int] = {}
         self._sender = Sender(schema, store_id, layout)
 
-    def forget(self) -> None:
-        """The transaction did not commit, so nothing that was learnt in it is true."""
-        self._open.clear()
+    def keep(self) -> None:
+        """The page that was written last is committed, so what was learnt from it is true; before that, nothing is."""
+        self._open = self._open_then
 
     def write(self, connection: Connection, page: Page, *, careful: bool) -> Applied:
         """Write *page*. *careful* takes refused rows apart, until each stands, is raw, or is in quarantine."""
@@ -46,6 +47,9 @@ class PageWriter:
         self._clear(connection, drafts, [c.entry for c in page.changes if isinstance(c, Remove)])
         refusals = self._sender.send(connection, drafts, careful=careful)
         self._upsert(connection, drafts)
+        self._open_then = self._open | {d.entry.path: d.entry.row for d in drafts}
+        for entry in (d.entry for d in drafts if d.entry.complete):
+            del self._open_then[entry.path]
         self._segments(connection, page, drafts)
         self._mark(connection, page, drafts)
         self._quarantine(connection, refusals)
@@ -157,10 +161,6 @@ class PageWriter:
         ):
             values[name] = [getattr(e, name) for e in entries]
         connection.execute(statement("entries_upsert", self._schema), values)
-        self._open |= {e.path: e.row for e in entries if not e.complete}
-        for entry in entries:
-            if entry.complete:
-                self._open.pop(entry.path, None)
 
     def _segments(self, connection: Connection, page: Page, drafts: list[Draft]) -> None:
         """Keep the segments of entries that span more than one."""

@@ -34,6 +34,8 @@ class Rows:
         for batch in _batches(readings):
             small = self._small([r.entry for r in batch]) if _is_small(batch[0]) else {}
             for reading in batch:
+                if _is_small(reading) and reading.entry.size and reading.entry.row not in small:
+                    raise FileNotFoundError(reading.entry.path)
                 source = _once(small.get(reading.entry.row, b"")) if _is_small(reading) else self._ranges(reading)
                 yield from _blocks(reading, source)
 
@@ -60,13 +62,16 @@ class Rows:
 
     def _pieces(self, reading: Reading) -> Iterator[bytes]:
         query = statement("read_range", self._schema, reading.entry.kind)
-        low = reading.offset
+        low, found = reading.offset, False
         while low < reading.entry.size:
             high = (low // _RANGE + 1) * _RANGE
             values = {"entry": reading.entry.row, "low": low, "high": high, "segment": SEGMENT}
             for _, data in cast("list[tuple[int, bytes]]", self._fetch(query, values)):
+                found = True
                 yield data
             low = high
+        if reading.offset < reading.entry.size and not found:
+            raise FileNotFoundError(reading.entry.path)
 
     def digests(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The digest of each entry, a few thousand at a time."""

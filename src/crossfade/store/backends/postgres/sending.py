@@ -69,9 +69,9 @@ class Sender:
             for draft in drafts:
                 captures = self._layout.place(draft.entry.path).captures
                 for put in draft.puts:
-                    rows = list(encoder.rows(draft.entry.row, put.block, captures))
-                    copy.write(b"".join([row.data for row in rows]))
-                    draft.count(rows)
+                    rows = encoder.encode(draft.entry.row, put.block, captures, draft.raws)
+                    copy.write(b"".join(rows))
+                    draft.records += len(rows)
             copy.write(TRAILER)
 
     def _send_carefully(self, connection: Connection, draft: Draft, chunks: list[bytes]) -> list[Refusal]:
@@ -80,7 +80,7 @@ class Sender:
         kind = draft.entry.kind
         captures = self._layout.place(draft.entry.path).captures
         for put in draft.puts:
-            rows = list(self._encoder(kind).rows(draft.entry.row, put.block, captures))
+            rows = self._encoder(kind).rows(draft.entry.row, put.block, captures)
             for row, code in self._bisect(connection, kind, rows):
                 rows.remove(row)
                 data = put.block.data[row.pos - put.block.offset :][: row.size]

@@ -63,7 +63,8 @@ class PostgresStore:
         self._migration = claim.migration if claim else migration
         self._connection: Connection | None = None
         self._writer = PageWriter(location.schema, store_id, layout, claim)
-        self._unheard: uuid.UUID | None = None
+        self._last: uuid.UUID | None = None
+        self._heard = False
         self._said = Applied()
 
     def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
@@ -103,9 +104,8 @@ class PostgresStore:
 
     def apply(self, page: Page) -> Applied:
         """See the port. Raises psycopg's own errors, so that a layer above can tell the transient ones."""
-        if self._unheard == page.name and self._was_applied(page):
-            self._unheard = None
-            return self._said
+        if self._last == page.name and (self._heard or self._was_applied(page)):
+            return self._heard_of()
         try:
             return self._commit(page, careful=False)
         except psycopg.Error as error:
@@ -116,17 +116,18 @@ class PostgresStore:
 
     def _commit(self, page: Page, *, careful: bool) -> Applied:
         connection = self._open()
-        try:
-            with connection.transaction():
-                self._said = self._writer.write(connection, page, careful=careful)
-                self._unheard = page.name
-                ending = durable("postgres.page")
-                ending.__enter__()
-        except BaseException:
-            self._writer.forget()
-            raise
+        with connection.transaction():
+            self._said = self._writer.write(connection, page, careful=careful)
+            self._last, self._heard = page.name, False
+            ending = durable("postgres.page")
+            ending.__enter__()
         ending.__exit__(None, None, None)
-        self._unheard = None
+        return self._heard_of()
+
+    def _heard_of(self) -> Applied:
+        """The last page is known to be committed."""
+        self._heard = True
+        self._writer.keep()
         return self._said
 
     def _was_applied(self, page: Page) -> bool:

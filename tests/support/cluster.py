@@ -1,0 +1,92 @@
+"""A PostgreSQL of a test's own that listens on TCP, asks for a password, and may be killed and started again.
+
+The embedded server has a socket only, and its supervisor would not be amused. The programs are the wheel's.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psycopg
+
+from crossfade.store.backends.embedded import majors
+from crossfade.store.backends.embedded.account import account_for
+from crossfade.store.backends.embedded.programs import programs_for
+from support.servers import _postgres
+
+
+class Cluster:
+    """One server on 127.0.0.1, for the user ``crossfade`` with ``password``. Its *home* has to be short: it holds a socket."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.password = secrets.token_hex(8)
+        self.port = _free_port()
+        self._account = account_for(str(home))
+        self._programs = programs_for(max(majors()), self._account)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Cluster:
+        self.home.chmod(0o755)
+        self._data, self._log = self.home / "data", self.home / "log"
+        self._data.mkdir(0o700)
+        secret = self.home / "secret"
+        secret.write_text(self.password)
+        for path in (self._data, secret):
+            os.chown(path, self._account.uid, self._account.gid)
+        with self._log.open("wb") as log:
+            initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-E", "UTF8", "--locale=C", "-U", "crossfade"]
+            initdb += ["-A", "scram-sha-256", "--pwfile", str(secret)]
+            assert self._account.run(initdb, output=log.fileno()) == 0, self._log.read_text()
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, on the same port as ever, and wait until it serves."""
+        argv = [str(self._programs / "postgres"), "-D", str(self._data), "-k", "", "-c", "listen_addresses=127.0.0.1"]
+        argv += ["-p", str(self.port), "-c", "max_connections=50"]
+        with self._log.open("ab") as log:
+            self._server = _postgres(argv, self._account, log)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connect().close()
+            except psycopg.OperationalError:
+                assert self._server.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline, self._log.read_text()
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, *, immediately: bool = False) -> None:
+        """End it: in good order, or as a crash would (``pg_ctl stop -m immediate``)."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGQUIT if immediately else signal.SIGINT)
+            self._server.wait(60)
+            self._server = None
+
+    def connect(self) -> psycopg.Connection:
+        """A plain connection, not through any proxy; every statement commits."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="crossfade", password=self.password, dbname="postgres", autocommit=True
+        )
+
+    def url(self, schema: str, port: int | None = None) -> str:
+        """Where *schema* is, for crossfade; the password is not in it."""
+        return f"postgresql://crossfade@127.0.0.1:{port or self.port}/postgres?schema={schema}"
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
