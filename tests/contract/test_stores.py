@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.servers import NAMES, Database
+from support.stores import postgres_opener
 
 from crossfade.model.changes import Page
 from crossfade.store.backends.file.store import FileStore
@@ -21,8 +22,6 @@ from crossfade.store.location import parse
 from crossfade.store.port import Reading, Store
 from crossfade.testing import contract
 from crossfade.testing.contract import LAYOUT, Bench, cases
-
-from support.stores import postgres_opener
 
 
 def memory() -> MemoryStore:
@@ -69,6 +68,15 @@ def test_retrying_keeps_the_contract(case):
     """A layer around a store is a store."""
     store = memory()
     case(Bench(lambda: Retrying(store, Patience(), silently)))
+
+
+SEVERAL_PAGES = {
+    "an_entry_goes_on_where_its_last_page_ended",
+    "a_copy_that_was_cut_short_goes_on_behind_its_whole_segments",
+    "a_tail_is_cut_back_and_written_again",
+    "what_was_removed_is_gone_and_can_come_back",
+    "readings_come_in_the_order_they_were_asked_for",
+}
 
 
 class Tripping:
@@ -137,7 +145,7 @@ def test_a_page_of_files_is_safe_to_repeat_after_its_marks_failed(case, tmp_path
 
 
 @pytest.mark.usefixtures("no_waiting")
-@pytest.mark.parametrize("case", cases(PostgresStore.can), ids=str)
+@pytest.mark.parametrize("case", [case for case in cases(PostgresStore.can) if str(case) in SEVERAL_PAGES], ids=str)
 def test_a_page_of_records_is_safe_to_repeat(case, database: Database):
     """The same for a database whose answers are lost."""
     opener = postgres_opener(database)
@@ -159,9 +167,9 @@ class Recorder:
         self.asked: list[str] = []
 
     def __getattr__(self, name: str):
-        def ask(*arguments: object):
+        def ask(*arguments: object, **options: object):
             self.asked.append(name)
-            return iter([]) if name in ("entries", "digest") else contract.Applied()
+            return contract.Applied() if name == "apply" else iter([])
 
         return ask
 
@@ -185,7 +193,7 @@ def test_a_layer_forwards_every_member_of_the_port(layer: str):
 
     assert members(Store) - methods == {name for name in members(Store) if name in vars(above)}
     assert methods <= members(type(above))
-    assert methods - {"read"} <= set(below.asked)
+    assert methods - {"read"} <= set(below.asked)  # nothing is left to read of nothing
 
 
 @pytest.mark.parametrize("backend", [MemoryStore, FileStore, PostgresStore])

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +25,13 @@ from support.servers import _postgres
 
 
 class Cluster:
-    """One server on 127.0.0.1, for the user ``crossfade`` with ``password``. Its *home* has to be short: it holds a socket."""
+    """One server on 127.0.0.1, for the user ``crossfade`` with ``password``, in a directory of its own."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
         self.password = secrets.token_hex(8)
         self.port = _free_port()
-        self._account = account_for(str(home))
+        self._account = account_for(str(self.home))
         self._programs = programs_for(max(majors()), self._account)
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -50,6 +52,7 @@ class Cluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+        shutil.rmtree(self.home)
 
     def start(self) -> None:
         """Start it, on the same port as ever, and wait until it serves."""

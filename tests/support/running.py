@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -114,44 +115,54 @@ def compare(one: Path, other: Path) -> None:
 def once_each(connection: psycopg.Connection, schema: str, root: Path) -> int:
     """Nothing lost, nothing twice: the rows of *schema* against the files below *root*, counted by SQL. How many rows.
 
-    For every entry, the bytes of its rows and chunks are the file's size; a log has a row a line; no row stands twice in a
-    place, and none belongs to nobody.
+    For every file, the bytes of its rows and chunks are its bytes; a log has a row a line; no row stands twice in a place,
+    and none belongs to nobody.
     """
-    lines = connection.execute(f'SELECT name FROM "{schema}".kinds ORDER BY 1').fetchall()
-    held: dict[int, tuple[int, int]] = {}
-    total = 0
-    for (kind,) in lines:
-        rows = connection.execute(
-            f"""SELECT entry_id, count(*), count(DISTINCT (store_id, pos)),
-                       coalesce(sum(octet_length(convert_to(body::text, 'UTF8'))), 0) + coalesce(sum(octet_length(raw)), 0)
-                FROM "{schema}"."{kind}" GROUP BY entry_id"""
-        ).fetchall()
-        for entry, count, places, size in rows:
+    held: dict[int, _Held] = {}
+    for (kind,) in connection.execute(f'SELECT name FROM "{schema}".kinds ORDER BY 1').fetchall():
+        for entry, count, places, size, digest in connection.execute(
+            f"""SELECT entry_id, count(*) FILTER (WHERE is_row), count(DISTINCT (store_id, pos)) FILTER (WHERE is_row),
+                       coalesce(sum(octet_length(data)), 0), sha256(string_agg(data, ''::bytea ORDER BY pos))
+                FROM (SELECT entry_id, store_id, pos, true AS is_row, coalesce(raw, convert_to(body::text, 'UTF8')) AS data
+                      FROM "{schema}"."{kind}"
+                      UNION ALL
+                      SELECT entry_id, store_id, pos, false, data FROM "{schema}".chunks
+                      WHERE entry_id IN (SELECT entry_id FROM "{schema}"."{kind}")) AS part
+                GROUP BY entry_id"""
+        ).fetchall():
             assert count == places, f"{kind}: entry {entry} holds {count - places} records twice"
             assert entry not in held, f"{kind}: entry {entry} is in another kind, too"
-            held[entry] = (count, int(size))
-            total += count
-    for entry, count, size in connection.execute(
-        f'SELECT entry_id, count(*), sum(octet_length(data)) FROM "{schema}".chunks GROUP BY 1'
-    ).fetchall():
-        before = held.get(entry, (0, 0))
-        held[entry] = (before[0], before[1] + int(size))
-        del count
-    entries = connection.execute(
+            held[entry] = _Held(count, int(size), digest)
+    total = sum(found.rows for found in held.values())
+    files = connection.execute(
         f"SELECT entry_id, key, form, size, records, complete FROM \"{schema}\".entries WHERE type = 'file'"
     ).fetchall()
-    for entry, key, form, size, records, complete in entries:
+    for entry, key, form, size, records, complete in files:
         path = os.fsencode(root) + b"/" + bytes(key).replace(b"\0", b"/")
-        data = open(path, "rb").read()  # noqa: SIM115
-        count, found = held.pop(entry, (0, 0))
+        found = held.pop(entry, _NOTHING)
+        with open(path, "rb") as file:
+            data = file.read()
         assert complete, path
-        assert (found, size) == (len(data), len(data)), f"{path!r}: {found} bytes in rows, {len(data)} in the file"
-        assert records == count, f"{path!r}: {count} rows, {records} said"
+        assert (found.size, size) == (len(data), len(data)), f"{path!r}: {found.size} bytes in rows, {len(data)} in the file"
+        assert found.digest == (hashlib.sha256(data).digest() if data else None), f"{path!r}: other bytes"
+        assert records == found.rows, f"{path!r}: {found.rows} rows, {records} said"
         if form == "log":
-            expected = data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
-            assert count == expected, f"{path!r}: {count} rows, {expected} lines"
+            lines = data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
+            assert found.rows == lines, f"{path!r}: {found.rows} rows, {lines} lines"
     assert not held, f"rows that belong to no entry: {held}"
     return total
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a database holds for one entry."""
+
+    rows: int
+    size: int
+    digest: bytes | None
+
+
+_NOTHING = _Held(0, 0, None)
 
 
 def report(run: Run) -> dict[str, object]:

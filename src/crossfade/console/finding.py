@@ -45,7 +45,7 @@ def _meant(place: Location, words: tuple[str, ...], held: ExitStack, *, alone: b
     except CrossfadeError as error:
         if alone:
             raise
-        say(f"cannot look into {place}: {error.sentence}")
+        say(f"passed over: {error.sentence}")
         return
     for row in rows:
         if _is_meant(row, words):

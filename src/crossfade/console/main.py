@@ -21,6 +21,7 @@ from crossfade.console.commands import quarantine as quarantine_verb
 from crossfade.console.commands import schema as schema_verb
 from crossfade.console.commands import start as start_verb
 from crossfade.console.commands import status as status_verb
+from crossfade.console.commands import validate as validate_verb
 from crossfade.console.talk import complain, say, this_command
 from crossfade.errors import (
     CrossfadeError,
@@ -33,6 +34,8 @@ from crossfade.errors import (
     Unfinished,
 )
 from crossfade.migrate.prepare import Request
+from crossfade.migrate.validate.validator import Extent
+from crossfade.migrate.validate.verdict import Options as ValidateOptions
 from crossfade.store.backends.postgres.server import translate
 from crossfade.store.location import Location, parse
 
@@ -138,6 +141,28 @@ def start(
 
 
 @app.command()
+def validate(
+    words: Words = None,
+    store: Store = "",
+    store_name: StoreName = "",
+    sample_percentage: Annotated[float, typer.Option("--sample-percentage", help="compare the content of so many percent")] = 100.0,
+    seed: Annotated[int, typer.Option("--seed", help="the sample to take; the same for the same number")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", help="processes that compare side by side")] = 2,
+    max_report: Annotated[int, typer.Option("--max-report", help="name at most so many paths")] = 100,
+    repair: Annotated[bool, typer.Option("--repair", help="mend the target, then validate again")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="with --repair: show what would be mended")] = False,
+    delete_extra: DeleteExtra = False,
+    as_json: Json = False,
+) -> int:
+    """Is the target what the source is? Content, metadata, columns and queries; exit 3 on any difference."""
+    percentage = settings.positive(sample_percentage, "--sample-percentage")
+    options = ValidateOptions(Extent(min(percentage, 100.0), seed), int(settings.positive(jobs, "--jobs")), max_report)
+    return validate_verb.validate(
+        _words(words), store, store_name, options, repair=repair, dry_run=dry_run, delete_extra=delete_extra, as_json=as_json
+    )
+
+
+@app.command()
 def status(words: Words = None, store: Store = "", as_json: Json = False) -> int:
     """How far a migration is, why it stands still if it does, and what to type next."""
     return status_verb.status(_words(words), store, as_json=as_json)
@@ -159,8 +184,8 @@ def quarantine(
     verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
         "list": lambda found, _: quarantine_verb.list_items(found, store, as_json=as_json),
         "show": lambda found, items: quarantine_verb.show_item(found, store, _one(items)),
-        "replay": lambda found, items: quarantine_verb.replay(found, store, items),
-        "ignore": lambda found, items: quarantine_verb.ignore(found, store, items),
+        "replay": lambda found, items: quarantine_verb.replay(found, store, items, as_json=as_json),
+        "ignore": lambda found, items: quarantine_verb.ignore(found, store, items, as_json=as_json),
     }
     at = next((number for number, word in enumerate(words) if word in verbs), None)
     if at is None:

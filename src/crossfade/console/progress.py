@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from crossfade.console.talk import lasting, say, sized
+from crossfade.console.talk import counted, lasting, say, sized
 from crossfade.observe.progress import KindProgress
 from crossfade.observe.progress import Progress as Sample
 
@@ -22,7 +22,7 @@ def line(sample: Sample) -> str:
         f"{sized(sample.bytes)} of {sized(sample.bytes_total)}{'' if sample.counted else ' counted so far'}",
     ]
     entries = sum(kind.entries for kind in sample.kinds.values())
-    parts += [f"{entries:,} entries"]
+    parts += [counted(entries, "entry", "entries")]
     parts += [f"{sized(sample.rate_bytes)}/s"] if sample.rate_bytes is not None else []
     parts += [f"ETA {lasting(sample.eta_seconds)}"] if sample.eta_seconds is not None and sample.step == "copying" else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []

@@ -84,5 +84,16 @@ def manner(
         delete_extra=delete_extra,
         skip_unreadable=skip_unreadable,
         allow_empty=allow_empty,
-        patience_seconds=float(os.environ.get("CROSSFADE_PATIENCE_SECONDS", "300")),
+        patience_seconds=_patience(),
     )
+
+
+def _patience() -> float:
+    text = os.environ.get("CROSSFADE_PATIENCE_SECONDS", "300")
+    try:
+        return positive(float(text), "CROSSFADE_PATIENCE_SECONDS")
+    except ValueError:
+        raise OptionInvalid(
+            f"CROSSFADE_PATIENCE_SECONDS is {text!r}, and should be a number of seconds",
+            hint="CROSSFADE_PATIENCE_SECONDS=300",
+        ) from None

@@ -29,12 +29,21 @@ def show_json(value: Any) -> None:
 
 def complain(error: CrossfadeError) -> None:
     """A failure: its code, a sentence, what to type next."""
-    say(f"error[{error.code}]: {error.sentence}\n  try: {error.hint}")
+    say(_discreet(f"error[{error.code}]: {error.sentence}\n  try: {error.hint}"))
 
 
 def this_command() -> str:
     """What was typed, fit to be typed again: without a password that stood in a URL."""
     return shlex.join(["crossfade", *map(_harmless, sys.argv[1:])])
+
+
+def _discreet(text: str) -> str:
+    """*text*, where it quotes what was typed, without a password that stood in it."""
+    for argument in sys.argv[1:]:
+        value = argument.partition("=")[2] if argument.startswith("--") else argument
+        if "://" in value:
+            text = text.replace(value, _harmless(value))
+    return text
 
 
 def _harmless(argument: str) -> str:

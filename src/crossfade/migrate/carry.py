@@ -21,10 +21,17 @@ from crossfade.store.port import Applied, Reading, Store
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one applied page did. ``removed`` are entries that are no longer in the target."""
+    """What one applied page did, in numbers.
 
-    applied: Applied
-    removed: tuple[Entry, ...]
+    So few bytes that a pipe takes them as a whole: a worker that is killed while it tells never leaves half a message.
+    """
+
+    kind: str
+    files: int
+    finished: int
+    records: int
+    raw: int
+    refused: int
     bytes: int
     seconds: float
 
@@ -74,8 +81,7 @@ class Carrier:
         self._ready(page, records)
         began = time.monotonic()
         applied = self._target.apply(page)
-        removed = tuple(change.entry for change in page.changes if isinstance(change, Remove))
-        self._done(Outcome(applied, removed, page.size, time.monotonic() - began))
+        self._done(_outcome(page, applied, time.monotonic() - began))
 
     def _pages(self, changes: Iterator[Change]) -> Iterator[tuple[Page, int]]:
         """Changes in pages: full by bytes, by records, or by the time since the first."""
@@ -114,8 +120,16 @@ class Carrier:
                 yield Touch(_touched(task, self._row(task)))
             case "remove":
                 yield Remove(_target_of(task))
+            case "adopt" if self._holds_the_same(task):
+                yield Touch(_touched(task, self._row(task)))
             case _:
                 yield from self._guarded([task], carried)
+
+    def _holds_the_same(self, task: Task) -> bool:
+        """True where the target's bytes are the source's: proven from the file itself, not by writing it again."""
+        source = _source_of(task)
+        ((_, found),) = self._target.digest([_target_of(task)])
+        return source.type != "file" or found == source.digest
 
     def _guarded(self, tasks: list[Task], carried: Carried) -> Iterator[Change]:
         """The puts of *tasks*. What is gone meanwhile has moved; what cannot be read is named, or stops the run."""
@@ -133,12 +147,12 @@ class Carrier:
 
     def _puts(self, left: list[Task]) -> Iterator[Change]:
         """The puts of the tasks that are *left*; each leaves the list with its last block."""
-        if left[0].verb in ("resume", "refresh"):
+        if left[0].verb in ("resume", "refresh") or self._may_be_staged(left[0]):
             yield from self._continued(left)
             return
         readings = [Reading(_source_of(task)) for task in left]
         digester = Digester()
-        for block in self._source.read(readings):
+        for block in self._blocks(readings):
             yield self._put(block, left[0], digester, fresh=True)
             if block.last:
                 left.pop(0)
@@ -156,12 +170,27 @@ class Carrier:
                 return
         digester = Digester(segments)
         offset = segments[-1].offset + segments[-1].size if segments else 0
-        for block in self._source.read([Reading(_source_of(task), offset, within)]):
-            yield self._put(block, task, digester, fresh=offset == 0)
+        for block in self._blocks([Reading(_source_of(task), offset, within)]):
+            yield self._put(block, task, digester, fresh=offset == 0 or task.verb == "put")
         left.pop(0)
+
+    def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
+        for block in self._source.read(readings):
+            yield from parts(block, self._limits)
+
+    def _may_be_staged(self, task: Task) -> bool:
+        """True for a long entry on its way to files: it grows under a temporary name, and may have begun in an earlier run."""
+        return task.verb == "put" and task.entry.size > SEGMENT and not self._target.can.digests
+
+    def _staged(self, task: Task) -> tuple[Segment, ...]:
+        """What an earlier run left of a long entry, as far as its bytes are still the source's."""
+        begun = replace(_source_of(task), generation=_generation(task, fresh=True))
+        return _common(self._source.segments(_source_of(task)), self._target.segments(begun))
 
     def _known(self, task: Task) -> tuple[tuple[Segment, ...], int | None]:
         """The whole segments that the target has of an entry, and the long record that they end in."""
+        if task.verb == "put":
+            return self._staged(task), None
         segments = self._target.segments(_target_of(task))
         end = segments[-1].offset + segments[-1].size if segments else 0
         within = _target_of(task).within
@@ -207,6 +236,47 @@ class Carrier:
         """The row that the entry is marked under: a database's own, or, where the target is files, the source's."""
         entry = task.target if self._target.can.digests else task.source
         return entry.row if entry is not None else 0
+
+
+def _outcome(page: Page, applied: Applied, seconds: float) -> Outcome:
+    files = [entry for entry in applied.entries if entry.type == "file"]
+    removed = sum(1 for change in page.changes if isinstance(change, Remove))
+    return Outcome(
+        kind=files[0].kind if files else "-",
+        files=len(files),
+        finished=sum(1 for entry in applied.entries if entry.complete) + removed,
+        records=applied.records,
+        raw=sum(count for _, _, count in applied.raws),
+        refused=len(applied.refusals),
+        bytes=page.size,
+        seconds=seconds,
+    )
+
+
+def parts(block: Block, limits: Limits) -> Iterator[Block]:
+    """*block* in parts that a page can hold. Only whole lines of a log come apart: any other block is one record, or a piece."""
+    if block.entry.form != "log" or block.record is not None or not block.data:
+        yield block
+        return
+    many = block.data.count(b"\n") > limits.page_records
+    start, size = 0, len(block.data)
+    while start < size:
+        end = _end_of_part(block.data, start, limits.page_bytes, limits.page_records if many else 0)
+        yield replace(block, offset=block.offset + start, data=block.data[start:end], last=block.last and end == size)
+        start = end
+
+
+def _end_of_part(data: bytes, start: int, page_bytes: int, page_records: int) -> int:
+    """Where the part from *start* on ends: behind the last line that fits, and behind the first in any case."""
+    end = len(data)
+    if end - start > page_bytes:
+        end = data.rfind(b"\n", start, start + page_bytes) + 1 or data.find(b"\n", start) + 1 or end
+    position = start
+    for _ in range(page_records):
+        position = data.find(b"\n", position, end) + 1
+        if not position:
+            return end
+    return position or end
 
 
 def _common(known: tuple[Segment, ...], found: tuple[Segment, ...]) -> tuple[Segment, ...]:

@@ -7,7 +7,7 @@ file had when we wrote it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from crossfade.model.entries import Entry, same_metadata
@@ -93,7 +93,7 @@ def _leftover(source: Entry | None, target: Entry | None) -> Task | None:
     if source is None or source.signature is None:
         return Task("stranger", None, target)
     if target.type == "dir" or source.signature == target.signature:
-        return Task("remove", None, target)
+        return Task("remove", None, replace(target, row=source.row))
     return Task("conflict", None, target)
 
 

@@ -10,32 +10,30 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
-
-import psycopg
 
 from crossfade.errors import (
     BudgetSpent,
     ContentDiffers,
-    CrossfadeError,
-    Fenced,
     Interrupted,
-    SourceEmpty,
     SourceMoved,
     TargetForeign,
     WorkerDied,
 )
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import Task
+from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.inventory import tasks
-from crossfade.migrate.prepare import Run
+from crossfade.migrate.lease import Lease
+from crossfade.migrate.obstacles import Obstacles
+from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.proof import Proof, Prover
-from crossfade.migrate.report import report
+from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.shards import Shards
 from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew, fault_of
 from crossfade.model.changes import Page, Remove, Touch
@@ -43,11 +41,9 @@ from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, text_of
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.file.store import FileStore
-from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Store
 
-_RENEW_SECONDS = 4.0
 _PROGRESS_SECONDS = 1.0
 
 
@@ -103,39 +99,37 @@ class Engine:
                 self._target.close()
 
     def _once(self) -> Result:
-        self._look_at_source()
-        self._survey()
+        in_the_way = self._survey()
+        refuse_empty(self._run.request, self._run.source)
+        self._apply(in_the_way)
         ahead = self._tasks()
         first = next(ahead, None)
         before = self._run.before
         if first is None and before is not None and before.proved_at is not None and before.report is not None:
-            return Result(before.report, already=before.proved_at, unreadable=self._not_read(), head=self._head())
+            known = with_quarantine(before.report, self._run.ledger.quarantined(self._run.migration))
+            return Result(known, already=before.proved_at, unreadable=self._not_read(), head=self._head())
         self._copy(chain([first] if first else [], ahead))
         self._settle_directories()
         self._check_stop()
-        self._index()
+        if not self._run.to_files:
+            self._step("building indexes")
+            build_indexes(self._run)
         return self._prove()
 
     # Before the first byte
 
-    def _look_at_source(self) -> None:
-        """An empty source is rarely meant. An inventory shows the root first."""
-        found = list(islice(self._source.entries(), 2))
-        if len(found) < 2 and not self._run.request.manner.allow_empty:
-            raise SourceEmpty(
-                f"{self._run.plan.source} holds no entry at all",
-                hint="mount the volume or mend the path; --allow-empty if it is meant",
-            )
-
-    def _survey(self) -> None:
-        """For a directory as target: refuse what is not ours to write, naming three."""
+    def _survey(self) -> Sequence[Remove]:
+        """For a directory as target: refuse what is not ours to write, naming three; find what is in the way."""
         if not self._run.to_files:
-            return
+            return ()
+        self._run.ledger.forget_gone(self._run.migration)
+        obstacles = Obstacles()
         manner = self._run.request.manner
         met: dict[str, list[Task]] = {"stranger": [], "conflict": []}
         for task in self._every_task():
             if task.verb in met and len(met[task.verb]) < 4:
                 met[task.verb].append(task)
+            obstacles.look(task)
         if not (manner.merge or manner.delete_extra) and (found := met["stranger"]):
             raise TargetForeign(
                 f"{self._run.plan.target} holds files of a stranger: {_named(found)}",
@@ -146,6 +140,7 @@ class Engine:
                 f"{self._run.plan.target} was changed since it was written: {_named(found)}",
                 hint="move these paths away, then repeat the command",
             )
+        return obstacles.removals()
 
     # The work
 
@@ -244,21 +239,17 @@ class Engine:
     def _take(self, outcome: Outcome) -> None:
         """Add one page to the counts; see that the budget holds."""
         tally = self._tally
-        files = [entry for entry in outcome.applied.entries if entry.type == "file"]
-        kind = files[0].kind if files else "-"
-        raws = sum(count for _, _, count in outcome.applied.raws)
-        finished = sum(1 for entry in outcome.applied.entries if entry.complete) + len(outcome.removed)
         tally.progress = replace(tally.progress, reason="").with_kind(
-            kind,
-            entries=finished,
-            records=outcome.applied.records,
+            outcome.kind,
+            entries=outcome.finished,
+            records=outcome.records,
             bytes=outcome.bytes,
-            raw=raws,
-            quarantined=len(outcome.applied.refusals),
+            raw=outcome.raw,
+            quarantined=outcome.refused,
         )
-        tally.records += outcome.applied.records or len(files)
-        tally.refused += len(outcome.applied.refusals)
-        tally.seconds[kind] = tally.seconds.get(kind, 0.0) + outcome.seconds
+        tally.records += outcome.records or outcome.files
+        tally.refused += outcome.refused
+        tally.seconds[outcome.kind] = tally.seconds.get(outcome.kind, 0.0) + outcome.seconds
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -282,36 +273,23 @@ class Engine:
                 changes.append(Remove(task.target))
             elif task.source is not None:
                 changes.append(Touch(task.source))
+        self._apply(changes)
+
+    def _apply(self, changes: Sequence[Touch | Remove]) -> None:
         for start in range(0, len(changes), 1000):
             self._target.apply(Page(tuple(changes[start : start + 1000])))
-
-    def _index(self) -> None:
-        """Build what a first load left out, two kinds at a time."""
-        if self._run.to_files:
-            return
-        self._step("building indexes")
-        with ThreadPoolExecutor(2, thread_name_prefix="index") as executor:
-            futures = [executor.submit(self._index_kind, kind) for kind in self._run.layout.kinds]
-            for future in futures:
-                future.result()
-
-    def _index_kind(self, kind: Any) -> None:
-        ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
-        try:
-            ledger.build_indexes(kind)
-        finally:
-            ledger.close()
 
     # The proof
 
     def _prove(self) -> Result:
         self._step("proving")
         since = self._run.ledger.now()
-        held = {item.key for item in self._run.ledger.quarantine(self._run.migration) if item.pos is None}
+        items = [i for state in ("held", "ignored") for i in self._run.ledger.quarantine(self._run.migration, state)]
+        held = {item.key for item in items if item.pos is None}
         not_read = {path for path, _ in self._tally.unreadable}
         kinds = self._run.kinds
         prover = Prover(
-            self._run.decide,
+            self._open_question,
             self._digests,
             threads=max(self._run.request.manner.workers, 1),
             passed_over=lambda entry: self._is_outside(entry, kinds, held, not_read),
@@ -324,8 +302,13 @@ class Engine:
         self._run.ledger.proved(self._run.migration, since, final)
         return Result(final, unreadable=self._not_read(), head=self._head())
 
+    def _open_question(self, source: Entry | None, target: Entry | None) -> Task | None:
+        """What is still to do for a path. A stranger that may stay is none of our business."""
+        task = self._run.decide(source, target)
+        return None if task is not None and task.verb == "stranger" and self._run.request.manner.merge else task
+
     def _is_outside(self, entry: Entry, kinds: frozenset[str] | None, held: set[bytes], not_read: set[bytes]) -> bool:
-        """True for what this run was not to bring: other kinds, strangers that stay, what is in quarantine or unreadable."""
+        """True for what this run was not to bring: other kinds, what is in quarantine or unreadable."""
         if kinds is not None and entry.kind and entry.kind not in kinds:
             return True
         return entry.path in not_read or (bool(held) and key_of(entry.path) in held)
@@ -365,8 +348,8 @@ class Engine:
 
     # Alongside
 
-    def _holding_the_lease(self) -> _Lease:
-        return _Lease(self._run, self._lost_lease, lambda: self._tally.progress)
+    def _holding_the_lease(self) -> Lease:
+        return Lease(self._run, self._lost_lease, lambda: self._tally.progress)
 
     def _lost_lease(self, error: BaseException) -> None:
         self._lost = error
@@ -398,40 +381,6 @@ class Engine:
 
     def _head(self) -> bytes:
         return self._run.ledger.journal_head(self._run.migration)
-
-
-class _Lease:
-    """Renews the lease while the run lasts, and writes progress down, through a connection of its own."""
-
-    def __init__(self, run: Run, lost: Callable[[BaseException], None], sample: Callable[[], Progress]) -> None:
-        self._run = run
-        self._lost = lost
-        self._sample = sample
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=10)
-
-    def _hold(self) -> None:
-        ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
-        renewed = time.monotonic()
-        while not self._over.wait(_PROGRESS_SECONDS):
-            due = time.monotonic() - renewed >= _RENEW_SECONDS
-            try:
-                held = ledger.renew(self._run.migration, self._run.epoch) if due else True
-                ledger.progress(self._run.migration, self._sample().values())
-            except (psycopg.Error, CrossfadeError):
-                continue  # the server is away: pages wait for it too, and are fenced by the epoch
-            renewed = time.monotonic() if due else renewed
-            if not held:
-                self._lost(Fenced("another runner took this migration over", hint=f"crossfade status {self._run.migration}"))
-                break
-        ledger.close()
 
 
 _ENGINE = 1000

@@ -10,9 +10,19 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from crossfade.errors import Entangled, NotYet, PlanDiffers, SourceMissing, TargetForeign, TargetTaken, TargetUnwritable
+from crossfade.errors import (
+    Entangled,
+    NotYet,
+    PlanDiffers,
+    SourceEmpty,
+    SourceMissing,
+    TargetForeign,
+    TargetTaken,
+    TargetUnwritable,
+)
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.plan import Manner, Plan, differences
@@ -93,21 +103,35 @@ def check_pair(source: Location, target: Location) -> None:
 def _to_database(request: Request, held: ExitStack) -> Run:
     """Files or another database into a database, which keeps the control state."""
     if request.source.is_database:
-        source_server = held.enter_context(serving(request.source))
-        origin_row = find_store(Ledger(source_server, request.source.schema), request.source, request.store_name)
-        layout = layouts.parse(origin_row.layout, source=origin_row.name)
-        name = request.target.store or origin_row.name
-        source: Recipe = DatabaseRecipe(request.source, source_server, origin_row.store_id, layout)
-    else:
-        layout = layouts.load(request.layout or "prodigy")
-        name = request.store_name or request.target.store or name_for(request.source)
-        source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
-        held.callback(source.open().close)
-    check_name("store name", name)
-    plan = _plan(request, name, layout)
+        return _from_database(request, held)
+    name = check_name("store name", request.store_name or request.target.store or name_for(request.source))
+    layout = layouts.load(request.layout or "prodigy")
+    source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
+    held.callback(source.open().close)
+    if request.target.scheme == "embedded" and not os.path.isdir(request.target.path):
+        refuse_empty(request, source)
     ledger = Ledger(held.enter_context(serving(request.target)), request.target.schema)
+    if not request.layout and (begun := _begun_with(ledger, request.source, name)):
+        layout, source = begun, replace(source, layout=begun)
+    return _into_database(request, ledger, _plan(request, name, layout), layout, source)
+
+
+def _from_database(request: Request, held: ExitStack) -> Run:
+    origin = Ledger(held.enter_context(serving(request.source)), request.source.schema)
+    held.callback(origin.close)
+    row = find_store(origin, request.source, request.store_name)
+    layout = layouts.parse(row.layout, source=row.layout_name)
+    name = check_name("store name", request.target.store or row.name)
+    source = DatabaseRecipe(request.source, origin.server, row.store_id, layout)
+    ledger = Ledger(held.enter_context(serving(request.target)), request.target.schema)
+    return _into_database(request, ledger, _plan(request, name, layout), layout, source)
+
+
+def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
     before = _before(ledger, plan, to_database=True) if ledger.version() is not None else None
     kinds = _kinds(request, layout, before)
+    if before is None:
+        refuse_empty(request, source)
     ledger.ensure(layout.kinds)
     store_id = _own_store(ledger, plan, layout)
     epoch = _claim(ledger, plan, store_id, kinds)
@@ -115,16 +139,40 @@ def _to_database(request: Request, held: ExitStack) -> Run:
     return Run(request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before)
 
 
+def refuse_empty(request: Request, source: Recipe) -> None:
+    """An empty source is rarely meant. An inventory shows the root first."""
+    if request.manner.allow_empty:
+        return
+    store = source.open(0)
+    try:
+        found = list(islice(store.entries(), 2))
+    finally:
+        store.close()
+    if len(found) < 2:
+        raise SourceEmpty(
+            f"{request.source} holds no entry at all",
+            hint="mount the volume or mend the path; --allow-empty if it is meant",
+        )
+
+
+def _begun_with(ledger: Ledger, source: Location, name: str) -> Layout | None:
+    """The layout that this tree was begun with, so that it need not be named again."""
+    if ledger.version() is None:
+        return None
+    row = next((row for row in ledger.stores() if row.name == name and row.origin == source.url), None)
+    return None if row is None else layouts.parse(row.layout, source=row.layout_name)
+
+
 def _to_files(request: Request, held: ExitStack) -> Run:
     """A database into a directory; the database keeps the control state."""
     server = held.enter_context(serving(request.source))
     ledger = Ledger(server, request.source.schema)
     row = find_store(ledger, request.source, request.store_name)
-    layout = layouts.parse(row.layout, source=row.name)
+    layout = layouts.parse(row.layout, source=row.layout_name)
     plan = _plan(request, row.name, layout)
-    make_directory(request.target)
     before = _before(ledger, plan, to_database=False)
     kinds = _kinds(request, layout, before)
+    make_directory(request.target)
     epoch = _claim(ledger, plan, row.store_id, kinds)
     source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
     files = FileRecipe(request.target, layout, include_transient=True)
@@ -172,9 +220,8 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
     for row in rows:
         if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
             raise PlanDiffers(
-                f"migration {row.migration} of this pair was started with another plan: "
-                + ", ".join(differences(plan, row.plan))
-                + " differ(s)",
+                f"migration {row.migration} of this pair was started with another plan; what differs: "
+                + ", ".join(differences(plan, row.plan)),
                 hint="repeat the original command, or give the new plan its own --store-name",
             )
     taken = stores.get(plan.store)
@@ -198,7 +245,8 @@ def _kinds(request: Request, layout: Layout, before: MigrationRow | None) -> fro
     begun = every if before.kinds is None else frozenset(before.kinds)
     if (request.only or request.without) and asked != begun:
         raise PlanDiffers(
-            f"migration {before.migration} moves the kinds {', '.join(sorted(begun))}", hint="let it grow with --add KIND"
+            f"migration {before.migration} moves the kinds {', '.join(sorted(begun))}",
+            hint="leave --only and --except out; --add KIND lets it grow",
         )
     grown = begun | set(request.add)
     return None if grown == every else grown

@@ -10,6 +10,12 @@ from crossfade.migrate.proof import Proof
 SCHEMA_VERSION = 1
 
 
+def with_quarantine(known: dict[str, Any], held: dict[str, int]) -> dict[str, Any]:
+    """A report that still holds, but for its quarantine: items were placed or ignored since."""
+    kinds = [{**kind, "quarantined": held.get(kind["kind"], 0)} for kind in known["kinds"]]
+    return {**known, "kinds": kinds, "quarantined": sum(held.values())}
+
+
 def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, float]) -> dict[str, Any]:
     """The report as a value; what ``start --once --json`` prints and the migration keeps.
 

@@ -215,10 +215,10 @@ class _Scratch:
             with self._connection.transaction():
                 applied = self._writer.write(self._connection, page, careful=False)
         except psycopg.Error as error:
-            self._writer.forget()
             if not is_data_error(error):
                 raise
             applied = self._writer.write(self._connection, page, careful=True)
+        self._writer.keep()
         for path, reason, count in applied.raws:
             self._survey.hazard(f"raw: {reason}", path, count)
         return applied

@@ -135,11 +135,11 @@ def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, turn: Any) -> None:
     global _desk  # noqa: PLW0603 - a pool's initializer has no other place to leave something
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     _desk = _Desk(job, numbers.get(), reports, stop, turn)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """A runner that was killed must not leave workers behind that write on."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -7,6 +7,7 @@ unexpected type is left out, never coerced beyond integer to text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,6 +20,9 @@ Convert = Callable[[Any], Any]
 TEXT_BYTES_MAX = 2000
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _BIGINT_MAX = 2**63 - 1
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?!24)\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII
+).fullmatch
 
 
 def converter(column: Column) -> Convert:
@@ -51,7 +55,7 @@ def _storable(value: str) -> bool:
 
 def bigint(value: Any) -> int | None:
     """An integer that fits in 64 bits."""
-    if type(value) is not int or not -_BIGINT_MAX <= value <= _BIGINT_MAX:
+    if type(value) is not int or not -_BIGINT_MAX - 1 <= value <= _BIGINT_MAX:
         return None
     return value
 
@@ -84,8 +88,11 @@ def _second(value: str) -> int | None:
 
 
 def _general(value: str) -> int | None:
+    """Python's reader takes more than RFC 3339, and in each release something else."""
+    if not _RFC_3339(value):
+        return None
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.upper())
     except ValueError:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

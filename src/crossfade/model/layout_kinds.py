@@ -12,7 +12,7 @@ from crossfade.model.patterns import NAME
 RESERVED_KINDS = frozenset(
     [
         *("stores", "entries", "segments", "chunks", "marks", "changes", "quarantine", "migrations", "journal", "route"),
-        *("leases", "intents", "drift", "kinds", "positions", "schema_versions", "history", "tombstones"),
+        *("leases", "intents", "drift", "validations", "kinds", "positions", "schema_versions", "history", "tombstones"),
     ]
 )
 """Names that the tables of every store already have."""

@@ -6,6 +6,7 @@ import textwrap
 
 from crossfade.console.talk import show, show_json
 from crossfade.errors import CodeUnknown, every_code
+from crossfade.migrate.report import SCHEMA_VERSION
 
 _RETRY = {
     "never": "Trying again without a change will not help.",
@@ -21,12 +22,11 @@ def explain(code: str, *, as_json: bool) -> int:
         raise CodeUnknown(f"there is no code {code!r}", hint="crossfade explain   # lists them all")
     chosen = {code.upper(): codes[code.upper()]} if code else codes
     if as_json:
-        show_json(
-            [
-                {"code": c, "name": e.__name__, "exit": e.exit, "retry": e.retry, "meaning": e.meaning}
-                for c, e in chosen.items()
-            ]
-        )
+        listed = [
+            {"code": c, "name": e.__name__, "exit": e.exit, "retry": e.retry, "meaning": e.meaning}
+            for c, e in chosen.items()
+        ]
+        show_json({"schema_version": SCHEMA_VERSION, "codes": listed})
     elif code:
         error = codes[code.upper()]
         show(f"{error.code}  {error.__name__}, exit {error.exit}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,21 +44,19 @@ def plan(request: Request, *, as_json: bool) -> int:
 
 def _survey(request: Request, survey: Survey, held: ExitStack) -> tuple[Layout, list[str]]:
     """Count and measure; the layout, and what would be added to a database source."""
-    adds: list[str] = []
     if request.source.is_database:
         server = held.enter_context(serving(request.source))
         row = find_store(Ledger(server, request.source.schema), request.source, request.store_name)
-        layout = layouts.parse(row.layout, source=row.name)
+        layout = layouts.parse(row.layout, source=row.layout_name)
         database = DatabaseRecipe(request.source, server, row.store_id, layout).open()
         held.callback(database.close)
         sample = count_entries(database.entries(), _kinds(request, layout), survey)
-        adds = [f"rows of migrations, leases, marks, positions, journal and quarantine in schema {request.source.schema}"]
         if not request.target.is_database:
             measure_reading(database, sample, survey)
-            return layout, adds
+            return layout, [f"rows of migrations, leases, marks, journal and quarantine in schema {request.source.schema}"]
         with _measuring_place(request.target) as place:
             measure(database, sample, layout, place, request.manner.workers, survey)
-        return layout, adds
+        return layout, []
     layout = layouts.load(request.layout or "prodigy")
     files = FileRecipe(request.source, layout, request.include_transient, skip_unreadable=True).open()
     held.callback(files.close)
@@ -65,7 +64,7 @@ def _survey(request: Request, survey: Survey, held: ExitStack) -> tuple[Layout, 
     sample = take_stock(files, _kinds(request, layout), survey)
     with _measuring_place(request.target) as place:
         measure(files, sample, layout, place, request.manner.workers, survey)
-    return layout, adds
+    return layout, []
 
 
 def _kinds(request: Request, layout: Layout) -> frozenset[str] | None:
@@ -93,7 +92,6 @@ def _measuring_place(target: Location) -> Iterator[Server]:
 
 
 def _value(request: Request, layout: Layout, survey: Survey, adds: list[str]) -> dict[str, Any]:
-    again = f"crossfade start {request.source} {request.target} --once"
     return {
         "schema_version": SCHEMA_VERSION,
         "source": request.source.url,
@@ -119,8 +117,20 @@ def _value(request: Request, layout: Layout, survey: Survey, adds: list[str]) ->
             "basis": survey.basis,
         },
         "schema_objects": _objects(request, layout),
-        "next_steps": [{"command": again, "why": "copy everything, prove it, exit"}],
+        "next_steps": [{"command": _start(request), "why": "copy everything, prove it, exit"}],
     }
+
+
+def _start(request: Request) -> str:
+    """The command that carries out what was planned."""
+    words = [request.source.url, request.target.url]
+    for option, values in (("--only", request.only), ("--except", request.without), ("--add", request.add)):
+        words += [word for value in values for word in (option, value)]
+    for option, value in (("--layout", request.layout), ("--store-name", request.store_name)):
+        words += [option, value] if value else []
+    words += ["--include-transient"] if request.include_transient else []
+    words += ["--allow-empty"] if request.manner.allow_empty else []
+    return shlex.join(["crossfade", "start", *words, "--once"])
 
 
 def _objects(request: Request, layout: Layout) -> int:

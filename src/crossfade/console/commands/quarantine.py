@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from psycopg import sql
 
+from crossfade.console.commands.status import start_again
 from crossfade.console.finding import Sought, sought
 from crossfade.console.talk import counted, say, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
@@ -43,16 +44,19 @@ def show_item(words: tuple[str, ...], store: str, number: int) -> int:
     return 0
 
 
-def ignore(words: tuple[str, ...], store: str, numbers: list[int]) -> int:
+def ignore(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: bool) -> int:
     """Take items off the list; their bytes stay where they are, and come back on the way to files."""
     with sought(words, store) as found:
         chosen = numbers or [item.item for item in found.ledger.quarantine(found.row.migration)]
         count = found.ledger.settle(found.row.migration, chosen, "ignored")
-    say(f"{counted(count, 'item')} ignored")
+    if as_json:
+        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "ignored": count})
+    else:
+        say(f"{counted(count, 'item')} ignored")
     return 0
 
 
-def replay(words: tuple[str, ...], store: str, numbers: list[int]) -> int:
+def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: bool) -> int:
     """Try to place items again, as their kind's records."""
     with sought(words, store) as found:
         items = [i for i in found.ledger.quarantine(found.row.migration) if not numbers or i.item in numbers]
@@ -61,15 +65,19 @@ def replay(words: tuple[str, ...], store: str, numbers: list[int]) -> int:
         done = [item.item for item in records if _replay(found, item)]
         if done:
             found.ledger.settle(found.row.migration, done, "replayed")
-    say(f"{counted(len(done), 'item')} placed, {counted(len(items) - len(done), 'item')} still held")
+    held = len(items) - len(done)
+    if as_json:
+        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "placed": len(done), "held": held})
+    else:
+        say(f"{counted(len(done), 'item')} placed, {counted(held, 'item')} still held")
     if whole:
-        say(f"whole entries are tried again by: crossfade start {found.row.source} {found.row.target} --once")
+        say(f"whole entries are tried again by: {start_again(found.row)}")
     return 4 if len(done) < len(items) else 0
 
 
 def _replay(found: Sought, item: Item) -> bool:
     row = next(store for store in found.ledger.stores() if store.store_id == found.row.store_id)
-    layout = layouts.parse(row.layout, source=row.name)
+    layout = layouts.parse(row.layout, source=row.layout_name)
     return replay_item(found.ledger, layout, found.row.store_id, item)
 
 

@@ -24,13 +24,21 @@ def start_once(request: Request, *, as_json: bool) -> int:
     """Run it; the exit status."""
     stop = threading.Event()
     with interruptible(stop), prepared(request) as run:
-        book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
+        _remember(run)
         say(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
         with display() as watch:
             result = Engine(run, watch=_unless_closed(watch, stop), stop=stop).once()
         _show(run, result, as_json=as_json)
     held = result.report["quarantined"]
     return 4 if held or result.unreadable else 0
+
+
+def _remember(run: Run) -> None:
+    """Note the migration for this user. The list is a convenience, so a home that is read-only stops nothing."""
+    try:
+        book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
+    except OSError as error:
+        say(f"note: not added to this user's list of migrations ({error.strerror}); find it again with --store")
 
 
 def _control(run: Run) -> str:

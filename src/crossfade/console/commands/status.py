@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from crossfade.console.finding import Sought, opened, sought, stores
 from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
 from crossfade.errors import CrossfadeError
+from crossfade.migrate.prepare import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, MigrationRow
+from crossfade.store.location import parse
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def value_of(sample: Status) -> dict[str, Any]:
 
 
 def _next_steps(state: str, row: MigrationRow, quarantined: dict[str, int]) -> list[dict[str, str]]:
-    again = f"crossfade start {row.source} {row.target} --once"
+    again = start_again(row)
     steps = []
     if quarantined:
         steps.append({"command": f"crossfade quarantine {row.migration} list", "why": "see what could not be placed"})
@@ -100,10 +103,26 @@ def _next_steps(state: str, row: MigrationRow, quarantined: dict[str, int]) -> l
         steps.append({"command": again, "why": "continue where it stopped"})
     if state == "copied":
         steps.append({"command": again, "why": "bring later changes over"})
-        steps.append(
-            {"command": f"crossfade start {row.target} {row.source}.back --once", "why": "bring it back, elsewhere"}
-        )
+        if row.source.startswith("file://"):
+            name = [] if parse(row.target).store else ["--store-name", row.plan["store"]]
+            back = shlex.join(["crossfade", "start", row.target, f"{row.source}.back", *name, "--once"])
+            steps.append({"command": back, "why": "bring it back, elsewhere"})
     return steps
+
+
+def start_again(row: MigrationRow) -> str:
+    """The command that goes on with a migration, or brings changes over. Its layout is written down in the database."""
+    options = ["--include-transient"] if row.plan["include_transient"] else []
+    return shlex.join(["crossfade", "start", row.source, row.target, *_named(row), *options, "--once"])
+
+
+def _named(row: MigrationRow) -> list[str]:
+    """The tree's name, where the URLs do not say it."""
+    places = parse(row.source), parse(row.target)
+    said = next((place.store for place in places if place.store), "") or (
+        "" if places[0].is_database else name_for(places[0])
+    )
+    return [] if said == row.plan["store"] else ["--store-name", row.plan["store"]]
 
 
 def _text(sample: Status) -> str:
@@ -140,7 +159,7 @@ def list_all(store: str, *, as_json: bool) -> int:
         except CrossfadeError as error:
             if store:
                 raise
-            say(f"cannot look into {place}: {error.sentence}")
+            say(f"passed over: {error.sentence}")
     if as_json:
         values = [
             {"migration": row.migration, "source": row.source, "target": row.target, "state": state_of(sample)[0]}

@@ -67,7 +67,8 @@ class MemoryStore:
     def _put(self, put: Put) -> None:
         path, block = put.entry.path, put.block
         self._bytes[path] = self._bytes.get(path, b"")[: block.offset] + block.data
-        self._segments[path] = tuple(s for s in self.segments(put.entry) if s.offset < block.offset) + put.segments
+        whole = {s.number: s for s in self.segments(put.entry) if s.offset < block.offset}
+        self._segments[path] = tuple((whole | {s.number: s for s in put.segments}).values())
         self._entries[path] = replace(
             put.entry, size=block.end, within=block.record, complete=block.last, digest=put.digest, signature=None
         )

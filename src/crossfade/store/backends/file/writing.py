@@ -186,19 +186,21 @@ class PageWriter:
                     os.fsync(self._tree.directory(path))
 
     def staged(self, entry: Entry) -> tuple[Segment, ...]:
-        """The whole segments of what is staged for *entry*: where to go on."""
+        """The whole segments of what is staged for *entry*, up to where a record ends: where to go on."""
         try:
             descriptor = os.open(_staged_name(entry), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._staging)
         except FileNotFoundError:
             return ()
-        digester = Digester()
+        digester, whole = Digester(), 0
         try:
             form = form_of(entry.form, os.pread(descriptor, 4, 0))
             for part in cut(lambda size: os.read(descriptor, size), form):
                 digester.add(part.offset, part.data)
+                is_cut_short = form == "log" and not part.data.endswith(b"\n")
+                whole = whole if is_cut_short else part.offset + len(part.data)
         finally:
             os.close(descriptor)
-        return digester.fresh()
+        return tuple(segment for segment in digester.fresh() if segment.offset + segment.size <= whole)
 
     def close(self) -> None:
         """Leave nothing behind but what is staged and unfinished. May be called twice."""

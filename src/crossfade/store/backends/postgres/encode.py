@@ -14,6 +14,7 @@ from typing import Any
 
 from crossfade.model.changes import Block
 from crossfade.model.columns import TEXT_BYTES_MAX, Convert, converter, text
+from crossfade.model.figures import NULL
 from crossfade.model.kinds import Column, Kind
 from crossfade.model.promotion import Bound
 from crossfade.model.records import Reader, split_lines, suspicious
@@ -21,7 +22,6 @@ from crossfade.model.records import Reader, split_lines, suspicious
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 
-NULL = struct.pack("!i", -1)
 _LENGTH = struct.Struct("!i")
 _BIGINT = struct.Struct("!iq")
 _HEAD = struct.Struct("!hiiiq")
@@ -43,7 +43,7 @@ class Encoder:
 
     def __init__(self, kind: Kind, store_id: int) -> None:
         self.kind = kind
-        self._reader = Reader(kind, _field, NULL)
+        self._reader = Reader(kind, field_of, NULL)
         self._store_id = store_id
         self._fields = 3 + len(kind.columns) + 3
         self._nothing = [NULL] * len(kind.columns)
@@ -124,7 +124,7 @@ def _text(value: str) -> bytes:
     return _bytes(value.encode())
 
 
-def _field(column: Column) -> Convert:
+def field_of(column: Column) -> Convert:
     """From a JSON value to a field of a row, None where it does not fit the column."""
     if column.type == "text" and not column.mapping:
         return _text_field

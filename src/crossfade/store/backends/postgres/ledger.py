@@ -38,6 +38,7 @@ class StoreRow:
     store_id: int
     name: str
     origin: str
+    layout_name: str
     layout: str
     fingerprint: str
 
@@ -137,7 +138,7 @@ class Ledger:
 
     def stores(self) -> list[StoreRow]:
         """Every tree in the schema, by name."""
-        query = self._sql("SELECT store_id, name, origin, layout, fingerprint FROM {}.stores ORDER BY name")
+        query = self._sql("SELECT store_id, name, origin, layout_name, layout, fingerprint FROM {}.stores ORDER BY name")
         return [StoreRow(*cast("Any", row)) for row in self._rows(query)]
 
     def add_store(self, name: str, origin: str, layout_name: str, layout: str, fingerprint: str) -> int:
@@ -281,6 +282,14 @@ class Ledger:
             "SELECT kind, count(*) FROM {}.quarantine WHERE migration_id = %s AND state = 'held' GROUP BY kind"
         )
         return {str(kind): cast("int", count) for kind, count in self._rows(query, [migration])}
+
+    def forget_gone(self, migration: str) -> None:
+        """Let go of whole entries that could not be placed, and that the source does not have any more."""
+        query = self._sql(
+            "DELETE FROM {0}.quarantine q USING {0}.entries e"
+            " WHERE q.migration_id = %s AND q.pos IS NULL AND e.entry_id = q.entry_id AND e.type = 'gone'"
+        )
+        self._run(lambda c: c.execute(query, [migration]), name="postgres.ledger")
 
     def settle(self, migration: str, items: list[int], state: str) -> int:
         """Move items to another state; how many there were."""

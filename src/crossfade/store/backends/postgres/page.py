@@ -42,6 +42,7 @@ class PageWriter:
 
     def write(self, connection: Connection, page: Page, *, careful: bool) -> Applied:
         """Write *page*. *careful* takes refused rows apart, until each stands, is raw, or is in quarantine."""
+        self.lock(connection)
         self._fence(connection)
         drafts = self._drafts(connection, page)
         self._clear(connection, drafts, [c.entry for c in page.changes if isinstance(c, Remove)])
@@ -59,6 +60,13 @@ class PageWriter:
             raws=tuple((d.entry.path, reason, count) for d in drafts for reason, count in d.raws.items() if count > 0),
             refusals=tuple(refusals),
         )
+
+    def lock(self, connection: Connection) -> None:
+        """One transaction of a worker at a time: one whose client went away may not be over yet."""
+        if self._claim is None:
+            return
+        key = f"crossfade worker {self._claim.migration} {self._claim.worker}"
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
     def _fence(self, connection: Connection) -> None:
         """Refuse a runner that was replaced. The shared lock holds off a take-over until this page is decided."""
@@ -224,8 +232,8 @@ def mark_values(migration: str, entries: list[Entry]) -> dict[str, Any]:
 def insert_refusal(connection: Connection, schema: str, migration: str, refusal: Refusal) -> None:
     """One quarantined item; a repeat of the same changes nothing but its code."""
     query = sql.SQL(
-        "INSERT INTO {}.quarantine (migration_id, path, key, kind, entry_id, pos, size, code) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (migration_id, sha256(key), coalesce(pos, -1)) DO UPDATE SET code = excluded.code, state = 'held'"
+        "INSERT INTO {}.quarantine AS q (migration_id, path, key, kind, entry_id, pos, size, code) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (migration_id, sha256(key), coalesce(pos, -1)) DO UPDATE SET code = excluded.code, state = CASE q.state WHEN 'ignored' THEN 'ignored' ELSE 'held' END"
     )
     entry = refusal.entry
     connection.execute(

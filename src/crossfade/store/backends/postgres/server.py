@@ -5,6 +5,7 @@ A server's own message may quote the row (DETAIL, CONTEXT), so only SQLSTATE, co
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,17 @@ from crossfade.store.faults import is_transient
 Connection = psycopg.Connection[tuple[object, ...]]
 
 OLDEST = 140000
+
+for _library in ("psycopg", "stamina"):  # what they would say on stderr, where nobody listens, is said by us
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+
+_SESSION = b"""
+SET lock_timeout = '30s';
+SET search_path = pg_catalog;
+SET idle_in_transaction_session_timeout = '60s'; -- a client that vanished holds its worker's lock until the server notices:
+SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3 -- soon, not after two hours
+"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,7 @@ class Server:
                 f"the database of {self.name} has the encoding {encoding}",
                 hint="make one that can hold every name: createdb --encoding=UTF8 --template=template0 NAME",
             )
-        connection.execute("SET lock_timeout = '30s'")
-        connection.execute("SET search_path = pg_catalog")
+        connection.execute(_SESSION)
         connection.commit()
 
 

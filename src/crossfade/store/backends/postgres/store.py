@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
@@ -20,6 +21,7 @@ from crossfade.model.entries import Entry, Signature
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, path_of
 from crossfade.observe.failpoints import durable
+from crossfade.store.backends.postgres.figures import ServerFigures
 from crossfade.store.backends.postgres.page import PageWriter
 from crossfade.store.backends.postgres.reading import Rows
 from crossfade.store.backends.postgres.server import Connection, Server
@@ -131,15 +133,27 @@ class PostgresStore:
         return self._said
 
     def _was_applied(self, page: Page) -> bool:
-        """Ask, after a commit that nobody heard: is this page the worker's last?"""
+        """Ask, after a commit that nobody heard: is this page the worker's last?
+
+        The commit may still be on its way to the server: the worker's lock is waited for, which that transaction holds.
+        """
         assert self._claim is not None
         query = sql.SQL("SELECT 1 FROM {}.positions WHERE migration_id = %s AND worker = %s AND page = %s")
         connection = self._open()
+        self._writer.lock(connection)
         found = connection.execute(
             query.format(sql.Identifier(self.location.schema)), [self._claim.migration, self._claim.worker, page.name]
         ).fetchone()
         connection.rollback()
         return found is not None
+
+    def figures(self) -> ServerFigures:
+        """For validation: figures of this tree's entries, computed in the server."""
+        return ServerFigures(self._open(), self.location.schema, self._store_id)
+
+    def rollback(self) -> None:
+        """End a look at the tree."""
+        self._open().rollback()
 
     def close(self) -> None:
         """See the port."""
@@ -151,6 +165,8 @@ class PostgresStore:
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._server.connect(f"{self._migration} worker")
+        elif self._connection.info.transaction_status is TransactionStatus.INERROR:
+            self._connection.rollback()  # a read that failed for a reason that passes, and is repeated
         return self._connection
 
     def _reset(self) -> None:

@@ -136,6 +136,16 @@ CREATE TABLE {schema}.quarantine (
 );
 CREATE UNIQUE INDEX quarantine_once ON {schema}.quarantine (migration_id, sha256(key), coalesce(pos, -1));
 
+-- How far a validation is, so that one that was interrupted goes on. "state" holds counts, paths and hashes, no content.
+CREATE TABLE {schema}.validations (
+    pair       text NOT NULL,
+    options    text NOT NULL,
+    state      text NOT NULL,
+    basis      timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (pair, options)
+);
+
 -- Append-only; each line's hash covers the one before.
 CREATE TABLE {schema}.journal (
     migration_id text NOT NULL,

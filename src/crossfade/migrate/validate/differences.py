@@ -1,0 +1,69 @@
+"""Differences: how they are classed, and how two entries or their figures are told apart. Plain functions on values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from crossfade.model.entries import Entry
+from crossfade.model.figures import Figure
+
+Class = Literal["missing", "extra", "content", "metadata", "column", "query", "quarantined"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One path that differs. ``segment`` and ``offset`` say where first, for content and columns. Never what."""
+
+    path: bytes
+    kind: str
+    klass: Class
+    detail: str
+    segment: int | None = None
+    offset: int | None = None
+
+
+def of_presence(source: Entry | None, target: Entry | None) -> Difference | None:
+    """A path that only one side has, or that is of another type there."""
+    if source is None or target is None:
+        present = source or target
+        assert present is not None
+        klass: Class = "missing" if target is None else "extra"
+        return Difference(
+            present.path, present.kind, klass, f"a {present.type} that only the {'source' if source else 'target'} has"
+        )
+    if source.type != target.type:
+        return Difference(source.path, source.kind or target.kind, "content", f"a {source.type} there, a {target.type} here")
+    return None
+
+
+def of_metadata(source: Entry, target: Entry) -> Difference | None:
+    """Mode, time and link text."""
+    parts = []
+    if source.type == "link":
+        parts += ["link text"] if source.link != target.link else []
+    elif source.mode != target.mode:
+        parts.append(f"mode {source.mode:o}, here {target.mode:o}")
+    if source.mtime_ns != target.mtime_ns:
+        parts.append("mtime")
+    if not parts:
+        return None
+    return Difference(source.path, source.kind, "metadata", " and ".join(parts))
+
+
+def of_figures(entry: Entry, source: tuple[Figure, ...], target: tuple[Figure, ...]) -> Difference | None:
+    """Content first, then columns; the first segment that differs."""
+    for one, other in zip(source, target, strict=False):
+        if one.segment != other.segment:
+            offset = min(one.segment.offset, other.segment.offset)
+            return Difference(entry.path, entry.kind, "content", "bytes differ", one.segment.number, offset)
+    if len(source) != len(target):
+        longer = max(source, target, key=len)
+        first = longer[min(len(source), len(target))].segment
+        detail = "the target ends early" if len(source) > len(target) else "the target goes on"
+        return Difference(entry.path, entry.kind, "content", detail, first.number, first.offset)
+    for one, other in zip(source, target, strict=True):
+        if (one.records, one.columns) != (other.records, other.columns):
+            detail = f"{one.records} records, here {other.records}" if one.records != other.records else "promoted columns"
+            return Difference(entry.path, entry.kind, "column", detail, one.segment.number, one.segment.offset)
+    return None

@@ -1,0 +1,102 @@
+"""Mending differences: the side that is not the authority is made what the other side is, path by path.
+
+Before a cut-over the source is the authority, and is never written. The mending is an ordinary run of carried tasks, under
+the migration's lease and fenced by its epoch, from inventories taken under that lease; so nobody writes in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from crossfade.migrate.carry import Carrier
+from crossfade.migrate.decide import Task, Verb
+from crossfade.migrate.inventory import merge
+from crossfade.migrate.plan import Limits
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.validate.differences import Difference
+from crossfade.model.entries import Entry
+from crossfade.store.backends.postgres.schema import quoted
+from crossfade.store.backends.postgres.server import Connection
+
+MENDABLE = ("missing", "extra", "content", "metadata", "column")
+
+
+def tasks_for(run: Run, differences: list[Difference]) -> list[Task]:
+    """What would mend *differences*; strangers in a directory are left alone unless they may be deleted."""
+    wanted = {d.path: d for d in differences if d.klass in MENDABLE}
+    source, target = run.source.open(0), run.target.open(0)
+    try:
+        pairs = merge(source.entries(tombstones=run.to_files), target.entries(tombstones=True))
+        return list(_tasks(run, pairs, wanted))
+    finally:
+        source.close()
+        target.close()
+
+
+def _tasks(run: Run, pairs: Iterator[tuple[Entry | None, Entry | None]], wanted: dict[bytes, Difference]) -> Iterator[Task]:
+    for one, other in pairs:
+        entry = one or other
+        if entry is None or entry.path not in wanted:
+            continue
+        verb = _verb(one, other, wanted[entry.path], may_delete=not run.to_files or run.request.manner.delete_extra)
+        if verb is not None:
+            yield Task(verb, one if one is None or one.type != "gone" else None, other)
+
+
+def _verb(source: Entry | None, target: Entry | None, difference: Difference, *, may_delete: bool) -> Verb | None:
+    if source is None or source.type == "gone":
+        return "remove" if target is not None and target.type != "gone" and may_delete else None
+    if source.type != "file" or difference.klass == "metadata":
+        return "touch"
+    return "put"
+
+
+def mend(run: Run, tasks: list[Task]) -> int:
+    """Carry out *tasks*, directories last; how many paths were mended."""
+    source, target = run.source.open(0), run.target.open(0)
+    carrier = Carrier(source, target, Limits(), ready=lambda *_: None, done=lambda _: None, stop=lambda: False)
+    try:
+        carrier.carry([task for task in tasks if task.entry.type != "dir"])
+        carrier.carry([task for task in reversed(tasks) if task.entry.type == "dir"])
+    finally:
+        source.close()
+        target.close()
+    return len(tasks)
+
+
+def mend_orphans(run: Run) -> int:
+    """Delete records that belong to no entry of the tree; how many there were. Nobody's file is made of them."""
+    if run.to_files:
+        return 0
+
+    def work(connection: Connection) -> int:
+        count = 0
+        for kind in run.layout.kinds:
+            query = sql.SQL(
+                "DELETE FROM {} k WHERE store_id = %s AND NOT EXISTS"
+                " (SELECT FROM {}.entries e WHERE e.store_id = k.store_id AND e.entry_id = k.entry_id AND e.kind = %s"
+                " AND e.type = 'file')"
+            )
+            table = sql.Identifier(run.ledger.schema, kind.name)
+            cursor = connection.execute(query.format(table, sql.Identifier(run.ledger.schema)), [run.store_id, kind.name])
+            count += cursor.rowcount
+        return count
+
+    return run.ledger.change(work)
+
+
+def orphans(connection: Connection, schema: str, store_id: int, kinds: list[str]) -> dict[str, int]:
+    """Records that belong to no entry, by kind."""
+    found: dict[str, int] = {}
+    for kind in kinds:
+        query = (
+            f"SELECT count(*) FROM {quoted(schema)}.{quoted(kind)} k WHERE store_id = %s AND NOT EXISTS"
+            f" (SELECT FROM {quoted(schema)}.entries e WHERE e.store_id = k.store_id AND e.entry_id = k.entry_id"
+            " AND e.kind = %s AND e.type = 'file')"
+        )
+        row = connection.execute(query.encode(), [store_id, kind]).fetchone()
+        if row and row[0]:
+            found[kind] = int(str(row[0]))
+    return found

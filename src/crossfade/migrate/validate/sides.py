@@ -1,0 +1,102 @@
+"""Two sides to compare: how to open them, whose bytes are read, and who is asked for figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from crossfade.errors import MigrationUnknown, SourceMissing
+from crossfade.migrate.prepare import check_pair, find_store
+from crossfade.migrate.workers import Recipe
+from crossfade.model import layouts
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
+from crossfade.store.location import Location
+from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A pair that can be compared. ``asks`` is a database; ``reads`` the other side. ``migration`` is None for strangers."""
+
+    source: Location
+    target: Location
+    layout: Layout
+    ledger: Ledger
+    store_id: int
+    reads: Recipe
+    asks: DatabaseRecipe
+    migration: MigrationRow | None
+
+    @property
+    def reads_source(self) -> bool:
+        """True where the source's bytes are read, and the target is asked."""
+        return self.target.is_database
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that were to be moved; None for all."""
+        named = self.migration.kinds if self.migration else None
+        return None if named is None else frozenset(named)
+
+
+@contextmanager
+def sides(source: Location, target: Location, store_name: str, *, skip_unreadable: bool = False) -> Iterator[Sides]:
+    """Open a pair for comparison. Raises what speaks against it."""
+    check_pair(source, target)
+    with ExitStack() as held:
+        database = target if target.is_database else source
+        ledger = Ledger(held.enter_context(serving(database)), database.schema)
+        held.callback(ledger.close)
+        row = _store(ledger, database, source, store_name)
+        layout = layouts.parse(row.layout, source=row.layout_name)
+        migration = _migration(ledger, source, target, row)
+        asks = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
+        reads = _reads(source, target, store_name, layout, migration, held, skip_unreadable=skip_unreadable)
+        yield Sides(source, target, layout, ledger, row.store_id, reads, asks, migration)
+
+
+def _store(ledger: Ledger, database: Location, source: Location, store_name: str) -> StoreRow:
+    """The tree in *database* that is meant; where several are there, the one that came from *source*."""
+    if not store_name and not database.store and database is not source and ledger.version() is not None:
+        for row in ledger.stores():
+            if row.origin == source.url:
+                return row
+    return find_store(ledger, database, store_name)
+
+
+def _migration(ledger: Ledger, source: Location, target: Location, store: StoreRow) -> MigrationRow | None:
+    found = [
+        r for r in ledger.migrations() if (r.source, r.target) == (source.url, target.url) and r.store_id == store.store_id
+    ]
+    return found[-1] if found else None
+
+
+def _reads(
+    source: Location,
+    target: Location,
+    store_name: str,
+    layout: Layout,
+    migration: MigrationRow | None,
+    held: ExitStack,
+    *,
+    skip_unreadable: bool,
+) -> Recipe:
+    """The side whose bytes are read: the files, or, between two databases, the source."""
+    if source.is_database and target.is_database:
+        server = held.enter_context(serving(source))
+        row = find_store(Ledger(server, source.schema), source, store_name)
+        return DatabaseRecipe(source, server, row.store_id, layouts.parse(row.layout, source=row.layout_name))
+    files = target if source.is_database else source
+    transient = bool(migration and migration.plan.get("include_transient"))
+    recipe = FileRecipe(files, layout, transient or files is target, skip_unreadable)
+    try:
+        recipe.open().close()
+    except SourceMissing:
+        if files is source or migration is None:
+            raise
+        raise MigrationUnknown(
+            f"{files} is not there to be validated", hint=f"crossfade start {source} {target} --once"
+        ) from None
+    return recipe

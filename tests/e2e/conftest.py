@@ -1,0 +1,44 @@
+"""Somebody who uses crossfade, and a small store of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crossfade.testing import prodigy
+from support.person import Person
+from support.running import Terminal
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """Somebody with a registry of their own, in this process."""
+    return Person(tmp_path / "state")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """The same person, for commands in processes of their own."""
+    return Terminal(tmp_path / "state", {"CROSSFADE_PATIENCE_SECONDS": "1"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """All kinds of both generations, few of each."""
+    root = tmp_path / "prodigy"
+    prodigy.build(str(root), events=120)
+    return root
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Two kinds, a directory, a link."""
+    root = tmp_path / "tiny"
+    (root / "sessions").mkdir(parents=True)
+    (root / "sessions" / "one.json").write_text('{"id": "one", "status": "Running"}\n')
+    log = root / "events" / "repo" / "job-1" / "events-20251116_101500.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"id": 1}\n{"id": 2}\n')
+    (root / "latest").symlink_to("sessions/one.json")
+    return root

@@ -1,0 +1,42 @@
+"""A small store with hazards, a server of one's own, and somebody at the keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.cluster import Cluster
+from support.running import Terminal
+
+from crossfade.testing import hazard_contents, hazard_names, prodigy
+from crossfade.testing.planting import Planter
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """A person with a registry of their own."""
+    return Terminal(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All kinds, 300 events, hazards in content and names, and one log that takes two pages. Not to be changed."""
+    root = tmp_path_factory.mktemp("small") / "prodigy"
+    prodigy.build(str(root), events=300)
+    tree = Planter(str(root))
+    for table in (*hazard_names.TABLES, *hazard_contents.TABLES):
+        for path, body in table():
+            tree.file(path, body)
+    tree.link(b"latest", b"sessions")
+    lines = prodigy.event_lines(17_000, 7, 520, job="long")
+    tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", lines, mode=0o600)
+    tree.settle()
+    return root
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A server on TCP that tests may kill; whoever does starts it again."""
+    with Cluster() as running:
+        yield running
