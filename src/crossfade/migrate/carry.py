@@ -14,7 +14,7 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.paths import text_of
 from crossfade.store.port import Applied, Reading, Store
 
@@ -229,8 +229,8 @@ class Carrier:
                 f"{text_of(block.entry.path)}: what was read is not what its digest says",
                 hint="validate the source before it is moved",
             )
-        entry = replace(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
-        return Put(replace(block, entry=entry), digester.fresh(), digest)
+        entry = altered(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
+        return Put(Block(entry, block.offset, block.data, block.record, block.last), digester.fresh(), digest)
 
     def _row(self, task: Task) -> int:
         """The row that the entry is marked under: a database's own, or, where the target is files, the source's."""
@@ -311,8 +311,8 @@ def _touched(task: Task, row: int) -> Entry:
     target = task.target
     if target is None or target.type != source.type:
         generation = 1 if target is None else target.generation + 1
-        return replace(source, row=row, generation=generation, records=0, raws=0)
-    return replace(
+        return altered(source, row=row, generation=generation, records=0, raws=0)
+    return altered(
         target,
         mode=source.mode,
         mtime_ns=source.mtime_ns,

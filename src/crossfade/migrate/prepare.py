@@ -110,7 +110,7 @@ def _to_database(request: Request, held: ExitStack) -> Run:
     held.callback(source.open().close)
     if request.target.scheme == "embedded" and not os.path.isdir(request.target.path):
         refuse_empty(request, source)
-    ledger = Ledger(held.enter_context(serving(request.target)), request.target.schema)
+    ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
     if not request.layout and (begun := _begun_with(ledger, request.source, name)):
         layout, source = begun, replace(source, layout=begun)
     return _into_database(request, ledger, _plan(request, name, layout), layout, source)
@@ -123,7 +123,7 @@ def _from_database(request: Request, held: ExitStack) -> Run:
     layout = layouts.parse(row.layout, source=row.layout_name)
     name = check_name("store name", request.target.store or row.name)
     source = DatabaseRecipe(request.source, origin.server, row.store_id, layout)
-    ledger = Ledger(held.enter_context(serving(request.target)), request.target.schema)
+    ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
     return _into_database(request, ledger, _plan(request, name, layout), layout, source)
 
 

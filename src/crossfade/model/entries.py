@@ -7,7 +7,7 @@ records' bodies in offset order, in every store; everything that crossfade promi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from crossfade.model.kinds import Form
 
@@ -58,6 +58,13 @@ class Entry:
     within: int | None = None
     marked: bytes | None = field(default=None, repr=False)
     row: int = field(default=0, repr=False)
+
+
+def altered(entry: Entry, **changes: Any) -> Entry:
+    """As ``dataclasses.replace``, in a third of the time: it is done several times for every file that is moved."""
+    new = object.__new__(Entry)
+    new.__dict__.update(entry.__dict__, **changes)
+    return new
 
 
 def same_metadata(one: Entry, other: Entry) -> bool:

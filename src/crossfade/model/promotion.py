@@ -13,7 +13,7 @@ import msgspec
 
 from crossfade.model.columns import Convert
 
-Bound = tuple[tuple[Any, ...], ...]
+Bound = list[list[Any]]
 """For each column, what each of its sources takes from the path; None for sources that are JSON pointers."""
 
 Promote = Callable[[Any, Bound], Sequence[Any]]

@@ -43,16 +43,26 @@ class Reader:
         self.kind = kind
         self._nothing = nothing
         self._columns = [(column.sources, convert(column)) for column in kind.columns]
+        self._unbound: Bound = [[None] * len(sources) for sources, _ in self._columns]
+        self._captures = [
+            (number, index, source[1:-1], convert)
+            for number, (sources, convert) in enumerate(self._columns)
+            for index, source in enumerate(sources)
+            if source[0] == "{"
+        ]
         pointers = sorted({s for column in kind.columns for s in column.sources if s.startswith("/")})
         self._promote, shape = compile_promotion(self._columns, pointers, nothing)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(shape).decode
 
     def bind(self, captures: dict[str, str]) -> Bound:
         """What an entry's path contributes: worked out once, not once a record."""
-        return tuple(
-            tuple(convert(captures[s[1:-1]]) if s[0] == "{" and s[1:-1] in captures else None for s in sources)
-            for sources, convert in self._columns
-        )
+        if not self._captures:
+            return self._unbound
+        bound = [list(values) for values in self._unbound]
+        for column, index, capture, convert in self._captures:
+            found = captures.get(capture)
+            bound[column][index] = None if found is None else convert(found)
+        return bound
 
     def read(self, data: bytes, captures: dict[str, str], *, suspect: bool) -> tuple[str | None, Values]:
         """(reason, values): *reason* is None for safe JSON, else why the record is raw.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from crossfade.errors import SourceMissing
 from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.embedded import EmbeddedServer
@@ -20,11 +21,16 @@ from crossfade.store.port import Refusal
 
 
 @contextmanager
-def serving(location: Location) -> Iterator[Server]:
-    """The server behind a database location; an embedded one runs at least as long as this lasts."""
+def serving(location: Location, *, create: bool = False) -> Iterator[Server]:
+    """The server behind a database location; an embedded one runs at least as long as this lasts.
+
+    Raises SourceMissing for an embedded one that does not exist, unless it may be created.
+    """
     if location.scheme == "postgresql":
         yield Server(conninfo(location), location.url, location.secret)
         return
+    if not create and not os.path.isdir(location.path):
+        raise SourceMissing(f"{location} does not exist", hint="check the path; a volume may not be mounted")
     embedded = EmbeddedServer(os.fsdecode(location.path))
     try:
         yield Server(embedded.acquire(), location.url)

@@ -81,7 +81,7 @@ def _measuring_place(target: Location) -> Iterator[Server]:
     if target.scheme == "embedded" and not os.path.isdir(target.path):
         with tempfile.TemporaryDirectory(prefix="crossfade-plan-") as folder:
             place = replace(target, path=os.fsencode(os.path.join(folder, "pg")))
-            with serving(place) as server:
+            with serving(place, create=True) as server:
                 yield server
         return
     with serving(target) as server:

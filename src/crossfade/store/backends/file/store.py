@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -13,7 +12,7 @@ from crossfade.errors import SourceMissing, Unreadable
 from crossfade.model.changes import Block, Page
 from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import EMPTY, Digester, Segment
-from crossfade.model.entries import RECORD_LIMIT, Entry
+from crossfade.model.entries import RECORD_LIMIT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.file.tree import Tree
@@ -85,7 +84,7 @@ class FileStore:
         entry = self._fresh(reading.entry, status, form)
         if form == "document" and status.st_size <= RECORD_LIMIT:
             data, status, unstable = _settled(descriptor)
-            entry = replace(self._fresh(entry, status, form), size=len(data), unstable=unstable)
+            entry = altered(self._fresh(entry, status, form), size=len(data), unstable=unstable)
             yield Block(entry, 0, data, None, last=True)
             return
         for part in cut(
@@ -96,7 +95,7 @@ class FileStore:
     def _fresh(self, entry: Entry, status: os.stat_result, form: str) -> Entry:
         """The entry as the open file says, with the form that its content has."""
         now = entry_of(entry.path, status, b"", self.layout)
-        return replace(now, generation=entry.generation, row=entry.row, form=form)  # type: ignore[arg-type]
+        return altered(now, generation=entry.generation, row=entry.row, form=form)
 
     def segments(self, entry: Entry) -> tuple[Segment, ...]:
         """See the port: those of the staged file, as far as they are whole."""

@@ -13,13 +13,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 
 from crossfade.errors import TargetForeign
 from crossfade.model.changes import Page, Put, Remove, Touch
 from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
@@ -90,7 +89,7 @@ class PageWriter:
             self._check_placed(put)
         else:
             self._append(name, put)
-        return replace(put.entry, size=block.end, digest=put.digest) if block.last else None
+        return altered(put.entry, size=block.end, digest=put.digest) if block.last else None
 
     def _append(self, name: bytes, put: Put) -> None:
         block = put.block
@@ -145,7 +144,7 @@ class PageWriter:
                 self._with_right(entry.path, lambda: os.rename(name, final, src_dir_fd=self._staging, dst_dir_fd=handle))
         else:
             _dress(final, handle, entry)
-        return replace(entry, signature=signature_of(self._tree.stat(entry.path)))
+        return altered(entry, signature=signature_of(self._tree.stat(entry.path)))
 
     def _settle_directory(self, entry: Entry) -> Entry:
         handle = self._tree.directory(entry.path, create=True)
@@ -154,7 +153,7 @@ class PageWriter:
             with durable("file.metadata"):
                 os.fchmod(handle, entry.mode)
                 os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
-        return replace(entry, signature=signature_of(os.fstat(handle)))
+        return altered(entry, signature=signature_of(os.fstat(handle)))
 
     def _with_right(self, path: bytes, act: Callable[[], None]) -> None:
         """Do *act* in the directory of *path*, which may be one that even its owner made read-only."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +11,7 @@ from psycopg import sql
 from crossfade.errors import Fenced
 from crossfade.model.changes import Page, Put, Remove
 from crossfade.model.digests import Segment
-from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.sending import Draft, Sender
@@ -103,10 +102,10 @@ class PageWriter:
             query = "SELECT nextval(pg_get_serial_sequence(%s, 'entry_id')) FROM generate_series(1, %s)"
             numbers = connection.execute(query, [f'"{self._schema}".entries', len(new)]).fetchall()
         for draft, (number,) in zip(new, numbers, strict=True):
-            draft.entry = replace(draft.entry, row=number)
+            draft.entry = altered(draft.entry, row=number)
         for draft in drafts:
             if not draft.entry.row:
-                draft.entry = replace(draft.entry, row=self._open[draft.entry.path])
+                draft.entry = altered(draft.entry, row=self._open[draft.entry.path])
 
     def _clear(self, connection: Connection, drafts: list[Draft], removed: list[Entry]) -> None:
         """Take away what the page replaces: whole generations, the tail that is written again, removed entries."""
@@ -212,7 +211,7 @@ class PageWriter:
 def _standing(entry: Entry, last: Put) -> Entry:
     """How *entry* stands once its puts up to *last* are written."""
     block = last.block
-    return replace(entry, size=block.end, within=block.record, complete=block.last, digest=last.digest)
+    return altered(entry, size=block.end, within=block.record, complete=block.last, digest=last.digest)
 
 
 def mark_values(migration: str, entries: list[Entry]) -> dict[str, Any]:

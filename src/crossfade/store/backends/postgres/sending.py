@@ -18,6 +18,9 @@ from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.faults import is_data_error
 from crossfade.store.port import Refusal
 
+_SENT_AT_ONCE = 1 << 18
+"""Bytes of records that are gathered before they are sent."""
+
 
 @dataclass
 class Draft:
@@ -65,14 +68,18 @@ class Sender:
     def _send_kind(self, connection: Connection, kind: str, drafts: list[Draft]) -> None:
         encoder = self._encoder(kind)
         with connection.cursor() as cursor, cursor.copy(self._statement(kind)) as copy:
-            copy.write(SIGNATURE)
+            held, size = [SIGNATURE], 0
             for draft in drafts:
                 captures = self._layout.place(draft.entry.path).captures
                 for put in draft.puts:
                     rows = encoder.encode(draft.entry.row, put.block, captures, draft.raws)
-                    copy.write(b"".join(rows))
                     draft.records += len(rows)
-            copy.write(TRAILER)
+                    held += rows
+                    size += len(put.block.data)
+                    if size >= _SENT_AT_ONCE:
+                        copy.write(b"".join(held))
+                        held, size = [], 0
+            copy.write(b"".join([*held, TRAILER]))
 
     def _send_carefully(self, connection: Connection, draft: Draft, chunks: list[bytes]) -> list[Refusal]:
         """As ``_send_kind``, but halving what the server refuses until single records are left."""
