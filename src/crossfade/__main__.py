@@ -1,6 +1,17 @@
-"""``python -m crossfade``."""
+"""Where ``crossfade`` and ``python -m crossfade`` begin.
 
-from crossfade.console.main import run
+Worker processes import this module again, so it imports nothing until it is called: a worker needs no command line.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    from crossfade.console.main import run  # noqa: PLC0415 - see above
+
+    run()
+
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main())

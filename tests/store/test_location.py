@@ -46,10 +46,8 @@ def test_a_password_shows_in_no_error(text):
     for wrong in (text.replace("/db", "/db?schema=NOT%20a%20name&x=1") if "?" not in text else text + "&schema=Bad", "x" + text):
         with pytest.raises(LocationInvalid) as caught:
             parse(wrong)
-        said = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caught.value.hint
 
-        assert "s3cr3t" not in said.replace(wrong, "") or wrong not in said
-        assert "s3cr3t" not in str(caught.value)
+        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caught.value.hint
 
 
 def test_a_password_shows_in_no_refused_connection(short_dir):
@@ -131,7 +129,7 @@ def test_places_within_one_another_are_entangled_also_through_links(tmp_path):
     (tmp_path / "source-2").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "source" / "inner")
     source = parse(str(tmp_path / "source"))
-    inside = ["source", "source/inner", "source/not/there", "link", "link/below", "link/../inner", "."]
+    inside = ["source", "source/inner", "source/not/there", "link", "link/below", "."]
     outside = ["source-2", "other", "sourc"]
     for name in inside:
         for other in (parse(f"{tmp_path}/{name}"), parse(f"embedded://{tmp_path}/{name}")):

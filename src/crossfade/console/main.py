@@ -349,7 +349,7 @@ def run() -> None:
 
 def _run() -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(standalone_mode=False, prog_name="crossfade") or 0)
     except _UsageError as error:
         return _misused(error)
     except typer.Exit as ending:

@@ -199,16 +199,19 @@ class Carrier:
     def _compare(
         self, task: Task, known: tuple[Segment, ...], within: int | None
     ) -> tuple[tuple[Segment, ...], int | None, bool]:
-        """How much of the source is what the target has: equal segments to go on from, or all of it.
+        """How much of the source is what the target has: equal segments to go on from, the long record they end in, or all of it.
 
-        An entry that ends within a long record is taken anew when it changed: where the record began is not in its segments.
+        An entry that ends within a long record is taken anew when it changed.
         """
         target = _target_of(task)
         digester = Digester()
         last: Block | None = None
+        going_on: dict[int, int] = {}
         for block in self._source.read([Reading(_source_of(task))]):
             digester.add(block.offset, block.data)
             last = block
+            if block.record is not None and block.record < block.offset:
+                going_on[block.offset] = block.record
         digest = digester.finish()
         assert last is not None
         form = last.entry.form
@@ -216,7 +219,8 @@ class Carrier:
             return (), None, True
         if form != "log" or within is not None or target.form != form:
             return (), None, False
-        return _common(known, tuple(digester.segments)), None, False
+        common = _common(known, tuple(digester.segments))
+        return common, going_on.get(common[-1].offset + common[-1].size) if common else None, False
 
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         """*block* for the target: digested, and named as the target names the entry."""

@@ -7,7 +7,6 @@ workers report, and holds the lease. Whatever stops it, the next run finds out f
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -35,6 +34,7 @@ from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.proof import Proof, Prover
 from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.shards import Shards
+from crossfade.migrate.telling import Teller
 from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew, fault_of
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import Entry
@@ -61,7 +61,6 @@ class Result:
 class _Tally:
     """What happened so far in this run."""
 
-    progress: Progress = field(default_factory=Progress)
     moved: list[bytes] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
@@ -76,13 +75,10 @@ class Engine:
 
     def __init__(self, run: Run, *, watch: Callable[[Progress], None], stop: threading.Event) -> None:
         self._run = run
-        self._watch = watch
+        self._teller = Teller(watch)
         self._stop = stop
         self._tally = _Tally()
-        self._began = time.monotonic()
         self._lost: BaseException | None = None
-        self._told = 0.0
-        self._samples: list[tuple[float, int]] = []
         patience = Patience(run.request.manner.patience_seconds)
         run.ledger.patience_seconds = patience.deadline_seconds
         self._files = run.source.open(_ENGINE)
@@ -105,14 +101,15 @@ class Engine:
         ahead = self._tasks()
         first = next(ahead, None)
         before = self._run.before
-        if first is None and before is not None and before.proved_at is not None and before.report is not None:
+        if first is None and before is not None and before.phase == "copied" and before.proved_at and before.report:
             known = with_quarantine(before.report, self._run.ledger.quarantined(self._run.migration))
             return Result(known, already=before.proved_at, unreadable=self._not_read(), head=self._head())
         self._copy(chain([first] if first else [], ahead))
         self._settle_directories()
         self._check_stop()
+        self._check_held()
         if not self._run.to_files:
-            self._step("building indexes")
+            self._teller.step("building indexes")
             build_indexes(self._run)
         return self._prove()
 
@@ -164,7 +161,7 @@ class Engine:
     def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner
         run.ledger.phase(run.migration, "copying", "copying", {"workers": manner.workers})
-        self._step("copying")
+        self._teller.step("copying")
         job = Job(
             run.source,
             run.target,
@@ -174,8 +171,9 @@ class Engine:
             manner.bytes_per_second,
             manner.skip_unreadable,
         )
-        with crew(job, manner.workers) as workers:
-            self._work_off(workers, Shards(self._shared_out(work)))
+        shards = Shards(self._shared_out(work))
+        with crew(job, 1 if shards.is_small() else manner.workers) as workers:
+            self._work_off(workers, shards)
         self._check_stop()
 
     def _shared_out(self, work: Iterator[Task]) -> Iterator[Task]:
@@ -185,9 +183,9 @@ class Engine:
                 continue
             kind = task.entry.kind or "-"
             size = task.entry.size if task.verb in ("put", "refresh", "resume") else 0
-            self._tally.progress = self._tally.progress.with_kind(kind, entries_total=1, bytes_total=size)
+            self._teller.progress = self._teller.progress.with_kind(kind, entries_total=1, bytes_total=size)
             yield task
-        self._tally.progress = replace(self._tally.progress, counted=True)
+        self._teller.progress = replace(self._teller.progress, counted=True)
 
     def _work_off(self, workers: Crew, shards: Shards) -> None:
         """Give out shards, a few more than there are workers, until all are carried or somebody stops."""
@@ -223,7 +221,7 @@ class Engine:
                 self._retried(heard)
             else:
                 self._take(heard)
-        self._tell()
+        self._teller.tell()
 
     def _waiting(self, error: BaseException) -> None:
         """The engine's own look at a store failed, and will be repeated."""
@@ -233,13 +231,13 @@ class Engine:
 
     def _retried(self, heard: Retried) -> None:
         self._tally.retries += 1
-        self._tally.progress = replace(self._tally.progress, reason=f"trying again after {heard.fault}")
-        self._tell(at_once=True)
+        self._teller.progress = replace(self._teller.progress, reason=f"trying again after {heard.fault}")
+        self._teller.tell(at_once=True)
 
     def _take(self, outcome: Outcome) -> None:
         """Add one page to the counts; see that the budget holds."""
         tally = self._tally
-        tally.progress = replace(tally.progress, reason="").with_kind(
+        self._teller.progress = replace(self._teller.progress, reason="").with_kind(
             outcome.kind,
             entries=outcome.finished,
             records=outcome.records,
@@ -253,11 +251,19 @@ class Engine:
         self._check_budget()
 
     def _check_budget(self) -> None:
-        budget = self._run.request.manner.budget
-        if self._tally.refused and not budget.allows(self._tally.refused, self._tally.records):
+        if self._tally.refused:
+            self._keep_to_budget(self._tally.refused, self._tally.records)
+
+    def _check_held(self) -> None:
+        """What earlier runs held back counts as well, or the same command would end well the second time."""
+        held = sum(self._run.ledger.quarantined(self._run.migration).values())
+        self._keep_to_budget(held, sum(total.records for total in self._run.ledger.totals(self._run.store_id)))
+
+    def _keep_to_budget(self, held: int, records: int) -> None:
+        if not self._run.request.manner.budget.allows(held, records):
             self._stop.set()
             raise BudgetSpent(
-                f"{self._tally.refused} items went to quarantine, more than the error budget allows",
+                f"{held} item{'s' if held > 1 else ''} went to quarantine, more than the error budget allows",
                 hint=f"crossfade quarantine {self._run.migration} list",
             )
 
@@ -265,7 +271,7 @@ class Engine:
         """A file target's directories get their modes and times last, bottom up; and those that went, go."""
         if not self._run.to_files:
             return
-        self._step("settling directories")
+        self._teller.step("settling directories")
         late = [task for task in self._tasks() if task.entry.type == "dir"]
         changes: list[Touch | Remove] = []
         for task in reversed(late):
@@ -282,7 +288,7 @@ class Engine:
     # The proof
 
     def _prove(self) -> Result:
-        self._step("proving")
+        self._teller.step("proving")
         since = self._run.ledger.now()
         items = [i for state in ("held", "ignored") for i in self._run.ledger.quarantine(self._run.migration, state)]
         held = {item.key for item in items if item.pos is None}
@@ -296,8 +302,8 @@ class Engine:
             is_proved=lambda _: False,
         )
         proof = prover.prove(*self._inventories(), told=lambda _: self._check_stop())
-        self._tally.seconds[""] = time.monotonic() - self._began
-        final = report(self._run, proof, self._tally.errors, self._tally.seconds)
+        self._teller.end_step()
+        final = report(self._run, proof, self._tally.errors, self._tally.seconds, self._teller)
         self._judge(proof)
         self._run.ledger.proved(self._run.migration, since, final)
         return Result(final, unreadable=self._not_read(), head=self._head())
@@ -349,7 +355,7 @@ class Engine:
     # Alongside
 
     def _holding_the_lease(self) -> Lease:
-        return Lease(self._run, self._lost_lease, lambda: self._tally.progress)
+        return Lease(self._run, self._lost_lease, lambda: self._teller.progress)
 
     def _lost_lease(self, error: BaseException) -> None:
         self._lost = error
@@ -361,23 +367,6 @@ class Engine:
         if self._stop.is_set():
             self._run.ledger.phase(self._run.migration, "interrupted", "interrupted", {})
             raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
-
-    def _step(self, step: str) -> None:
-        self._tally.progress = replace(self._tally.progress, step=step, reason="")
-        self._tell(at_once=True)
-
-    def _tell(self, *, at_once: bool = False) -> None:
-        """Show progress, and write it down for other terminals, about once a second."""
-        now = time.monotonic()
-        if not at_once and now - self._told < _PROGRESS_SECONDS:
-            return
-        self._told = now
-        progress = self._tally.progress
-        self._samples = [*self._samples[-9:], (now, progress.bytes)]
-        (then, before), elapsed = self._samples[0], now - self._samples[0][0]
-        rate = (progress.bytes - before) / elapsed if elapsed > 1 and then else None
-        self._tally.progress = replace(progress, seconds=now - self._began, rate_bytes=rate)
-        self._watch(self._tally.progress)
 
     def _head(self) -> bytes:
         return self._run.ledger.journal_head(self._run.migration)

@@ -6,6 +6,7 @@ from typing import Any
 
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.proof import Proof
+from crossfade.migrate.telling import Teller
 
 SCHEMA_VERSION = 1
 
@@ -16,10 +17,10 @@ def with_quarantine(known: dict[str, Any], held: dict[str, int]) -> dict[str, An
     return {**known, "kinds": kinds, "quarantined": sum(held.values())}
 
 
-def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, float]) -> dict[str, Any]:
+def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, float], teller: Teller) -> dict[str, Any]:
     """The report as a value; what ``start --once --json`` prints and the migration keeps.
 
-    *errors* counts the entries of each kind that could not be read, *seconds* how long pages of each kind took.
+    *errors* counts the entries of each kind that could not be read, *seconds* how long pages of each kind took, *teller* how long each step.
     """
     held = run.ledger.quarantined(run.migration)
     kinds = [
@@ -50,5 +51,6 @@ def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, fl
             "source_root": proof.source_root,
             "target_root": proof.target_root,
         },
-        "duration_seconds": round(seconds.get("", 0.0), 3),
+        "steps": teller.steps,
+        "duration_seconds": round(teller.seconds, 3),
     }

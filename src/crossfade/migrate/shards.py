@@ -34,6 +34,14 @@ class Shards:
             self._waiting[kind] = waiting
         return Shard(kind, tuple(taken))
 
+    def is_small(self) -> bool:
+        """True where all that is left is not worth a process of its own."""
+        self._look_ahead()
+        return self._ended and self._held <= _SHARD_TASKS and self._size() <= _SHARD_BYTES
+
+    def _size(self) -> int:
+        return sum(task.entry.size for waiting in self._waiting.values() for task in waiting)
+
     def _look_ahead(self) -> None:
         while self._held < _AHEAD and not self._ended:
             task = next(self._tasks, None)

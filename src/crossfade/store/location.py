@@ -86,9 +86,14 @@ def _file(path: bytes) -> Location:
     return Location("file", "file://" + quote(absolute), absolute)
 
 
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """A query as libpq reads it: a plus is a plus, and a space is %20."""
+    return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
+
+
 def _options(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Our own options of a database URL, checked; and the ones that are libpq's."""
-    pairs = parse_qsl(urlsplit(text).query, keep_blank_values=True)
+    pairs = _pairs(urlsplit(text).query)
     ours = {name: value for name, value in pairs if name in ("schema", "store")}
     for name, value in ours.items():
         check_name(name, value)
@@ -130,14 +135,14 @@ def _defaults(ours: dict[str, str]) -> dict[str, str]:
 
 def _query(ours: dict[str, str], foreign: list[tuple[str, str]]) -> str:
     kept = [(name, value) for name, value in sorted(ours.items()) if (name, value) != ("schema", "crossfade")]
-    return "?" + urlencode(foreign + kept, safe="/") if foreign or kept else ""
+    return "?" + urlencode(foreign + kept, safe="/", quote_via=quote) if foreign or kept else ""
 
 
 def conninfo(location: Location) -> str:
     """What libpq needs to connect to a ``postgresql`` location, without its password."""
     parts = urlsplit(location.url)
-    foreign = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in ("schema", "store")]
-    return f"postgresql://{parts.netloc}{parts.path}" + ("?" + urlencode(foreign, safe="/") if foreign else "")
+    foreign = [pair for pair in _pairs(parts.query) if pair[0] not in ("schema", "store")]
+    return f"postgresql://{parts.netloc}{parts.path}" + ("?" + urlencode(foreign, safe="/", quote_via=quote) if foreign else "")
 
 
 def entangled(one: Location, other: Location) -> bool:

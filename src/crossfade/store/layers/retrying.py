@@ -108,11 +108,11 @@ class Retrying:
 
 
 def _advance(left: list[Reading], block: Block) -> None:
-    """What is left to read once *block* came through."""
+    """What is left to read once *block* came through. A long line ends with its newline; behind that a record starts."""
     if block.last:
         left.pop(0)
     else:
-        left[0] = Reading(left[0].entry, block.end, block.record)
+        left[0] = Reading(left[0].entry, block.end, None if block.data.endswith(b"\n") else block.record)
 
 
 class _Waits:

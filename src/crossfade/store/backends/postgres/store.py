@@ -95,9 +95,18 @@ class PostgresStore:
         )
         connection = self._open()
         cursor = connection.execute(query.format(sql.Identifier(self.location.schema)), [self._store_id, entry.row])
-        rows = cast("list[tuple[int, int, int, bytes]]", cursor.fetchall())
+        found = [Segment(*row) for row in cast("list[tuple[int, int, int, bytes]]", cursor.fetchall())]
+        torn = self._torn(connection, entry, [s.offset + s.size for s in found]) if not entry.complete else set()
         connection.rollback()
-        return tuple(Segment(*row) for row in rows)
+        while found and (end := found[-1].offset + found[-1].size) in torn and (entry.within is None or end <= entry.within):
+            found.pop()
+        return tuple(found)
+
+    def _torn(self, connection: Connection, entry: Entry, ends: list[int]) -> set[int]:
+        """Those of *ends* at which a long record goes on: there is a piece of it, and no record starts."""
+        values = {"store_id": self._store_id, "entry": entry.row, "ends": ends}
+        rows = connection.execute(statement("pieces_at", self.location.schema, entry.kind), values).fetchall()
+        return {cast("int", row[0]) for row in rows}
 
     def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """See the port. One aggregate a segment, inside the server."""
