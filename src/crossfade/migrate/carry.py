@@ -275,12 +275,12 @@ def _end_of_part(data: bytes, start: int, page_bytes: int, page_records: int) ->
     end = len(data)
     if end - start > page_bytes:
         end = data.rfind(b"\n", start, start + page_bytes) + 1 or data.find(b"\n", start) + 1 or end
-    position = start
+    last = start
     for _ in range(page_records):
-        position = data.find(b"\n", position, end) + 1
-        if not position:
+        last = data.find(b"\n", last, end) + 1
+        if not last:
             return end
-    return position or end
+    return last if page_records else end
 
 
 def _common(known: tuple[Segment, ...], found: tuple[Segment, ...]) -> tuple[Segment, ...]:

@@ -40,10 +40,12 @@ def build(root: bytes | str, *, events: int = 50_000, seed: int = 95) -> None:
     tree.settle()
 
 
-def write_logs(root: bytes | str, *, events: int, logs: int, seed: int = 95, bytes_each: int = 520) -> list[bytes]:
+def write_logs(
+    root: bytes | str, *, events: int, logs: int, seed: int = 95, bytes_each: int = 520, hazard_every: int = 1_000
+) -> list[bytes]:
     """*logs* event logs that hold *events* lines together; returns their paths and those of their directories."""
     tree = Planter(root)
-    _logs(tree, events=events, logs=logs, seed=seed, bytes_each=bytes_each)
+    _logs(tree, events=events, logs=logs, seed=seed, bytes_each=bytes_each, hazard_every=hazard_every)
     return tree.settle()
 
 
@@ -54,12 +56,12 @@ def write_sessions(root: bytes | str, *, count: int, seed: int = 95) -> list[byt
     return tree.settle()
 
 
-def _logs(tree: Planter, *, events: int, logs: int, seed: int, bytes_each: int) -> None:
+def _logs(tree: Planter, *, events: int, logs: int, seed: int, bytes_each: int, hazard_every: int = 1_000) -> None:
     for number, share in enumerate(shares(events, logs)):
         name = stamp(EPOCH_NS + number * 61 * 10**9)[:19].replace("-", "").replace(":", "").replace("T", "_")
         job = f"mapreduce-{name}"
         path = f"events/{REPOS[number % len(REPOS)]}/{job}/events-{name}.jsonl".encode()
-        tree.file(path, event_lines(share, seed, bytes_each, job=job))
+        tree.file(path, event_lines(share, seed, bytes_each, job=job, hazard_every=hazard_every))
 
 
 def shares(events: int, logs: int) -> Iterator[int]:

@@ -1,0 +1,217 @@
+"""Promise 9: passwords and record contents never reach a log, an error, a status or the audit trail. The canaries sing nowhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crossfade.store.backends.embedded import EmbeddedServer
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.location import parse
+from support.cluster import Cluster
+from support.person import Person
+from support.running import Run, finish
+from support.servers import Database
+
+CANARIES = {
+    "a record": "canary-gold-finch",
+    "a refused record": "canary-green-finch",
+    "a malformed record": "canary-bull-finch",
+    "a long text in a document": "canary-haw-finch",
+}
+
+
+REFUSED = json.dumps({"job_id": "refuse-me", "note": CANARIES["a refused record"]}) + "\n"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A server that asks for a password, which is a canary, too."""
+    with Cluster() as running:
+        running_password(running)
+        yield running
+
+
+def running_password(cluster: Cluster) -> None:
+    """A password that would be mangled if it were put into a URL, a shell or a log without thought."""
+    with cluster.connect() as connection:
+        connection.execute("ALTER ROLE crossfade PASSWORD 'canary p@ss/word:%?#\"$'")
+    cluster.password = 'canary p@ss/word:%?#"$'
+
+
+@pytest.fixture
+def source(tiny: Path) -> Path:
+    """Records with canaries: sound, refused, malformed, promoted and not."""
+    document = {"id": CANARIES["a record"], "status": CANARIES["a record"], "text": CANARIES["a long text in a document"]}
+    (tiny / "sessions" / "bird.json").write_text(json.dumps(document))
+    (tiny / "sessions" / "broken.json").write_text(f'{{"id": "{CANARIES["a malformed record"]}')
+    with next(tiny.glob("events/**/*.jsonl")).open("a") as log:
+        log.write(REFUSED)
+        log.write(f'{{"note": "{CANARIES["a malformed record"]} \n')
+    return tiny
+
+
+def silent(text: str, *more: str) -> None:
+    """No canary in *text*."""
+    for bird in (*CANARIES.values(), *more):
+        assert bird not in text, text[max(text.find(bird) - 300, 0) :][:700]
+
+
+def test_records_and_passwords_are_in_no_output(person: Person, source: Path, cluster: Cluster, tmp_path: Path):
+    """Every verb, plain and as JSON, on both streams; with a password in the URL and a table that refuses a record."""
+    url = cluster.url("aviary").replace("crossfade@", "crossfade:canary%20p%40ss%2Fword%3A%25%3F%23%22%24@")
+    secrets = (cluster.password, "canary%20p", "p%40ss")
+    heard = [person.types("plan", source, url)]
+    assert heard[0].status == 0, heard[0]
+    with cluster.connect() as connection:
+        _refuse(person, source, url, connection, heard)
+        heard += [person.types(*words) for words in _every_verb(source, url, tmp_path / "restored")]
+        heard += [person.types(*words, "--json") for words in _every_verb(source, url, tmp_path / "restored")]
+        heard += [person.types(*words) for words in _mistakes(url)]
+        silent("\n".join(run.out + run.err for run in heard), *secrets)
+
+        for table in ("journal", "migrations", "quarantine", "leases", "positions", "stores"):
+            silent(str(connection.execute(f"SELECT t::text FROM aviary.{table} t").fetchall()), *secrets)
+    registry = "".join(path.read_text() for path in person.home.rglob("*") if path.is_file())
+    assert "aviary" in registry
+    silent(registry, *secrets)
+    shown = person.types("quarantine", source, url, "list")
+    assert shown.status == 4, shown
+
+
+def _refuse(person: Person, source: Path, url: str, connection: psycopg.Connection, heard: list[Run]) -> None:
+    heard.append(person.types("start", source, url, "--once"))
+    assert heard[-1].status == 0, heard[-1]
+    connection.execute("ALTER TABLE aviary.events ADD CONSTRAINT picky CHECK (job_id <> 'refuse-me') NOT VALID")
+    log = next(source.glob("events/**/*.jsonl"))
+    log.write_text(log.read_text() + REFUSED)
+    heard.append(person.types("start", source, url, "--once"))
+    assert heard[-1].status == 4, heard[-1]
+
+
+def _every_verb(source: Path, url: str, restored: Path) -> list[tuple[object, ...]]:
+    return [
+        ("start", source, url, "--once"),
+        ("status", source, url),
+        ("list", "--store", url),
+        ("quarantine", source, url, "list"),
+        ("quarantine", source, url, "replay"),
+        ("doctor", "--store", url),
+        ("schema", url),
+        ("plan", url, restored),
+        ("start", url, restored, "--once"),
+    ]
+
+
+def _mistakes(url: str) -> list[tuple[object, ...]]:
+    """What people mistype; the error quotes what was typed."""
+    return [
+        ("start", url, url, url),
+        ("status", url),
+        ("status", url, url),
+        ("explain", url),
+        ("schema", url + "_none"),
+        ("layouts", "show", url),
+        ("layouts", "test", url),
+        ("start", url, "--store-name", url),
+        ("start", "/nowhere", url, "--layout", url),
+        ("start", "/nowhere", f"--layout={url}", url),
+        ("start", "/nowhere", url, "--once", "--only", url),
+        ("start", "/nowhere", url, "--once", "--batch-bytes", url),
+        ("start", "/nowhere", url, "--once", "--workers", url),
+        ("start", "/nowhere", url, "--once", f"--rate-limit={url}"),
+        ("start", "/nowhere", url, "--onc"),
+        ("start", "/nowhere", url),
+        ("quarantine", url),
+        ("demo", url, "--events", url),
+        (url,),
+    ]
+
+
+def test_a_password_is_in_no_argument_of_any_process(person: Person, store: Path, cluster: Cluster, tmp_path: Path):
+    """Whoever may run ``ps`` may read them. One that the person typed stands where they typed it, and nowhere else."""
+    environment = {"PGPASSWORD": cluster.password}
+    with _watching_arguments() as seen:
+        for words in (
+            ("start", store, cluster.url("arguments"), "--once", "--workers", "2"),
+            ("start", cluster.url("arguments"), tmp_path / "restored", "--once", "--workers", "2"),
+        ):
+            run = person.apart(*words, **environment)
+            assert run.status == 0, run
+
+    assert any("arguments" in line for line in seen)
+    assert any("multiprocessing" in line for line in seen)
+    silent("\n".join(seen), cluster.password)
+
+
+@contextmanager
+def _watching_arguments() -> Iterator[set[str]]:
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                except OSError:
+                    continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def test_the_log_of_an_embedded_server_quotes_no_record(person: Person, source: Path, short_dir: Path):
+    """A server writes the row that it refuses into its log, unless it is told not to."""
+    with EmbeddedServer(short_dir / "pg") as found:
+        person.moves(source, f"embedded://{short_dir}/pg")
+        with psycopg.connect(found, autocommit=True) as connection:
+            connection.execute("ALTER TABLE crossfade.events ADD CONSTRAINT picky CHECK (job_id <> 'refuse-me') NOT VALID")
+        log = next(source.glob("events/**/*.jsonl"))
+        log.write_text(log.read_text() + REFUSED)
+        assert person.types("start", source, f"embedded://{short_dir}/pg", "--once").status == 4
+    logs = [path for path in (short_dir / "pg").rglob("*") if path.is_file() and "log" in path.name]
+
+    assert logs
+    silent("".join(path.read_text(errors="replace") for path in logs))
+
+
+def test_nothing_that_is_printed_or_thrown_carries_a_password():
+    """Locations and servers travel through tracebacks, logs and other processes' arguments."""
+    place = parse("postgresql://user:geheim@host/db?password=geheim2&schema=x")
+    server = Server("postgresql://user@host/db", place.url, place.secret)
+
+    for text in (repr(place), str(place), place.url, repr(server), str(server)):
+        assert "geheim" not in text
+
+
+def test_a_crash_shows_a_traceback_without_contents(person: Person, source: Path, database: Database):
+    """What nobody foresaw still must not quote: the process is broken from within, where a record is in hand."""
+    breaking = (
+        "import sys, crossfade.store.backends.postgres.page as page\n"
+        "def broken(self, connection, drafts, *rest, **more): raise RuntimeError('unforeseen')\n"
+        "page.Sender.send = broken\n"
+        "from crossfade.console.main import run\n"
+        f"sys.argv = ['crossfade', 'start', {str(source)!r}, {database.url!r}, '--once', '--workers', '1']\n"
+        "run()\n"
+    )
+
+    process = subprocess.Popen([sys.executable, "-c", breaking], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = finish(process)
+
+    assert run.status != 0
+    assert "unforeseen" in run.err
+    silent(run.out + run.err)
