@@ -145,7 +145,9 @@ def validate(
     words: Words = None,
     store: Store = "",
     store_name: StoreName = "",
-    sample_percentage: Annotated[float, typer.Option("--sample-percentage", help="compare the content of so many percent")] = 100.0,
+    sample_percentage: Annotated[
+        float, typer.Option("--sample-percentage", help="compare the content of so many percent")
+    ] = 100.0,
     seed: Annotated[int, typer.Option("--seed", help="the sample to take; the same for the same number")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", help="processes that compare side by side")] = 2,
     max_report: Annotated[int, typer.Option("--max-report", help="name at most so many paths")] = 100,

@@ -231,7 +231,7 @@ class Carrier:
         if digest is not None and expected is not None and digest != expected:
             raise ContentDiffers(
                 f"{text_of(block.entry.path)}: what was read is not what its digest says",
-                hint="validate the source before it is moved",
+                hint="the source's records were changed by hand: compare it with what it was copied from, by crossfade validate",
             )
         entry = altered(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
         return Put(Block(entry, block.offset, block.data, block.record, block.last), digester.fresh(), digest)

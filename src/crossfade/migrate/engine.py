@@ -344,7 +344,7 @@ class Engine:
         if moved:
             run.ledger.note(run.migration, "moved", {"count": max(proof.moved_count, len(self._tally.moved))})
             raise SourceMoved(
-                f"{max(proof.moved_count, len(self._tally.moved))} entries changed under the copy: {_paths(moved)}",
+                f"{max(proof.moved_count, len(self._tally.moved))} of the source's entries changed under the copy: {_paths(moved)}",
                 hint="give the same command again to bring the changes over",
             )
 

@@ -6,7 +6,6 @@ comparison of digests, and the roots of both sides.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 
 from crossfade.migrate.inventory import Decide, merge
 from crossfade.model.entries import Entry
-from crossfade.model.paths import key_of
+from crossfade.model.roots import START, chained
 
 _BATCH_ENTRIES = 1000
 _BATCH_BYTES = 64 << 20
@@ -71,7 +70,7 @@ class Prover:
         self._passed_over = passed_over
         self._is_proved = is_proved
         self._proof = Proof()
-        self._source, self._target = hashlib.sha256(), hashlib.sha256()
+        self._source, self._target = START, START
 
     def prove(self, source: Iterable[Entry], target: Iterable[Entry], *, told: Callable[[int], None]) -> Proof:
         """Go through both sides; *told* hears how many entries were compared."""
@@ -84,7 +83,7 @@ class Prover:
                     told(self._proof.compared)
             for batch, future in waiting:
                 self._fold(batch, future)
-        self._proof.source_root, self._proof.target_root = self._source.hexdigest(), self._target.hexdigest()
+        self._proof.source_root, self._proof.target_root = self._source.hex(), self._target.hex()
         return self._proof
 
     def _pairs(self, source: Iterable[Entry], target: Iterable[Entry]) -> Iterator[Pair]:
@@ -105,19 +104,16 @@ class Prover:
         digests = iter(future.result())
         for pair in batch:
             found = next(digests) if self._is_open(pair) else pair.digest
-            self._source.update(leaf(pair.source, pair.digest))
-            self._target.update(leaf(pair.target, found))
+            self._source = chained(self._source, pair.source, _content(pair.source, pair.digest))
+            self._target = chained(self._target, pair.target, _content(pair.target, found))
             self._proof.compared += 1
             if found != pair.digest:
                 self._proof.wrong_count += 1
                 self._proof.wrong += [pair.target.path] if len(self._proof.wrong) < _NAMED else []
 
 
-def leaf(entry: Entry, digest: bytes | None) -> bytes:
-    """What a root is made of: a path with all that is promised to be kept, as one hash."""
-    mode = 0 if entry.type == "link" else entry.mode
-    text = b"%b\n%b\n%o\n%d\n%d\n" % (key_of(entry.path), entry.type.encode(), mode, entry.mtime_ns, entry.size)
-    return hashlib.sha256(text + entry.link + b"\n" + (digest or b"")).digest()
+def _content(entry: Entry, digest: bytes | None) -> bytes:
+    return digest or b"" if entry.type == "file" else b""
 
 
 def _batches(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:

@@ -51,6 +51,11 @@ def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, fl
             "source_root": proof.source_root,
             "target_root": proof.target_root,
         },
+        "brought": {
+            "entries": sum(kind.entries for kind in teller.progress.kinds.values()),
+            "records": sum(kind.records for kind in teller.progress.kinds.values()),
+            "bytes": sum(kind.bytes for kind in teller.progress.kinds.values()),
+        },
         "steps": teller.steps,
         "duration_seconds": round(teller.seconds, 3),
     }

@@ -230,7 +230,12 @@ def measure(source: Store, sample: list[Entry], layout: Layout, server: Server, 
     files = [entry for entry in sample if entry.type == "file"]
     connection = server.connect("plan")
     try:
-        schema.ensure(connection, name)
+        try:
+            schema.ensure(connection, name)
+        except psycopg.errors.InsufficientPrivilege:
+            measure_reading(source, sample, survey)
+            survey.basis += "; read only, as this role may not create a schema to try in"
+            return
         schema.ensure_kinds(connection, name, layout.kinds)
         connection.execute(
             f"INSERT INTO {schema.quoted(name)}.stores (name, origin, layout_name, layout, fingerprint) VALUES ('plan','','','','')".encode()

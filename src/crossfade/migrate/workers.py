@@ -47,6 +47,13 @@ def fault_of(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
+class Throttled:
+    """A worker waits for its turn, so many seconds, to keep to the rate."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Job:
     """What every worker of a run needs to know."""
 
@@ -118,6 +125,7 @@ class _Desk:
         with self._turn.get_lock():
             begins = max(time.monotonic(), self._turn.value)
             self._turn.value = begins + seconds
+        self._reports.put(Throttled(begins + seconds - time.monotonic()))
         while (left := begins + seconds - time.monotonic()) > 0 and not self._stop.is_set():
             time.sleep(min(left, 0.1))
 
@@ -166,7 +174,7 @@ class Crew:
         """Queue a shard."""
         return self._executor.submit(self._work, shard)
 
-    def reports(self, timeout_seconds: float) -> Iterator[Outcome | Retried]:
+    def reports(self, timeout_seconds: float) -> Iterator[Outcome | Retried | Throttled]:
         """What was reported, waiting a little for the first."""
         wait = timeout_seconds
         while True:
@@ -194,7 +202,7 @@ def crew(job: Job, workers: int) -> Iterator[Crew]:
 @contextmanager
 def _thread(job: Job) -> Iterator[Crew]:
     context = multiprocessing.get_context("spawn")
-    reports: queue.Queue[Outcome | Retried] = queue.Queue()
+    reports: queue.Queue[Outcome | Retried | Throttled] = queue.Queue()
     stop = threading.Event()
     desk = _Desk(job, 0, reports, stop, context.Value("d", 0.0))
     with ThreadPoolExecutor(1, thread_name_prefix="worker") as executor:

@@ -20,9 +20,7 @@ Convert = Callable[[Any], Any]
 TEXT_BYTES_MAX = 2000
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _BIGINT_MAX = 2**63 - 1
-_RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ](?!24)\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII
-).fullmatch
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ](?!24)\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII).fullmatch
 
 
 def converter(column: Column) -> Convert:

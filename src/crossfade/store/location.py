@@ -142,7 +142,9 @@ def conninfo(location: Location) -> str:
     """What libpq needs to connect to a ``postgresql`` location, without its password."""
     parts = urlsplit(location.url)
     foreign = [pair for pair in _pairs(parts.query) if pair[0] not in ("schema", "store")]
-    return f"postgresql://{parts.netloc}{parts.path}" + ("?" + urlencode(foreign, safe="/", quote_via=quote) if foreign else "")
+    return f"postgresql://{parts.netloc}{parts.path}" + (
+        "?" + urlencode(foreign, safe="/", quote_via=quote) if foreign else ""
+    )
 
 
 def entangled(one: Location, other: Location) -> bool:

@@ -134,13 +134,13 @@ def _summary(report: dict[str, Any]) -> str:
     ]
     head = ("kind", "entries", "records", "bytes", "raw", "quarantine")
     seconds = report["duration_seconds"]
-    proof = report["validation"]
+    proof, brought = report["validation"], report["brought"]
     return "\n".join(
         [
             table(head, rows),
             (
-                f"copied {counted(report['entries'], 'file')}, {counted(report['records'], 'record')},"
-                f" {sized(report['bytes'])} in {lasting(seconds)}"
+                f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
+                f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
             ),
             f"proven: {counted(proof['compared'], 'entry', 'entries')} compared, both roots are {proof['source_root'][:16]}",
         ]

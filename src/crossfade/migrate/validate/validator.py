@@ -18,6 +18,7 @@ from crossfade.migrate.validate.measure import Measured, Pair
 from crossfade.migrate.validate.queries import KindAnswer
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of
+from crossfade.model.roots import START, chained
 
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 16 << 20
@@ -50,8 +51,8 @@ class Findings:
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     answers: dict[str, KindAnswer] = field(default_factory=dict)
-    source_root: bytes = b"\0" * 32
-    target_root: bytes = b"\0" * 32
+    source_root: bytes = START
+    target_root: bytes = START
 
     def note(self, difference: Difference, limit: int) -> None:
         """Count a difference, and name it while there is room."""
@@ -168,15 +169,3 @@ class Validator:
             findings.target_root = chained(findings.target_root, other, target)
         last = batch.seen[-1][0] or batch.seen[-1][1]
         findings.after = last.path if last else findings.after
-
-
-def chained(root: bytes, entry: Entry | None, digest: bytes) -> bytes:
-    """The root with one more entry: a hash over the root before and all that is promised to be kept."""
-    return root if entry is None else hashlib.sha256(root + leaf(entry, digest)).digest()
-
-
-def leaf(entry: Entry, digest: bytes) -> bytes:
-    """One path with all that is promised to be kept, as one hash."""
-    mode = 0 if entry.type == "link" else entry.mode
-    text = b"%b\n%b\n%o\n%d\n" % (key_of(entry.path), entry.type.encode(), mode, entry.mtime_ns)
-    return hashlib.sha256(text + entry.link + b"\n" + digest).digest()

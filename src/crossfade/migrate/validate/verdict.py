@@ -167,14 +167,15 @@ def _is_alive(sides: Sides) -> bool:
 def _held(sides: Sides) -> frozenset[tuple[int, int]]:
     if sides.migration is None:
         return frozenset()
-    items = sides.ledger.quarantine(sides.migration.migration)
+    items = [i for state in ("held", "ignored") for i in sides.ledger.quarantine(sides.migration.migration, state)]
     return frozenset((item.entry, item.pos) for item in items if item.entry is not None and item.pos is not None)
 
 
 def _held_paths(sides: Sides) -> set[bytes]:
     if sides.migration is None:
         return set()
-    return {item.key for item in sides.ledger.quarantine(sides.migration.migration) if item.pos is None}
+    items = [i for state in ("held", "ignored") for i in sides.ledger.quarantine(sides.migration.migration, state)]
+    return {item.key for item in items if item.pos is None}
 
 
 def _kinds(sides: Sides) -> list[Kind]:

@@ -139,7 +139,9 @@ class PageWriter:
         for table in ("chunks", "segments"):
             query = sql.SQL("DELETE FROM {}.{} WHERE store_id = %(store_id)s AND entry_id = %(entry)s AND pos >= %(pos)s")
             connection.execute(query.format(sql.Identifier(self._schema), sql.Identifier(table)), values)
-        held = self._sql("DELETE FROM {}.quarantine WHERE migration_id = %(migration)s AND entry_id = %(entry)s AND pos >= %(pos)s")
+        held = self._sql(
+            "DELETE FROM {}.quarantine WHERE migration_id = %(migration)s AND entry_id = %(entry)s AND pos >= %(pos)s"
+        )
         connection.execute(held, {**values, "migration": self._name()})
 
     def _upsert(self, connection: Connection, drafts: list[Draft]) -> None:
