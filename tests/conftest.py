@@ -37,6 +37,12 @@ def database(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Datab
 
 
 @pytest.fixture
+def shared_database(request: pytest.FixtureRequest, servers: Servers) -> Database:
+    """A database that holds trees of other tests too."""
+    return servers.shared(getattr(request, "param", support_servers.NAMES[0]))
+
+
+@pytest.fixture
 def short_dir() -> Iterator[Path]:
     """A temporary directory with a name short enough for a socket below it."""
     path = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))

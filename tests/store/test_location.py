@@ -43,7 +43,10 @@ def test_a_password_shows_in_no_rendering(text):
 @pytest.mark.parametrize("text", WITH_PASSWORD)
 def test_a_password_shows_in_no_error(text):
     """A typing mistake elsewhere in the URL must not print it."""
-    for wrong in (text.replace("/db", "/db?schema=NOT%20a%20name&x=1") if "?" not in text else text + "&schema=Bad", "x" + text):
+    for wrong in (
+        text.replace("/db", "/db?schema=NOT%20a%20name&x=1") if "?" not in text else text + "&schema=Bad",
+        "x" + text,
+    ):
         with pytest.raises(LocationInvalid) as caught:
             parse(wrong)
 
@@ -81,7 +84,9 @@ def test_a_database_has_a_schema_and_trees_in_it(text, url, schema, store):
     assert parse(location.url) == location
 
 
-@pytest.mark.parametrize("text", ["postgresql:///db?host=/run/pg", "postgresql://me@h:5433/db?sslmode=require&schema=x", "postgres://h"])
+@pytest.mark.parametrize(
+    "text", ["postgresql:///db?host=/run/pg", "postgresql://me@h:5433/db?sslmode=require&schema=x", "postgres://h"]
+)
 def test_what_libpq_is_given_is_what_libpq_understands(text):
     """Without our options, and with the slashes that it insists on."""
     found = psycopg.conninfo.conninfo_to_dict(conninfo(parse(text)))
@@ -114,7 +119,9 @@ def test_any_directory_can_be_named(path):
     assert location.url.isascii()
 
 
-@pytest.mark.parametrize("text", ["./x", "x", "x:y", "x/y:z", "file:///tmp/x", "file://localhost/tmp/x", "C:/x", "postgresql", "a b"])
+@pytest.mark.parametrize(
+    "text", ["./x", "x", "x:y", "x/y:z", "file:///tmp/x", "file://localhost/tmp/x", "C:/x", "postgresql", "a b"]
+)
 def test_what_is_no_url_is_a_path(text, monkeypatch):
     """Nobody should have to think about colons in file names."""
     monkeypatch.chdir("/tmp")

@@ -47,7 +47,8 @@ class Breaking(MemoryStore):
 
 
 contents = st.lists(
-    st.lists(st.integers(0, 100), max_size=6).map(lambda sizes: b"".join(b"x" * size + b"\n" for size in sizes)) | st.binary(max_size=100),
+    st.lists(st.integers(0, 100), max_size=6).map(lambda sizes: b"".join(b"x" * size + b"\n" for size in sizes))
+    | st.binary(max_size=100),
     min_size=1,
     max_size=3,
 )

@@ -43,7 +43,7 @@ class Proxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._over = True
         self._flowing.set()
-        self._listener.close()
+        _shut(self._listener)  # closing alone would not wake whoever accepts
         self.drop()
         self._thread.join(5)
 

@@ -81,12 +81,19 @@ class Servers:
     def __init__(self) -> None:
         self._held = ExitStack()
         self._urls: dict[str, str] = {}
+        self._shared: dict[str, Database] = {}
 
     def url(self, name: str) -> str:
         """The URL of the server *name*."""
         if name not in self._urls:
             self._urls[name] = self._held.enter_context(_running(name))
         return self._urls[name]
+
+    def shared(self, name: str) -> Database:
+        """One database for the whole session, for tests that put trees of their own beside those of others."""
+        if name not in self._shared:
+            self._shared[name] = self._held.enter_context(self.database(name))
+        return self._shared[name]
 
     @contextmanager
     def database(self, name: str) -> Iterator[Database]:
@@ -141,7 +148,9 @@ def distribution(programs: Path, home: Path) -> Iterator[str]:
     with (home / "log").open("wb") as log:
         initdb = [str(programs / "initdb"), "-D", str(data), "-E", "UTF8", "--locale=C", "-U", "crossfade", "-A", "trust"]
         assert account.run(initdb, output=log.fileno()) == 0, (home / "log").read_text()
-        server = _postgres([str(programs / "postgres"), "-D", str(data), "-k", str(socket), "-c", "listen_addresses="], account, log)
+        server = _postgres(
+            [str(programs / "postgres"), "-D", str(data), "-k", str(socket), "-c", "listen_addresses="], account, log
+        )
     found = f"host={socket} user=crossfade dbname=postgres"
     try:
         _wait(found, server, home / "log")
@@ -151,7 +160,7 @@ def distribution(programs: Path, home: Path) -> Iterator[str]:
         server.wait(60)
 
 
-def _postgres(argv: list[str], account: Account, log) -> subprocess.Popen[bytes]:  # noqa: ANN001
+def _postgres(argv: list[str], account: Account, log) -> subprocess.Popen[bytes]:
     libc = ctypes.CDLL(None)
     return subprocess.Popen(
         argv,

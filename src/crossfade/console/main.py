@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import psycopg
 import typer
 
 from crossfade.console import settings
@@ -22,21 +20,12 @@ from crossfade.console.commands import schema as schema_verb
 from crossfade.console.commands import start as start_verb
 from crossfade.console.commands import status as status_verb
 from crossfade.console.commands import validate as validate_verb
-from crossfade.console.talk import complain, say, this_command
-from crossfade.errors import (
-    CrossfadeError,
-    DiskFull,
-    Interrupted,
-    LocationInvalid,
-    NotYet,
-    OptionInvalid,
-    TargetUnwritable,
-    Unfinished,
-)
+from crossfade.console.endings import ended
+from crossfade.console.talk import say, this_command
+from crossfade.errors import NotYet, OptionInvalid
 from crossfade.migrate.prepare import Request
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options as ValidateOptions
-from crossfade.store.backends.postgres.server import translate
 from crossfade.store.location import Location, parse
 
 app = typer.Typer(
@@ -178,7 +167,9 @@ def list_(store: Store = "", as_json: Json = False) -> int:
 
 @app.command()
 def quarantine(
-    words: Annotated[list[str], typer.Argument(metavar="[ID] list|show|replay|ignore [ITEM...]")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="[ID] list|show|replay|ignore [ITEM...]", help="which items; without numbers, all")
+    ],
     store: Store = "",
     as_json: Json = False,
 ) -> int:
@@ -211,7 +202,7 @@ def layouts_list(as_json: Json = False) -> int:
 
 
 @layouts_app.command("show")
-def layouts_show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
+def layouts_show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="a built-in layout, or a file")]) -> int:
     """Print a layout's text."""
     layouts_verb.show(name)
     return 0
@@ -219,7 +210,9 @@ def layouts_show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> i
 
 @layouts_app.command("test")
 def layouts_test(
-    directory: Annotated[str, typer.Argument(metavar="DIR")], layout: LayoutName = "prodigy", as_json: Json = False
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="a tree of files")],
+    layout: LayoutName = "prodigy",
+    as_json: Json = False,
 ) -> int:
     """Which rule takes each path below DIR."""
     layouts_verb.test(directory, layout, as_json)
@@ -237,7 +230,10 @@ def doctor(
 
 
 @app.command()
-def explain(code: Annotated[str, typer.Argument(metavar="[CODE]")] = "", as_json: Json = False) -> int:
+def explain(
+    code: Annotated[str, typer.Argument(metavar="[CODE]", help="like CF203; without one, all are listed")] = "",
+    as_json: Json = False,
+) -> int:
     """What an error code means, and what to do."""
     return explain_verb.explain(code, as_json=as_json)
 
@@ -350,56 +346,4 @@ def run() -> None:
 
 
 def _run() -> int:
-    try:
-        return int(app(standalone_mode=False, prog_name="crossfade") or 0)
-    except _UsageError as error:
-        return _misused(error)
-    except typer.Exit as ending:
-        return ending.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail(Interrupted("stopped before anything was changed", hint=this_command()))
-    except CrossfadeError as error:
-        return _fail(error)
-    except psycopg.Error as error:
-        return _fail(translate(error, "the database"))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return _fail(_of_os(error))
-
-
-def _fail(error: CrossfadeError) -> int:
-    if isinstance(error, Unfinished):
-        error.hint = this_command()
-    try:
-        complain(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    return error.exit
-
-
-_UsageError: Any = typer.BadParameter.__mro__[1]
-"""What typer raises for a command line that it cannot read. It ships its own click, and exports only a subclass."""
-
-
-def _misused(error: Any) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        say(error.format_message())
-        return OptionInvalid.exit
-    path = error.ctx.command_path if error.ctx else "crossfade"
-    return _fail(OptionInvalid(_first_lower(error.format_message()), hint=f"{path} --help"))
-
-
-def _first_lower(text: str) -> str:
-    return text[:1].lower() + text[1:].rstrip(".")
-
-
-def _of_os(error: OSError) -> CrossfadeError:
-    """A failed system call that no room below gave a meaning."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull("no space is left on the target", hint=f"free some space, then: {this_command()}")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return TargetUnwritable(
-            f"the target does not take writes ({error.strerror})", hint="choose a place that you may write"
-        )
-    return LocationInvalid(f"the system refused: {error.strerror}", hint="crossfade doctor")
+    return ended(lambda: int(app(standalone_mode=False, prog_name="crossfade") or 0))

@@ -35,7 +35,7 @@ class Plain:
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._said = ("", "")
+        self._said = ("", "", "")
 
     def __enter__(self) -> Plain:
         return self
@@ -45,7 +45,7 @@ class Plain:
 
     def __call__(self, sample: Sample) -> None:
         """Say where it is, when something new begins or a few seconds have passed."""
-        news = (sample.step, sample.reason)
+        news = (sample.step, sample.reason, sample.throttled)
         if news != self._said or time.monotonic() - self._last >= _PLAIN_SECONDS:
             say(line(sample))
             self._last, self._said = time.monotonic(), news

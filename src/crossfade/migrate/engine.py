@@ -35,7 +35,7 @@ from crossfade.migrate.proof import Proof, Prover
 from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.shards import Shards
 from crossfade.migrate.telling import Teller
-from crossfade.migrate.workers import Crew, Job, Retried, Shard, crew, fault_of
+from crossfade.migrate.workers import Crew, Job, Retried, Shard, Throttled, crew, fault_of
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, text_of
@@ -219,6 +219,8 @@ class Engine:
         for heard in workers.reports(seconds):
             if isinstance(heard, Retried):
                 self._retried(heard)
+            elif isinstance(heard, Throttled):
+                self._teller.throttled(self._run.request.manner.rate_text, heard.seconds)
             else:
                 self._take(heard)
         self._teller.tell()

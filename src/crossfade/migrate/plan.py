@@ -86,3 +86,9 @@ class Manner:
     skip_unreadable: bool = False
     allow_empty: bool = False
     patience_seconds: float = 300.0
+
+    @property
+    def rate_text(self) -> str:
+        """The limit of the rate, for people."""
+        limits = {"records": self.records_per_second, "bytes": self.bytes_per_second}
+        return "--rate-limit, " + " and ".join(f"{limit:,.0f} {unit}/s" for unit, limit in limits.items() if limit)

@@ -30,7 +30,7 @@ class Teller:
     def step(self, step: str) -> None:
         """Something new begins; what it follows is done."""
         self.end_step()
-        self.progress = replace(self.progress, step=step, reason="")
+        self.progress = replace(self.progress, step=step, reason="", throttled="")
         self.tell(at_once=True)
 
     def end_step(self) -> None:
@@ -39,6 +39,11 @@ class Teller:
         name = self.progress.step
         self.steps[name] = round(self.steps.get(name, 0.0) + now - self._stepped, 3)
         self._stepped = now
+
+    def throttled(self, reason: str, seconds: float) -> None:
+        """A worker waits, because of *reason*."""
+        total = round(self.progress.throttled_seconds + max(seconds, 0.0), 3)
+        self.progress = replace(self.progress, throttled=reason, throttled_seconds=total)
 
     def tell(self, *, at_once: bool = False) -> None:
         """Show progress, unless that was done a moment ago."""

@@ -420,7 +420,11 @@ def the_same_page_twice_is_the_same_as_once(bench: Bench) -> None:
 def a_page_is_applied_whole_or_not_at_all(bench: Bench) -> None:
     """An entry of a kind that nobody made: a store that cannot take it takes nothing of its page."""
     bench.put(b"old.json", b"old")
-    good = (*puts(bench.entry(b"log.jsonl"), lines(1000)), *puts(bench.entry(b"old.json"), b"new"), directory(b"dir"))
+    good: list[Change] = [
+        *puts(bench.entry(b"log.jsonl"), lines(1000)),
+        *puts(bench.entry(b"old.json"), b"new"),
+        directory(b"dir"),
+    ]
     bad = puts(replace(bench.entry(b"bad.json"), kind="nowhere"), b"1")
     try:
         bench.apply(*good, *bad)

@@ -145,6 +145,8 @@ def _text(sample: Status) -> str:
     ]
     if value["eta"]["seconds"] is not None:
         lines.append(f"ETA       {lasting(value['eta']['seconds'])}")
+    if value["throttle"]["active"]:
+        lines.append(f"throttled {value['throttle']['reason']}")
     lines += [f"next      {step['command']}   # {step['why']}" for step in value["next_steps"]]
     return "\n".join(lines)
 

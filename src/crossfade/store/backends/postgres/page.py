@@ -14,6 +14,7 @@ from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
+from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
@@ -46,7 +47,8 @@ class PageWriter:
         drafts = self._drafts(connection, page)
         self._clear(connection, drafts, [c.entry for c in page.changes if isinstance(c, Remove)])
         refusals = self._sender.send(connection, drafts, careful=careful)
-        self._upsert(connection, drafts)
+        insert(connection, self._schema, self._store_id, self._name(), [d for d in drafts if d.new])
+        self._upsert(connection, [d for d in drafts if not d.new])
         self._open_then = self._open | {d.entry.path: d.entry.row for d in drafts}
         for entry in (d.entry for d in drafts if d.entry.complete):
             del self._open_then[entry.path]
@@ -102,7 +104,7 @@ class PageWriter:
             query = "SELECT nextval(pg_get_serial_sequence(%s, 'entry_id')) FROM generate_series(1, %s)"
             numbers = connection.execute(query, [f'"{self._schema}".entries', len(new)]).fetchall()
         for draft, (number,) in zip(new, numbers, strict=True):
-            draft.entry = altered(draft.entry, row=number)
+            draft.entry, draft.new = altered(draft.entry, row=number), True
         for draft in drafts:
             if not draft.entry.row:
                 draft.entry = altered(draft.entry, row=self._open[draft.entry.path])
@@ -195,7 +197,7 @@ class PageWriter:
         """The marks of entries that come from a file system, and the worker's position."""
         if self._claim is None:
             return
-        marked = [draft.entry for draft in drafts if draft.entry.signature is not None]
+        marked = [draft.entry for draft in drafts if draft.entry.signature is not None and not draft.new]
         if marked:
             connection.execute(statement("marks_upsert", self._schema), mark_values(self._name(), marked))
         values = {"migration": self._claim.migration, "worker": self._claim.worker, "page": page.name}

@@ -24,10 +24,11 @@ _SENT_AT_ONCE = 1 << 18
 
 @dataclass
 class Draft:
-    """One entry of a page, while its puts are written; counts of the records that it gained."""
+    """One entry of a page, while its puts are written; counts of the records that it gained. ``new``: no table has it yet."""
 
     entry: Entry
     puts: list[Put] = field(default_factory=list)
+    new: bool = False
     records: int = 0
     raws: Counter[str] = field(default_factory=Counter)
 

@@ -46,7 +46,7 @@ CREATE TABLE {schema}.entries (
     within      bigint,
     complete    boolean NOT NULL,
     unstable    boolean NOT NULL,
-    changed_at  timestamptz NOT NULL
+    changed_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE UNIQUE INDEX entries_by_key ON {schema}.entries (store_id, sha256(key));
 -- Keys may be longer than an index takes; the beginning sorts, the rest is sorted within.
@@ -108,7 +108,7 @@ CREATE TABLE {schema}.marks (
     ctime_ns     bigint NOT NULL,
     inode        bigint NOT NULL,
     digest       bytea,
-    marked_at    timestamptz NOT NULL,
+    marked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (migration_id, entry_id)
 );
 

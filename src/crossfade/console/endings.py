@@ -1,0 +1,81 @@
+"""How a command ends: with what it returns, or with an error that was written for someone, and its exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import typer
+
+from crossfade.console.talk import complain, say, this_command
+from crossfade.errors import (
+    CrossfadeError,
+    DiskFull,
+    Interrupted,
+    LocationInvalid,
+    OptionInvalid,
+    TargetUnwritable,
+    Unfinished,
+)
+from crossfade.store.backends.postgres.server import translate
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it cannot read. It ships its own click, and exports only a subclass."""
+
+
+def ended(command: Callable[[], int]) -> int:
+    """The exit status of *command*; what went wrong is said. Raises BrokenPipeError when nobody reads what it prints."""
+    try:
+        return command()
+    except _UsageError as error:
+        return _misused(error)
+    except typer.Exit as ending:
+        return ending.exit_code
+    except SystemExit:  # typer's own answer to a closed pipe
+        raise BrokenPipeError from None
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(Interrupted("stopped before anything was changed", hint=this_command()))
+    except CrossfadeError as error:
+        return _fail(error)
+    except psycopg.Error as error:
+        return _fail(translate(error, "the database"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(_of_os(error))
+
+
+def _fail(error: CrossfadeError) -> int:
+    if isinstance(error, Unfinished):
+        error.hint = this_command()
+    try:
+        complain(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    return error.exit
+
+
+def _misused(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(error.format_message())
+        return OptionInvalid.exit
+    path = error.ctx.command_path if error.ctx else "crossfade"
+    return _fail(OptionInvalid(_first_lower(error.format_message()), hint=f"{path} --help"))
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _of_os(error: OSError) -> CrossfadeError:
+    """A failed system call that no room below gave a meaning."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("no space is left on the target", hint=f"free some space, then: {this_command()}")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return TargetUnwritable(
+            f"the target does not take writes ({error.strerror})", hint="choose a place that you may write"
+        )
+    return LocationInvalid(f"the system refused: {error.strerror}", hint="crossfade doctor")
