@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from crossfade.testing import prodigy
+from support.cluster import Cluster
 from support.person import Person
 from support.running import Terminal
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A server on TCP that asks for a password, one that is mangled by whoever puts it into a URL or a log without thought."""
+    with Cluster() as running:
+        password = "canary p@ss/word:%?#'\"$"
+        with running.connect() as connection:
+            connection.execute(sql.SQL("ALTER ROLE crossfade PASSWORD {}").format(password))
+        running.password = password
+        yield running
 
 
 @pytest.fixture

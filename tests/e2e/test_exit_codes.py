@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ name = "notes"
 form = "stream"
 match = ["*.json"]
 """
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A server that asks for a password, and that somebody without root's powers can reach."""
-    with Cluster() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,6 @@ from support.servers import NAMES, Database, Servers
 KIND = {"kind", "entries", "records", "bytes", "raw", "quarantined"}
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A server with roles and passwords."""
-    with Cluster() as running:
-        yield running
-
-
 @pytest.fixture
 def moved(person: Person, tiny: Path, database: Database) -> str:
     """The id of a finished migration of *tiny* into *database*."""
