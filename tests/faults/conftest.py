@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cluster import Cluster
-from support.running import Terminal
 
 from crossfade.testing import hazard_contents, prodigy
 from crossfade.testing.planting import Planter
+from support.cluster import Cluster
+from support.running import Terminal
 
 
 @pytest.fixture

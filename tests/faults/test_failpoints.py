@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.running import Run, Terminal, compare, once_each
-from support.servers import NAMES, Servers
 
 import crossfade
 from crossfade.observe.failpoints import FAILPOINTS, places
 from crossfade.store.location import conninfo, parse
+from support.running import Run, Terminal, compare, once_each
+from support.servers import NAMES, Servers
 
 SOURCE = Path(crossfade.__file__).parent
 
@@ -77,12 +77,12 @@ class _Reader(ast.NodeVisitor):
         self.calls: list[Call] = []
         self.names: list[Call] = []
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802 - as ast wants it
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._functions.append(node.name)
         self.generic_visit(node)
         self._functions.pop()
 
-    def visit_With(self, node: ast.With) -> None:  # noqa: N802 - as ast wants it
+    def visit_With(self, node: ast.With) -> None:
         before = len(self._names)
         for item in node.items:
             self.visit(item.context_expr)
@@ -92,7 +92,7 @@ class _Reader(ast.NodeVisitor):
             self.visit(statement)
         del self._names[before:]
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802 - as ast wants it
+    def visit_Call(self, node: ast.Call) -> None:
         what = _spelled(node.func)
         if what == "durable":
             self.names.append(self._call(node, what, _argument(node)))

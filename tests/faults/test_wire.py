@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from support.cluster import Cluster
-from support.proxy import Proxy
-from support.running import Run, Terminal, compare, finish, once_each, wait_for
 
 from crossfade.testing import prodigy
 from crossfade.testing.planting import Planter
+from support.cluster import Cluster
+from support.proxy import Proxy
+from support.running import Run, Terminal, compare, finish, once_each, wait_for
 
 _SCHEMA = count(1)
 

@@ -26,11 +26,11 @@ from crossfade.errors import (
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.plan import Manner, Plan, differences
-from crossfade.migrate.workers import Recipe
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
 from crossfade.store.location import Location, check_name, entangled
+from crossfade.store.port import Recipe
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, serving
 
 

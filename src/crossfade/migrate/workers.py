@@ -15,21 +15,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from crossfade.migrate.carry import Carried, Carrier, Outcome
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Page
 from crossfade.store.layers.retrying import Patience, Retrying
-from crossfade.store.port import Store
-
-
-class Recipe(Protocol):
-    """How to open a store, in whichever process. Picklable."""
-
-    def open(self, worker: int) -> Store:
-        """A store of the worker's own."""
+from crossfade.store.port import Recipe, Store
 
 
 @dataclass(frozen=True)

@@ -96,3 +96,10 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""
+
+
+class Recipe(Protocol):
+    """How to open a store, in whichever process. Picklable."""
+
+    def open(self, worker: int) -> Store:
+        """A store of that worker's own."""

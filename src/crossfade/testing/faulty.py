@@ -15,11 +15,10 @@ from typing import Literal
 
 import psycopg
 
-from crossfade.migrate.workers import Recipe
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
-from crossfade.store.port import Applied, Reading, Store
+from crossfade.store.port import Applied, Reading, Recipe, Store
 
 When = Literal["before", "after"]
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from crossfade.migrate.validate.measure import Comparer, Measured, Pair
-from crossfade.migrate.workers import Recipe, leave_with_parent
+from crossfade.migrate.workers import leave_with_parent
 from crossfade.store.layers.retrying import Patience, Retrying
+from crossfade.store.port import Recipe
 from crossfade.store.registry import DatabaseRecipe
 
 Submit = Callable[[Sequence[Pair]], Future[Measured]]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from crossfade.errors import MigrationUnknown, SourceMissing
 from crossfade.migrate.prepare import check_pair, find_store
-from crossfade.migrate.workers import Recipe
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
 from crossfade.store.location import Location
+from crossfade.store.port import Recipe
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
 
 
