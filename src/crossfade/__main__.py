@@ -3,12 +3,24 @@
 Worker processes import this module again, so it imports nothing until it is called: a worker needs no command line.
 """
 
+import os
+import signal
+import sys
+
 
 def main() -> None:
     """Run the command line."""
+    before = signal.signal(signal.SIGINT, _too_early)  # loading takes half a second, and has nothing to clean up
     from crossfade.console.main import run  # noqa: PLC0415 - see above
 
+    signal.signal(signal.SIGINT, before)
     run()
+
+
+def _too_early(_number: int, _frame: object) -> None:
+    sys.stderr.write("error[CF601]: stopped before anything was changed\n  try: the same command again\n")
+    sys.stderr.flush()
+    os._exit(6)
 
 
 if __name__ == "__main__":

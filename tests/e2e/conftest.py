@@ -1,4 +1,4 @@
-"""Somebody who uses crossfade, and a small store of theirs."""
+"""Somebody who uses crossfade, and stores of theirs: tiny, small, and one that takes a few seconds to copy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from crossfade.testing import prodigy
+from crossfade.testing.planting import Planter
 from support.cluster import Cluster
 from support.person import Person
 from support.running import Terminal
@@ -34,7 +35,7 @@ def person(tmp_path: Path) -> Person:
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     """The same person, for commands in processes of their own."""
-    return Terminal(tmp_path / "state", {"CROSSFADE_PATIENCE_SECONDS": "1"})
+    return Terminal(tmp_path / "state")
 
 
 @pytest.fixture
@@ -55,4 +56,15 @@ def tiny(tmp_path: Path) -> Path:
     log.parent.mkdir(parents=True)
     log.write_text('{"id": 1}\n{"id": 2}\n')
     (root / "latest").symlink_to("sessions/one.json")
+    return root
+
+
+@pytest.fixture(scope="session")
+def long_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """About 11 MB, with a log of more than a segment."""
+    root = tmp_path_factory.mktemp("long") / "prodigy"
+    prodigy.build(str(root), events=2_000)
+    tree = Planter(str(root))
+    tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", prodigy.event_lines(18_000, 7, 520, job="long"))
+    tree.settle()
     return root

@@ -228,7 +228,7 @@ def test_a_layout_with_a_bad_rule(person: Person, source: Path, tmp_path: Path, 
 def test_a_disk_that_fills_up(terminal: Terminal, source: Path, cluster: Cluster, tmp_path: Path):
     """Waited for until patience ends; then it is said, nothing is lost, and with more space the same command goes on."""
     (source / "large.bin").write_bytes(bytes(3 << 20))
-    terminal.environment["PGPASSWORD"] = cluster.password
+    terminal.environment |= {"PGPASSWORD": cluster.password, "CROSSFADE_PATIENCE_SECONDS": "1"}
     url = cluster.url("disk_full")
     assert terminal.run("start", source, url, "--once", "--workers", "1").status == 0
     (tmp_path / "small").mkdir()

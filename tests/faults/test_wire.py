@@ -18,20 +18,15 @@ from crossfade.testing import prodigy
 from crossfade.testing.planting import Planter
 from support.cluster import Cluster
 from support.proxy import Proxy
-from support.running import Run, Terminal, compare, finish, once_each, wait_for
+from support.running import Run, Terminal, build_long_store, compare, finish, once_each, wait_for
 
 _SCHEMA = count(1)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 11 MB: a log of more than a segment, and all the small kinds."""
-    root = tmp_path_factory.mktemp("wire") / "prodigy"
-    prodigy.build(str(root), events=2_000)
-    tree = Planter(str(root))
-    tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", prodigy.event_lines(18_000, 7, 520, job="long"))
-    tree.settle()
-    return root
+    """Built once, never changed."""
+    return build_long_store(tmp_path_factory.mktemp("wire") / "prodigy")
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psycopg
 
-from crossfade.testing.planting import LEFT_OUT
+from crossfade.testing import prodigy
+from crossfade.testing.planting import LEFT_OUT, Planter
 
 ROOT = Path(__file__).parents[2]
 CROSSFADE = [sys.executable, "-m", "crossfade"]
@@ -98,6 +99,15 @@ def wait_for(what: str, condition: object, seconds: float = 20.0) -> object:
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.01)
     return found
+
+
+def build_long_store(root: Path) -> Path:
+    """About 11 MB, with a log of more than a segment, and all the small kinds: enough to be met in the middle of the work."""
+    prodigy.build(str(root), events=2_000)
+    tree = Planter(str(root))
+    tree.file(b"events/prodigy/long/events-20251116_101500.jsonl", prodigy.event_lines(18_000, 7, 520, job="long"))
+    tree.settle()
+    return root
 
 
 def compare(one: Path, other: Path) -> None:

@@ -51,9 +51,10 @@ def _harmless(argument: str) -> str:
     if "://" not in value:
         return argument
     try:
-        return option + separator + parse(value).url
+        place = parse(value)
     except LocationInvalid:
         return option + separator + "URL"
+    return option + separator + place.url if place.secret else argument
 
 
 def sized(count: float) -> str:

@@ -116,7 +116,8 @@ class _Desk:
         if not seconds:
             return
         with self._turn.get_lock():
-            begins = max(time.monotonic(), self._turn.value)
+            now = time.monotonic()
+            begins = max(now - _LATE_SECONDS, self._turn.value) if self._turn.value else now
             self._turn.value = begins + seconds
         self._reports.put(Throttled(begins + seconds - time.monotonic()))
         while (left := begins + seconds - time.monotonic()) > 0 and not self._stop.is_set():
@@ -128,7 +129,13 @@ class _Desk:
         self._stores = None
 
 
+_LATE_SECONDS = 0.25
+"""How late a page may be and still begin when it should have: reading and applying take their time, and are no pause."""
+
 _desk: _Desk | None = None
+
+
+_FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM)
 
 
 def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, turn: Any) -> None:
@@ -136,6 +143,7 @@ def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, turn: Any) -> None:
     global _desk  # noqa: PLW0603 - a pool's initializer has no other place to leave something
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_RUNNER)
     threading.Thread(target=leave_with_parent, daemon=True).start()
     _desk = _Desk(job, numbers.get(), reports, stop, turn)
 
@@ -164,8 +172,12 @@ class Crew:
         self.workers = workers
 
     def give(self, shard: Shard) -> Future[Carried]:
-        """Queue a shard."""
-        return self._executor.submit(self._work, shard)
+        """Queue a shard. A worker that is born with it hears no Ctrl-C before it knows what to make of one."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
+        try:
+            return self._executor.submit(self._work, shard)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def reports(self, timeout_seconds: float) -> Iterator[Outcome | Retried | Throttled]:
         """What was reported, waiting a little for the first."""

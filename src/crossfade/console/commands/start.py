@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from crossfade.console import book
@@ -17,7 +17,6 @@ from crossfade.migrate.engine import Engine, Result
 from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.model.paths import text_of
-from crossfade.observe.progress import Progress
 
 
 def start_once(request: Request, *, as_json: bool) -> int:
@@ -25,7 +24,7 @@ def start_once(request: Request, *, as_json: bool) -> int:
     stop = threading.Event()
     with interruptible(stop), prepared(request) as run:
         _remember(run)
-        say(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
+        _unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
         with display() as watch:
             result = Engine(run, watch=_unless_closed(watch, stop), stop=stop).once()
         _show(run, result, as_json=as_json)
@@ -46,15 +45,21 @@ def _control(run: Run) -> str:
 
 
 def _unless_closed(watch: Any, stop: threading.Event) -> Any:
-    """Progress to somebody who went away is the end of the run, at the next page."""
+    """What is told to somebody who went away is the end of the run, at the next page."""
 
-    def tell(progress: Progress) -> None:
+    def tell(news: Any) -> None:
         try:
-            watch(progress)
+            watch(news)
         except BrokenPipeError:
             stop.set()
 
     return tell
+
+
+def _tell(text: str) -> None:
+    """From within a signal handler: past any buffer, to nobody where nobody listens."""
+    with suppress(OSError):
+        os.write(2, text.encode())
 
 
 @contextmanager
@@ -65,10 +70,11 @@ def interruptible(stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             for child in multiprocessing.active_children():
                 child.kill()
-            os.write(2, f"\nstopped at once; every committed position stands\n  try: {this_command()}\n".encode())
+            cursor = "\x1b[?25h" if os.isatty(2) else ""  # the bars hide it, and are not asked any more
+            _tell(f"{cursor}\nstopped at once; every committed position stands\n  try: {this_command()}\n")
             os._exit(6)
         stop.set()
-        os.write(2, b"\nfinishing the page in hand; once more to stop at once\n")
+        _tell("\nfinishing the page in hand; once more to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 
 from crossfade.model.paths import leaves_root, parent_of
 
@@ -99,5 +100,6 @@ def _step(handle: int, name: bytes, *, create: bool) -> int:
     except FileNotFoundError:
         if not create:
             raise
-    os.mkdir(name, 0o700, dir_fd=handle)
+    with suppress(FileExistsError):  # another worker was quicker
+        os.mkdir(name, 0o700, dir_fd=handle)
     return os.open(name, _FLAGS, dir_fd=handle)
