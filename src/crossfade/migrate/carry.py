@@ -5,18 +5,22 @@ A position is recorded only by the page that brings what it stands for.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from crossfade.errors import ContentDiffers, Unreadable
+from crossfade.errors import ContentDiffers, TargetForeign, Unreadable
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import SEGMENT, Entry, altered
+from crossfade.model.entries import SEGMENT, Entry, Signature, altered
 from crossfade.model.paths import text_of
 from crossfade.store.port import Applied, Reading, Store
+
+_MOVED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ESPIPE)
+"""What opening or reading a file says when something else, or nothing, stands there by now."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,9 @@ class Carrier:
         """The changes of *tasks*, in order; runs of plain puts share one read."""
         plain: list[Task] = []
         for task in tasks:
+            if task.source is not None and not task.source.complete:
+                self._leave_out(task, "its own copy is not finished", carried)
+                continue
             if task.replaces:
                 yield Remove(_target_of(task))
             if task.verb == "put" and task.entry.size <= SEGMENT:
@@ -122,6 +129,8 @@ class Carrier:
                 yield Remove(_target_of(task))
             case "adopt" if self._holds_the_same(task):
                 yield Touch(_touched(task, self._row(task)))
+            case "adopt":
+                raise _changed(task.entry)
             case _:
                 yield from self._guarded([task], carried)
 
@@ -137,13 +146,17 @@ class Carrier:
         while left:
             try:
                 yield from self._puts(left)
-            except FileNotFoundError:
-                carried.moved.append(left.pop(0).entry.path)
             except OSError as error:
                 task = left.pop(0)
-                if not self._skip_unreadable:
-                    raise _unreadable(task.entry, error) from error
-                carried.unreadable.append((task.entry.path, error.strerror or str(error)))
+                if error.errno in _MOVED or isinstance(error, FileNotFoundError):
+                    carried.moved.append(task.entry.path)
+                else:
+                    self._leave_out(task, error.strerror or str(error), carried)
+
+    def _leave_out(self, task: Task, why: str, carried: Carried) -> None:
+        if not self._skip_unreadable:
+            raise _unreadable(task.entry, why)
+        carried.unreadable.append((task.entry.path, why))
 
     def _puts(self, left: list[Task]) -> Iterator[Change]:
         """The puts of the tasks that are *left*; each leaves the list with its last block."""
@@ -162,8 +175,9 @@ class Carrier:
         """One entry whose beginning may be there already."""
         task = left[0]
         segments, within = self._known(task)
+        signature = _source_of(task).signature
         if task.verb == "refresh":
-            segments, within, same = self._compare(task, segments, within)
+            segments, within, signature, same = self._compare(task, segments, within)
             if same:
                 left.pop(0)
                 yield Touch(_touched(task, self._row(task)))
@@ -171,7 +185,8 @@ class Carrier:
         digester = Digester(segments)
         offset = segments[-1].offset + segments[-1].size if segments else 0
         for block in self._blocks([Reading(_source_of(task), offset, within)]):
-            yield self._put(block, task, digester, fresh=offset == 0 or task.verb == "put")
+            seen = _as_seen(block, signature) if offset else block
+            yield self._put(seen, task, digester, fresh=offset == 0 or task.verb == "put")
         left.pop(0)
 
     def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
@@ -198,10 +213,11 @@ class Carrier:
 
     def _compare(
         self, task: Task, known: tuple[Segment, ...], within: int | None
-    ) -> tuple[tuple[Segment, ...], int | None, bool]:
+    ) -> tuple[tuple[Segment, ...], int | None, Signature | None, bool]:
         """How much of the source is what the target has: equal segments to go on from, the long record they end in, or all of it.
 
-        An entry that ends within a long record is taken anew when it changed.
+        Also the signature that the source had when it was read for this. An entry that ends within a long record is taken
+        anew when it changed.
         """
         target = _target_of(task)
         digester = Digester()
@@ -216,11 +232,12 @@ class Carrier:
         assert last is not None
         form = last.entry.form
         if target.complete and digest == target.digest and form == target.form:
-            return (), None, True
+            return (), None, last.entry.signature, True
         if form != "log" or within is not None or target.form != form:
-            return (), None, False
+            return (), None, None, False
         common = _common(known, tuple(digester.segments))
-        return common, going_on.get(common[-1].offset + common[-1].size) if common else None, False
+        within = going_on.get(common[-1].offset + common[-1].size) if common else None
+        return common, within, last.entry.signature, False
 
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         """*block* for the target: digested, and named as the target names the entry."""
@@ -334,8 +351,23 @@ def _records_in(block: Block) -> int:
     return block.data.count(b"\n") if block.entry.form == "log" else 1
 
 
-def _unreadable(entry: Entry, error: OSError) -> Unreadable:
+def _as_seen(block: Block, signature: Signature | None) -> Block:
+    """*block* of a file that was opened again, marked with what the file was when its beginning was looked at.
+
+    Whatever happened in between, the beginning's change among it, then shows at the next look.
+    """
+    return block if block.entry.signature == signature else replace(block, entry=altered(block.entry, signature=signature))
+
+
+def _changed(entry: Entry) -> TargetForeign:
+    return TargetForeign(
+        f"the target's {text_of(entry.path)} was changed since it was written",
+        hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
+    )
+
+
+def _unreadable(entry: Entry, why: str) -> Unreadable:
     return Unreadable(
-        f"cannot read {text_of(entry.path)}: {error.strerror or error}",
+        f"cannot read {text_of(entry.path)}: {why}",
         hint="mend it and repeat the command, or leave it out with --skip-unreadable",
     )

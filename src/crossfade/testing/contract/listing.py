@@ -1,0 +1,42 @@
+"""Entries are listed in the order of a walk."""
+
+from __future__ import annotations
+
+from crossfade.model.paths import key_of
+from crossfade.testing.contract.bench import Bench, directory
+from crossfade.testing.contract.case import case
+
+
+@case()
+def entries_come_in_the_order_of_a_walk_the_root_first(bench: Bench) -> None:
+    """Everything that merges two inventories stands on this order; no locale agrees with it."""
+    paths = [b"a/x", b"a.b", b"A", b"a/x.jsonl", b"a\xff", "aé".encode(), b"a/b/c", b"a-b", b"Z/\x7f", b"a b", b"a/x-"]
+    made = [b"a", b"a/b", b"Z"]
+    for path in paths:
+        bench.put(path, b"1")
+    bench.apply(*map(directory, sorted(made, reverse=True)), directory(b""))
+    found = [entry.path for entry in bench.store.entries()]
+
+    assert found == [b"", *sorted(paths + made, key=key_of)]
+    assert found.index(b"a") < found.index(b"a/x") < found.index(b"a.b")
+
+
+@case()
+def a_list_goes_on_behind_any_path(bench: Bench) -> None:
+    """An inventory of a million entries must not begin again because a connection broke; the path may be gone by then."""
+    paths = [b"a", b"a-b", b"a/b", b"a/b.c", b"a/b/c", b"b", b"d\xff", b"long/" + b"x" * 250]
+    for path in (b"a-b", b"a/b.c", b"a/b/c", b"b", b"d\xff", b"long/" + b"x" * 250):
+        bench.put(path, b"1")
+    bench.apply(directory(b"a/b"), directory(b"long"), directory(b"a"), directory(b""))
+    every = [entry.path for entry in bench.store.entries()]
+
+    assert [e.path for e in bench.store.entries(after=b"")] == every[1:]
+    for path in [*paths, b"a/a", b"a/b.c/x", b"zz"]:
+        found = [entry.path for entry in bench.store.entries(after=path)]
+        assert found == [other for other in every if key_of(other) > key_of(path)]
+
+
+@case()
+def an_empty_tree_lists_nothing_but_perhaps_its_root(bench: Bench) -> None:
+    """A store that was never written to is not an error."""
+    assert bench.paths() == []
