@@ -17,8 +17,7 @@ from crossfade.store.backends.postgres.store import PostgresStore
 from crossfade.store.layers.marking import Marking
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.location import parse
-from crossfade.store.port import Reading, Store
-from crossfade.testing import contract
+from crossfade.store.port import Applied, Reading, Store
 from crossfade.testing.contract import LAYOUT, Bench, cases
 from support.servers import NAMES, Database
 from support.stores import new_tree
@@ -168,7 +167,7 @@ class Recorder:
     def __getattr__(self, name: str):
         def ask(*arguments: object, **options: object):
             self.asked.append(name)
-            return contract.Applied() if name == "apply" else iter([])
+            return Applied() if name == "apply" else iter([])
 
         return ask
 

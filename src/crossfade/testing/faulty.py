@@ -111,7 +111,7 @@ class FaultyStore:
                 continue
             left[1] -= 1
             self.failed += 1
-            raise KINDS[fault.kind]()
+            raise KINDS[fault.kind]
 
 
 @dataclass(frozen=True)
