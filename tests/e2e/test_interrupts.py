@@ -21,7 +21,18 @@ from pathlib import Path
 
 import pytest
 
-from support.running import CROSSFADE, ROOT, Run, Terminal, build_long_store, finish, in_group, kill_group, once_each, wait_for
+from support.running import (
+    CROSSFADE,
+    ROOT,
+    Run,
+    Terminal,
+    build_long_store,
+    finish,
+    in_group,
+    kill_group,
+    once_each,
+    wait_for,
+)
 from support.servers import Database
 
 
@@ -199,7 +210,8 @@ def test_sigterm_is_a_ctrl_c(judge, command, terminal: Terminal, database: Datab
 
 
 @pytest.mark.parametrize(
-    "pipe", ["({} --json; echo $? >{}) | head -c 1", "({} 2>&1; echo $? >{}) | head -1", "({} --json 2>&1; echo $? >{}) | true"]
+    "pipe",
+    ["({} --json; echo $? >{}) | head -c 1", "({} 2>&1; echo $? >{}) | head -1", "({} --json 2>&1; echo $? >{}) | true"],
 )
 def test_a_closed_pipe_ends_quietly(judge, command, terminal: Terminal, pipe: str, tmp_path: Path):
     """No traceback; whoever asks for the status learns whether the work was done."""

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.running import Run, Terminal
-from support.servers import NAMES, Database, Servers
 
 from crossfade.migrate.engine import Engine
 from crossfade.migrate.plan import Limits, Manner
@@ -18,6 +16,8 @@ from crossfade.migrate.prepare import Request, prepared
 from crossfade.store.location import parse
 from crossfade.testing import prodigy
 from crossfade.testing.faulty import FaultyRecipe
+from support.running import Run, Terminal
+from support.servers import NAMES, Database, Servers
 
 
 def test_two_kinds_overlap_where_the_target_is_slow(database: Database, tmp_path: Path):

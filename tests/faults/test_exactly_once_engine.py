@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.person import Person
-from support.running import compare, once_each
-from support.servers import Database
 
 from crossfade.migrate.engine import Engine, Result
 from crossfade.migrate.plan import Limits, Manner
@@ -22,6 +19,9 @@ from crossfade.store.location import Location, parse
 from crossfade.store.port import Store
 from crossfade.store.registry import MarkedRecipe
 from crossfade.testing.faulty import Fault, FaultyRecipe, FaultyStore
+from support.person import Person
+from support.running import compare, once_each
+from support.servers import Database
 
 MANNER = Manner(workers=1, limits=Limits(page_records=400), patience_seconds=30)
 
@@ -41,7 +41,7 @@ ON_SOURCE = [
     Fault("read", when="before"),
     Fault("read", after=2, count=3, when="after"),
     Fault("entries", after=25, count=3, when="after"),
-    Fault("entries", when="before"),
+    Fault("entries", after=1, when="before"),
     Fault("segments", when="before"),
 ]
 

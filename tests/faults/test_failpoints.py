@@ -46,10 +46,16 @@ ELSEWHERE = {
 """Rooms whose durable calls keep nothing of a migration."""
 
 INSIDE = {
-    ("store/backends/postgres/store.py", "_commit"): "postgres.page: entered inside the transaction, so that it ends with it",
+    (
+        "store/backends/postgres/store.py",
+        "_commit",
+    ): "postgres.page: entered inside the transaction, so that it ends with it",
     ("store/backends/postgres/server.py", "_fit"): "settings of a session; they die with it",
     ("store/backends/postgres/sending.py", "_bisect"): "a savepoint inside the page's transaction",
-    ("store/backends/postgres/ledger.py", "_once"): "looking, the lease and its renewal; what must last is named by the caller",
+    (
+        "store/backends/postgres/ledger.py",
+        "_once",
+    ): "looking, the lease and its renewal; what must last is named by the caller",
     ("store/backends/file/writing.py", "_fsync_name"): "called in file.sync",
     ("store/backends/file/writing.py", "_with_right"): "a right for the moment, put right when directories are settled",
 }
@@ -168,7 +174,14 @@ REVERSE = (
     "file.metadata",
     "registry.save",
 )
-PASSING = {"postgres.page": 4, "postgres.marks": 3, "file.sync": 3, "file.rename": 30, "file.directory": 2, "file.metadata": 5}
+PASSING = {
+    "postgres.page": 4,
+    "postgres.marks": 3,
+    "file.sync": 3,
+    "file.rename": 30,
+    "file.directory": 2,
+    "file.metadata": 5,
+}
 """At which passing to die: in the middle of the work."""
 
 CASES = [

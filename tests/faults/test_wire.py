@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.testing import prodigy
-from crossfade.testing.planting import Planter
 from support.cluster import Cluster
 from support.proxy import Proxy
 from support.running import Run, Terminal, build_long_store, compare, finish, once_each, wait_for
@@ -188,7 +186,9 @@ def test_a_restore_survives_the_same(line: Line, tmp_path: Path):
     assert done.status == 0, done
 
     target = tmp_path / "restored"
-    process = line.terminal.popen("start", line.url, target, "--once", *SLOWLY, environment={"CROSSFADE_PATIENCE_SECONDS": "60"})
+    process = line.terminal.popen(
+        "start", line.url, target, "--once", *SLOWLY, environment={"CROSSFADE_PATIENCE_SECONDS": "60"}
+    )
     wait_for("the first files", lambda: target.exists() and any(target.rglob("*.json")))
     line.proxy.drop()
     time.sleep(0.5)
@@ -225,4 +225,6 @@ def test_the_password_is_nowhere(line: Line):
     assert done.status == 0, done
     assert not seen
     assert line.cluster.password not in done.out + done.err
-    assert not [path for path in line.terminal.home.rglob("*") if path.is_file() and line.cluster.password in path.read_text()]
+    assert not [
+        path for path in line.terminal.home.rglob("*") if path.is_file() and line.cluster.password in path.read_text()
+    ]

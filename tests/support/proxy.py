@@ -34,6 +34,7 @@ class Proxy:
         self._commits_left = 0
         self._bytes_left = -1
         self.events: list[str] = []
+        self.returned_bytes = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Proxy:
@@ -156,9 +157,11 @@ class Proxy:
             pipe.copying = False
         return act(pipe, data) if act else True
 
-    def returning(self) -> None:
+    def returning(self, data: bytes) -> None:
         """Look at what comes back."""
         self._flowing.wait()
+        with self._lock:
+            self.returned_bytes += len(data)
 
 
 class _Pipe:
@@ -185,7 +188,7 @@ class _Pipe:
     def _down(self) -> None:
         with suppress(OSError):
             while data := self.server.recv(1 << 16):
-                self.proxy.returning()
+                self.proxy.returning(data)
                 if self.deaf:
                     break
                 self.client.sendall(data)

@@ -26,6 +26,8 @@ def of_database(connection: psycopg.Connection) -> dict[str, int]:
         "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
         " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
     ).fetchall()
-    schemas = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp' ORDER BY 1").fetchall()
+    schemas = connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp' ORDER BY 1"
+    ).fetchall()
     counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0] for (name,) in tables}
     return counts | {f"schema {name}": 1 for (name,) in schemas}

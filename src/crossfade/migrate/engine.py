@@ -126,7 +126,7 @@ class Engine:
         for task in self._every_task():
             if task.verb in met and len(met[task.verb]) < 4:
                 met[task.verb].append(task)
-            obstacles.look(task)
+            obstacles.look(self._meant(task))
         if not (manner.merge or manner.delete_extra) and (found := met["stranger"]):
             raise TargetForeign(
                 f"{self._run.plan.target} holds files of a stranger: {_named(found)}",
@@ -151,12 +151,20 @@ class Engine:
 
     def _tasks(self) -> Iterator[Task]:
         """What this run does: strangers only where it may delete them, conflicts never."""
-        delete = self._run.request.manner.delete_extra
-        for task in self._every_task():
-            if task.verb == "stranger" and delete:
-                yield replace(task, verb="remove")
-            elif task.verb not in ("stranger", "conflict"):
+        for task in map(self._meant, self._every_task()):
+            if task.verb not in ("stranger", "conflict") and not (
+                task.verb == "remove" and self._is_hidden(task.entry.path)
+            ):
                 yield task
+
+    def _meant(self, task: Task) -> Task:
+        """A stranger goes where it may be deleted."""
+        may = task.verb == "stranger" and self._run.request.manner.delete_extra
+        return replace(task, verb="remove") if may else task
+
+    def _is_hidden(self, path: bytes) -> bool:
+        """True below a directory that could not be read: what is not seen there is not gone."""
+        return isinstance(self._files, FileStore) and self._files.hides(path)
 
     def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner
@@ -319,7 +327,7 @@ class Engine:
         """True for what this run was not to bring: other kinds, what is in quarantine or unreadable."""
         if kinds is not None and entry.kind and entry.kind not in kinds:
             return True
-        return entry.path in not_read or (bool(held) and key_of(entry.path) in held)
+        return entry.path in not_read or (bool(held) and key_of(entry.path) in held) or self._is_hidden(entry.path)
 
     def _digests(self, entries: Sequence[Entry]) -> list[bytes]:
         """Computed in the target; in a thread of its own, hence with a store of its own."""
@@ -383,5 +391,5 @@ def _named(found: Sequence[Task]) -> str:
 
 
 def _paths(paths: Sequence[bytes]) -> str:
-    shown = ", ".join(text_of(path) for path in paths[:3])
+    shown = ", ".join(text_of(path) or "(the root)" for path in paths[:3])
     return shown + (f", and {len(paths) - 3} more" if len(paths) > 3 else "")

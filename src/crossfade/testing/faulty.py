@@ -111,7 +111,8 @@ class FaultyStore:
                 continue
             left[1] -= 1
             self.failed += 1
-            raise KINDS[fault.kind]
+            fault_of_kind = KINDS[fault.kind]
+            raise fault_of_kind()
 
 
 @dataclass(frozen=True)

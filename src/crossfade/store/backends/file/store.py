@@ -69,6 +69,10 @@ class FileStore:
             raise _unreadable(path, error) from None
         self.passed_over.append((path, error.strerror or str(error)))
 
+    def hides(self, path: bytes) -> bool:
+        """True for what the last walk could not see: at and below a directory that it could not read."""
+        return any(not left or path == left or path.startswith(left + b"/") for left, _ in self.passed_over)
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port. A document is read until it holds still; a log as far as it reached when it was opened."""
         for reading in readings:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,10 @@ from crossfade.store.backends.file.tree import Tree
 
 OURS = b".crossfade"
 """A directory of ours at the root, where a page is staged when there is no room beside it. Never part of the tree."""
+
+_STAGED = re.compile(rb"[0-9a-f]{40}").fullmatch
+_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What opening a directory says that is gone, or has become a file or a link, since it was met."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,23 @@ def _names(tree: Tree, path: bytes, on_error: Callable[[bytes, OSError], None]) 
     try:
         with os.scandir(tree.directory(path)) as entries:
             names = [os.fsencode(entry.name) for entry in entries]
-    except FileNotFoundError:
-        return []
     except OSError as error:
-        on_error(path, error)
+        if error.errno not in _VANISHED:
+            on_error(path, error)
         return []
     names.sort(reverse=True)
-    if not path and OURS in names:
+    if not path and OURS in names and is_ours(tree):
         names.remove(OURS)
     return names
+
+
+def is_ours(tree: Tree) -> bool:
+    """True where the root's directory of our name holds nothing but what we stage there: a user's own is moved like any."""
+    try:
+        with os.scandir(tree.directory(OURS)) as entries:
+            return all(_STAGED(os.fsencode(entry.name)) for entry in entries)
+    except OSError:
+        return False
 
 
 def _look(

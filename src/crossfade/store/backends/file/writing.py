@@ -79,6 +79,8 @@ class PageWriter:
             return self._stage(change)
         if change.entry.type == "link":
             self._stage_link(change.entry)
+        else:
+            _unlink(_staged_name(change.entry), self._staging)  # of an earlier run: what is touched is there already
         return change.entry
 
     def _stage(self, put: Put) -> Entry | None:
@@ -137,7 +139,7 @@ class PageWriter:
         if entry.type == "dir":
             return self._settle_directory(entry)
         name = _staged_name(entry)
-        handle, final = self._tree.place(entry.path, create=True)
+        handle, final = self._placed(entry.path)
         if _size(name, self._staging) >= 0:
             _dress(name, self._staging, entry)
             with durable("file.rename"):
@@ -147,7 +149,8 @@ class PageWriter:
         return altered(entry, signature=signature_of(self._tree.stat(entry.path)))
 
     def _settle_directory(self, entry: Entry) -> Entry:
-        handle = self._tree.directory(entry.path, create=True)
+        self._make(entry.path)
+        handle = self._tree.directory(entry.path)
         found = os.fstat(handle)
         if stat.S_IMODE(found.st_mode) != entry.mode or found.st_mtime_ns != entry.mtime_ns:
             with durable("file.metadata"):
@@ -155,7 +158,21 @@ class PageWriter:
                 os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
         return altered(entry, signature=signature_of(os.fstat(handle)))
 
-    def _with_right(self, path: bytes, act: Callable[[], None]) -> None:
+    def _placed(self, path: bytes) -> tuple[int, bytes]:
+        """The handle of the directory that holds *path*, made where it is missing, and the name in it."""
+        self._make(parent_of(path))
+        return self._tree.place(path)
+
+    def _make(self, path: bytes) -> None:
+        """Have the directory *path*, and all above it."""
+        assert not path or not leaves_root(path)
+        try:
+            self._tree.directory(path, create=True)
+        except PermissionError:
+            self._make(parent_of(path))  # it may lie below one that even its owner made read-only
+            self._with_right(path, lambda: self._tree.directory(path, create=True))
+
+    def _with_right(self, path: bytes, act: Callable[[], object]) -> None:
         """Do *act* in the directory of *path*, which may be one that even its owner made read-only."""
         try:
             act()

@@ -1,0 +1,172 @@
+"""``kill -9`` of everybody at any moment, fifty times over one copy, and no second pass over what was finished.
+
+The seed is fixed, so that the moments are; what the machine does between them is not, which is the point.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from crossfade.testing import prodigy
+from crossfade.testing.planting import Planter
+from support.cluster import Cluster
+from support.proxy import Proxy
+from support.running import Run, Terminal, compare, finish, in_group, kill_group, once_each
+from support.servers import Database
+
+MB = 10**6
+
+
+def build(root: Path, megabytes: int, longest: int) -> Path:
+    """Logs of two megabytes each, and one of *longest*."""
+    prodigy.write_logs(str(root), events=(megabytes - longest) * 1900, logs=(megabytes - longest) // 2)
+    tree = Planter(str(root))
+    tree.file(b"events/z/long/events-20251116_101500.jsonl", prodigy.event_lines(longest * 1900, 7, 520, job="long"))
+    tree.settle()
+    prodigy.write_sessions(str(root), count=500)
+    return root
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("kills") / "prodigy", 120, 24)
+
+
+def kill_again_and_again(terminal: Terminal, command: tuple[object, ...], kills: int, random: Random, folder: Path) -> None:
+    """Give *command*, kill its process group at a random moment, and so on; at the end let it finish."""
+    for number in range(kills):
+        with (folder / f"said{number}").open("wb") as said:
+            process = terminal.popen(*command, "--rate-limit", "6MB", stdout=said, stderr=said)
+            time.sleep(0.4 + 1.6 * random.random())
+            assert process.poll() is None, f"finished before kill {number + 1}: {(folder / f'said{number}').read_text()}"
+            kill_group(process)
+        text = (folder / f"said{number}").read_text()
+        assert "error[" not in text, text
+        assert not in_group(process.pid)
+    done = terminal.run(*command)
+    assert done.status == 0, done
+
+
+def test_fifty_kills_lose_nothing_and_repeat_nothing(store: Path, database: Database, terminal: Terminal, tmp_path: Path):
+    """Two workers, small pages; every kill hits the runner and both workers wherever they are."""
+    command = ("start", store, database.url, "--once", "--workers", 2, "--batch-bytes", "256KiB")
+    kill_again_and_again(terminal, command, 50, Random(2), tmp_path)
+
+    with database.connect() as connection:
+        assert once_each(connection, database.location.schema, store) > 120 * 1900
+    runs = database.one("SELECT count(*) FROM journal WHERE event = 'claimed'")
+    print(f"{runs} runs came far enough to claim the migration")
+
+    target = tmp_path / "restored"
+    kill_again_and_again(
+        terminal, ("start", database.url, target, "--once", "--batch-bytes", "256KiB"), 15, Random(3), tmp_path
+    )
+    compare(store, target)
+    assert [path.name for path in tmp_path.glob("restored*")] == ["restored"]
+
+
+# No second pass
+
+
+class Meter:
+    """How many bytes a command and its workers have read, by the kernel's own counters (``rchar`` of ``/proc/PID/io``)."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._read: dict[int, int] = {}
+
+    def look(self) -> int:
+        for pid in in_group(self._process.pid):
+            with suppress(OSError):
+                line = Path(f"/proc/{pid}/io").read_bytes().split(b"\n", 1)[0]
+                self._read[pid] = int(line.split()[1])
+        return sum(self._read.values())
+
+    def until_the_end(self) -> int:
+        """Look every few milliseconds until it is over."""
+        while self._process.poll() is None:
+            self.look()
+            time.sleep(0.01)
+        return sum(self._read.values())
+
+    def until_killed(self, count: int) -> int:
+        """Kill the group when it has read *count* bytes; stopped first, so that nothing is read unseen."""
+        while self._process.poll() is None and self.look() < count:
+            time.sleep(0.01)
+        assert self._process.poll() is None, "finished before the kill"
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        time.sleep(0.05)
+        read = self.look()
+        kill_group(self._process)
+        return read
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Two hundred megabytes, half of them in one log; and how many bytes exactly."""
+    root = build(tmp_path_factory.mktemp("large") / "prodigy", 212, 100)
+    return root, sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def test_a_copy_that_was_killed_reads_no_byte_twice(
+    large: tuple[Path, int], cluster: Cluster, terminal: Terminal, tmp_path: Path
+):
+    """To the database: what all runs read together is at most a tenth more than the store, and so it is on the way back.
+
+    A run that has nothing to do is the measure of what starting costs: modules, the layout, the inventory. On the way back
+    what counts is what comes through the wire; files are read there only to be proven.
+    """
+    store, size = large
+    assert size > 200 * MB
+    terminal.environment["PGPASSWORD"] = cluster.password
+    with Proxy(cluster.port) as proxy:
+        url = cluster.url("large", proxy.port)
+        command = ("start", store, url, "--once")
+        first = Meter(_silently(terminal, *command)).until_killed(size // 2)
+        second, done = _metered(terminal, *command)
+        idle, nothing = _metered(terminal, *command)
+        assert (done.status, nothing.status) == (0, 0), (done, nothing)
+        assert nothing.out.startswith("already there") or "already there" in nothing.out
+        ratio = (first + second - 2 * idle) / size
+        print(f"read from files: {ratio:.3f} of the store, starting costs {idle / MB:.1f} MB")
+
+        whole = _through(proxy, terminal, url, tmp_path / "whole")
+        begun = proxy.returned_bytes
+        process = _silently(terminal, "start", url, tmp_path / "restored", "--once")
+        while proxy.returned_bytes - begun < size // 2:
+            assert process.poll() is None, "finished before the kill"
+            time.sleep(0.01)
+        kill_group(process)
+        back = (proxy.returned_bytes - begun + _through(proxy, terminal, url, tmp_path / "restored")) / whole
+        print(f"read from the database: {back:.3f} of what an undisturbed run reads")
+        with cluster.connect() as connection:
+            assert once_each(connection, "large", store) > 200 * 1900
+            connection.execute("DROP SCHEMA large CASCADE")
+
+    compare(store, tmp_path / "restored")
+    assert 0.99 < ratio <= 1.1
+    assert back <= 1.1
+
+
+def _silently(terminal: Terminal, *command: object) -> subprocess.Popen[bytes]:
+    return terminal.popen(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _metered(terminal: Terminal, *command: object) -> tuple[int, Run]:
+    process = terminal.popen(*command)
+    return Meter(process).until_the_end(), finish(process)
+
+
+def _through(proxy: Proxy, terminal: Terminal, url: str, target: Path) -> int:
+    before = proxy.returned_bytes
+    done = terminal.run("start", url, target, "--once")
+    assert done.status == 0, done
+    return proxy.returned_bytes - before
