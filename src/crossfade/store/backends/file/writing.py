@@ -97,7 +97,8 @@ class PageWriter:
         block = put.block
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._staging)
         try:
-            os.ftruncate(descriptor, block.offset)
+            if os.fstat(descriptor).st_size > block.offset:  # a truncated file is flushed when it is closed, on ext4
+                os.ftruncate(descriptor, block.offset)
             _write_all(descriptor, block.data, block.offset)
         finally:
             os.close(descriptor)
