@@ -292,3 +292,24 @@ def test_a_second_runner_is_told_who_is_the_first(judge, command, terminal: Term
     assert "error[CF501]" in second.err
     assert f"process {process.pid} " in second.err
     assert first.status == 0, first
+
+
+def test_a_runner_that_was_asleep_finds_its_next_page_refused(judge, command, terminal: Terminal, database: Database):
+    """A machine that was suspended: its lease ran out, another took over; what it still wants to write is not applied."""
+    process = terminal.popen(*command)
+    wait_for("the first events", lambda: copied(database))
+    while True:  # between two pages: within one, the other would wait for its end
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        if not database.one("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"):
+            break
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.05)
+    database.run("UPDATE leases SET expires_at = clock_timestamp()")
+    second = terminal.run(*command[:4])
+    assert second.status == 0, second
+
+    os.killpg(process.pid, signal.SIGCONT)
+    first = finish(process)
+    assert first.status == 7, first
+    assert "error[CF705]" in first.err

@@ -216,17 +216,17 @@ def test_two_trees_live_in_one_schema_and_come_back_apart(
 def test_the_layout_of_another_application(person: Person, database: Database, tmp_path: Path):
     """A layout is data: what is no Prodigy at all gets tables, columns and indexes of its own."""
     source, layout = tmp_path / "notes-app", ROOT / "examples/layouts/notes.toml"
-    _write(source / "notes/work/a.json", b'{"title":"A","state":"todo","flags":{"pinned":true},"stats":{"words":7}}')
-    _write(source / "notes/work/b.json", b'{"title":"B","status":"done","modified":"2025-11-16T10:15:00Z"}')
-    _write(source / "notes/work/files/pic.bin", bytes(range(256)))
+    _write(source / "notes/office/a.json", b'{"title":"A","state":"todo","flags":{"pinned":true},"stats":{"words":7}}')
+    _write(source / "notes/office/b.json", b'{"title":"B","status":"done","modified":"2025-11-16T10:15:00Z"}')
+    _write(source / "notes/office/files/pic.bin", bytes(range(256)))
     _write(source / "journal/2025/11.jsonl", b'{"note":"a","at":"2025-11-16T10:15:00Z"}\n{"note":"b"')
     _write(source / "cache/x", b"left out")
     _write(source / "trash/README.txt", b"kept")
     person.moves(source, database.url, "--layout", layout)
 
     assert database.all("SELECT title, state, pinned, words, notebook, id FROM notes ORDER BY title") == [
-        ("A", "open", True, 7, "work", "a"),
-        ("B", "done", None, None, "work", "b"),
+        ("A", "open", True, 7, "office", "a"),
+        ("B", "done", None, None, "office", "b"),
     ]
     assert database.all("SELECT month, note FROM changes_made ORDER BY pos") == [("11", "a"), ("11", None)]
     (indexes,) = database.all("SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'notes'")

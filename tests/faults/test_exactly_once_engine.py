@@ -21,7 +21,7 @@ from crossfade.store.registry import MarkedRecipe
 from crossfade.testing.faulty import Fault, FaultyRecipe, FaultyStore
 from support.person import Person
 from support.running import compare, once_each
-from support.servers import Database
+from support.servers import NAMES, Database
 
 MANNER = Manner(workers=1, limits=Limits(page_records=400), patience_seconds=30)
 
@@ -91,7 +91,7 @@ def test_a_fault_on_the_way_to_files_changes_nothing(
 @pytest.fixture(scope="module")
 def restorable(servers: Any, small_store: Path) -> Any:
     """The small store, in a database."""
-    with servers.database("embedded-18") as database:
+    with servers.database(NAMES[0]) as database:
         run(parse(str(small_store)), database.location)
         yield database.location
 

@@ -468,17 +468,17 @@ def test_the_sample_layout_of_another_application():
     placed = {
         path: (found.fate, found.kind.name, found.captures)
         for path in (
-            *("notes/work/7.json", "journal/2025/09.jsonl", "notes/work/files/a/b.png", "notes/work/7.json.swp"),
+            *("notes/office/7.json", "journal/2025/09.jsonl", "notes/office/files/a/b.png", "notes/office/7.json.swp"),
             *("cache/x", "trash/x.json", "trash/README.txt", "settings.ini"),
         )
         for found in [layout.place(os.fsencode(path))]
     }
 
     assert placed == {
-        "notes/work/7.json": ("keep", "notes", {"notebook": "work", "id": "7"}),
+        "notes/office/7.json": ("keep", "notes", {"notebook": "office", "id": "7"}),
         "journal/2025/09.jsonl": ("keep", "changes_made", {"year": "2025", "month": "09"}),
-        "notes/work/files/a/b.png": ("keep", "attachments", {"notebook": "work"}),
-        "notes/work/7.json.swp": ("transient", "other", {}),
+        "notes/office/files/a/b.png": ("keep", "attachments", {"notebook": "office"}),
+        "notes/office/7.json.swp": ("transient", "other", {}),
         "cache/x": ("exclude", "other", {}),
         "trash/x.json": ("exclude", "other", {}),
         "trash/README.txt": ("keep", "other", {}),

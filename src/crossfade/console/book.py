@@ -5,6 +5,7 @@ A convenience, so that a verb finds a migration by its id alone. The truth is in
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -42,6 +43,8 @@ def remember(line: Line) -> None:
     """Add or renew a line. The file is replaced whole."""
     lines = [other for other in read() if other.migration != line.migration] + [line]
     folder = os.path.dirname(_file())
+    if not os.path.isabs(folder):  # neither HOME nor an entry in passwd: "~" would be made where we stand
+        raise FileNotFoundError(errno.ENOENT, "this user has no home")
     os.makedirs(folder, 0o700, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
         json.dump([asdict(other) for other in lines], file, indent=1)

@@ -78,4 +78,6 @@ def _of_os(error: OSError) -> CrossfadeError:
         return TargetUnwritable(
             f"the target does not take writes ({error.strerror})", hint="choose a place that you may write"
         )
-    return LocationInvalid(f"the system refused: {error.strerror}", hint="crossfade doctor")
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
+        return LocationInvalid(f"the system refused: {error.strerror}", hint="crossfade doctor")
+    return TargetUnwritable(f"the system refused: {error.strerror}", hint=this_command())

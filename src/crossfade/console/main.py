@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -333,6 +334,9 @@ def _one(items: list[int]) -> int:
 
 def run() -> None:
     """The entry point: run a verb, print what went wrong, exit as documented."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal's encoding does not have stops nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _run()
     except BrokenPipeError:

@@ -17,8 +17,13 @@ RESERVED_KINDS = frozenset(
 )
 """Names that the tables of every store already have."""
 
-RESERVED_COLUMNS = frozenset(["store_id", "entry_id", "pos", "reason", "body", "raw"])
-"""Columns that every kind's table already has."""
+RESERVED_COLUMNS = frozenset(
+    [
+        *("store_id", "entry_id", "pos", "reason", "body", "raw"),
+        *("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"),
+    ]
+)
+"""Columns that every kind's table already has: ours, and PostgreSQL's own."""
 
 OTHER = Kind("other", "blob", describes="everything that no rule names: carried byte for byte, never interpreted")
 

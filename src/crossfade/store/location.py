@@ -21,6 +21,9 @@ from crossfade.errors import LocationInvalid
 Scheme = Literal["file", "postgresql", "embedded", "memory"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_CONNINFO = re.compile(r"\s*(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=")
+_SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""Options of libpq that are secrets, and that no environment variable can carry; a service file can."""
 _HINT = "name a directory, or a URL like postgresql://user@host/database or embedded:///var/lib/crossfade"
 
 
@@ -55,6 +58,8 @@ def parse(text: str) -> Location:
     """The location that *text* names. Raises LocationInvalid, without quoting what could be a password."""
     if not text or "\0" in text:
         raise LocationInvalid("an empty text names no store", hint=_HINT)
+    if _CONNINFO.match(text):
+        raise LocationInvalid("a connection string of libpq is no URL of a store", hint="postgresql://user@host/database")
     scheme, separator, _ = text.partition(":")
     if not separator or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
         return _file(os.fsencode(text))
@@ -124,6 +129,10 @@ def _postgresql(text: str) -> Location:
     name, _, secret = user.partition(":")
     secret = unquote(secret) or dict(foreign).get("password", "")
     foreign = [(key, value) for key, value in foreign if key != "password"]
+    if found := [key for key, _ in foreign if key in _SECRETS]:
+        raise LocationInvalid(
+            f"{found[0]} is a secret, and a URL is no place for it", hint="put it into a service file: ?service=NAME"
+        )
     netloc = f"{name}@{host}" if name else host
     shown = f"postgresql://{netloc}{parts.path}{_query(ours, foreign)}"
     return Location("postgresql", shown, b"", **_defaults(ours), secret=secret)

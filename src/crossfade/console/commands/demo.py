@@ -37,7 +37,9 @@ def demo(directory: str, events: int) -> int:
     """Make a store, plan, move it, query it, bring it back; *directory* keeps all of it."""
     if os.path.exists(directory) and os.listdir(directory):
         raise OptionInvalid(f"{directory} is not empty", hint="crossfade demo NEW-DIRECTORY")
-    source, database, restored = (os.path.join(directory, name) for name in ("prodigy", "database", "restored"))
+    source, database, restored = (
+        os.path.join(os.path.abspath(directory), name) for name in ("prodigy", "database", "restored")
+    )
     _title(f"A realistic ~/.prodigy: sessions, checkpoints, dead letters and {events:,} events")
     prodigy.build(source, events=events)
     status = 0

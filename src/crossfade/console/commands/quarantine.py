@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from psycopg import sql
@@ -13,8 +14,11 @@ from crossfade.console.talk import counted, say, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.model import layouts
+from crossfade.model.paths import path_of
 from crossfade.store.backends.postgres.ledger import Item
 from crossfade.store.backends.postgres.replay import replay_item
+from crossfade.store.port import Reading
+from crossfade.store.registry import DatabaseRecipe
 
 
 def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
@@ -88,9 +92,25 @@ def _item(found: Sought, number: int) -> Item:
     raise OptionInvalid(f"there is no item {number} in quarantine", hint=f"crossfade quarantine {found.row.migration} list")
 
 
-def _content(found: Sought, item: Item) -> list[bytes]:
+def _content(found: Sought, item: Item) -> Iterator[bytes]:
+    """The bytes of a record, from where those are that no table takes; or of a whole entry, from where its records are."""
+    if item.pos is None:
+        yield from _whole(found, path_of(item.key))
+        return
     query = sql.SQL("SELECT data FROM {}.chunks WHERE store_id = %s AND entry_id = %s AND pos = %s")
     with found.ledger.snapshot() as connection:
         values = [found.row.store_id, item.entry, item.pos]
         rows = connection.execute(query.format(sql.Identifier(found.ledger.schema)), values).fetchall()
-    return [bytes(row[0]) for row in rows]  # type: ignore[call-overload]
+    yield from (bytes(row[0]) for row in rows)  # type: ignore[call-overload]
+
+
+def _whole(found: Sought, path: bytes) -> Iterator[bytes]:
+    row = next(store for store in found.ledger.stores() if store.store_id == found.row.store_id)
+    layout = layouts.parse(row.layout, source=row.layout_name)
+    store = DatabaseRecipe(found.store, found.ledger.server, row.store_id, layout).open()
+    try:
+        for entry in store.entries():
+            if entry.path == path and entry.type == "file":
+                yield from (block.data for block in store.read([Reading(entry)]))
+    finally:
+        store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,13 +37,17 @@ def validate(
     source, target, name = _pair(words, store, store_name)
     stop = threading.Event()
     with interruptible(stop):
-        verdict = _compare(source, target, name, options, stop)
-        if repair and verdict.exit == 3:
-            manner = Manner(delete_extra=delete_extra)
-            _mend(Request(source, target, store_name=name, manner=manner), verdict, dry_run=dry_run)
-            if not dry_run:
-                say("validating again")
-                verdict = _compare(source, target, name, options, stop)
+        request = Request(source, target, store_name=name, manner=Manner(delete_extra=delete_extra))
+        verdict, request = _compare(request, options, stop)
+        while repair and verdict.exit == 3:
+            _mend(request, verdict, dry_run=dry_run)
+            if dry_run:
+                break
+            say("validating again")
+            before = verdict.count
+            verdict, request = _compare(request, options, stop)
+            if verdict.count >= before:
+                break
     if as_json:
         show_json({"source": source.url, "target": target.url, **verdict.values()})
     else:
@@ -57,11 +62,15 @@ def _pair(words: tuple[str, ...], store: str, store_name: str) -> tuple[Location
         return parse(found.row.source), parse(found.row.target), store_name or str(found.row.plan["store"])
 
 
-def _compare(source: Location, target: Location, name: str, options: Options, stop: threading.Event) -> Verdict:
-    with sides(source, target, name) as pair:
+def _compare(request: Request, options: Options, stop: threading.Event) -> tuple[Verdict, Request]:
+    """The verdict; and the request by which what differs can be mended, with the plan that this pair was begun with."""
+    source, target = request.source, request.target
+    with sides(source, target, request.store_name) as pair:
         if pair.migration is None:
             say(f"no migration of {source} to {target} is known; they are compared all the same")
-        return compare(pair, options, watch=_watch(), stop=stop)
+        transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
+        known = replace(request, store_name=pair.store, include_transient=transient)
+        return compare(pair, options, watch=_watch(), stop=stop), known
 
 
 def _watch() -> Callable[[Findings], None]:
@@ -78,7 +87,6 @@ def _watch() -> Callable[[Findings], None]:
 
 
 def _mend(request: Request, verdict: Verdict, *, dry_run: bool) -> None:
-    request = replace(request, layout="")
     with ExitStack() as held:
         run = held.enter_context(prepared(request))
         tasks = tasks_for(run, verdict.findings.differences)
@@ -102,7 +110,8 @@ def spoken_path(path: bytes) -> str:
 def _text(verdict: Verdict, source: Location, target: Location) -> str:
     findings, extent = verdict.findings, verdict.options.extent
     part = "" if extent.percentage >= 100 else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
-    lines = [
+    lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
+    lines += [
         f"{counted(findings.entries, 'entry', 'entries')}, {sized(findings.size)} compared in {lasting(verdict.seconds)}{part}",
     ]
     for difference in findings.differences:
@@ -110,13 +119,13 @@ def _text(verdict: Verdict, source: Location, target: Location) -> str:
         where = "" if difference.offset is None else f", segment {difference.segment}, offset {difference.offset}"
         what = value["path"] or ("(the root)" if difference.klass != "query" else f"kind {difference.kind}")
         lines.append(f"  {difference.klass:<11} {what}: {difference.detail}{where}")
-    total = sum(findings.classes.values())
-    if total > len(findings.differences):
-        lines.append(f"  and {total - len(findings.differences)} more; --max-report names more")
+    if verdict.count > len(findings.differences):
+        lines.append(f"  and {verdict.count - len(findings.differences)} more; --max-report names more")
     if verdict.exit == 0:
         lines.append(f"equal: {source} and {target}; root {findings.source_root.hex()[:16]}")
     elif verdict.exit == 4:
-        lines.append("equal, but for what is in quarantine: crossfade quarantine list")
+        lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")
     else:
-        lines.append(f"different: crossfade validate {source} {target} --repair   # mends the target")
+        again = shlex.join(["crossfade", "validate", source.url, target.url])
+        lines.append(f"different: {again} --repair   # mends the target")
     return "\n".join(lines)

@@ -37,9 +37,9 @@ class Memory:
             row = connection.execute(query, [self._pair, self._options, self._basis]).fetchone()
         return msgspec.json.decode(str(row[0]), type=Findings) if row else Findings()
 
-    def keep(self, findings: Findings) -> None:
+    def keep(self, findings: Findings, *, at_once: bool = False) -> None:
         """Write *findings* down, if it was a while ago."""
-        if time.monotonic() - self._last >= _SECONDS:
+        if at_once or time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             self._write(findings)
 

@@ -7,20 +7,27 @@ the migration's lease and fenced by its epoch, from inventories taken under that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from psycopg import sql
 
 from crossfade.migrate.carry import Carrier
 from crossfade.migrate.decide import Task, Verb
 from crossfade.migrate.inventory import merge
+from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.differences import Difference
+from crossfade.model.changes import Page
 from crossfade.model.entries import Entry
 from crossfade.store.backends.postgres.schema import quoted
 from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.port import Store
 
 MENDABLE = ("missing", "extra", "content", "metadata", "column")
+
+_HOLDERS = (("dir", "file"), ("dir", "link"))
+"""A directory where something else belongs: it may hold a stranger's files."""
 
 
 def tasks_for(run: Run, differences: list[Difference]) -> list[Task]:
@@ -48,22 +55,39 @@ def _tasks(run: Run, pairs: Iterator[tuple[Entry | None, Entry | None]], wanted:
 def _verb(source: Entry | None, target: Entry | None, difference: Difference, *, may_delete: bool) -> Verb | None:
     if source is None or source.type == "gone":
         return "remove" if target is not None and target.type != "gone" and may_delete else None
+    if target is not None and (target.type, source.type) in _HOLDERS and not may_delete:
+        return None
     if source.type != "file" or difference.klass == "metadata":
         return "touch"
     return "put"
 
 
 def mend(run: Run, tasks: list[Task]) -> int:
-    """Carry out *tasks*, directories last; how many paths were mended."""
+    """Carry out *tasks*, what is in the way of files first, directories last; how many paths were mended."""
     source, target = run.source.open(0), run.target.open(0)
     carrier = Carrier(source, target, Limits(), ready=lambda *_: None, done=lambda _: None, stop=lambda: False)
+    count = len(tasks)
     try:
+        if run.to_files:
+            tasks = _cleared(target, tasks)
         carrier.carry([task for task in tasks if task.entry.type != "dir"])
         carrier.carry([task for task in reversed(tasks) if task.entry.type == "dir"])
     finally:
         source.close()
         target.close()
-    return len(tasks)
+    return count
+
+
+def _cleared(target: Store, tasks: list[Task]) -> list[Task]:
+    """*tasks* for a directory, once everything is gone that stands where something of another type belongs."""
+    obstacles = Obstacles()
+    for task in tasks:
+        obstacles.look(task)
+    if removals := obstacles.removals():
+        target.apply(Page(tuple(removals)))
+    gone = {removal.entry.path for removal in removals}
+    left = [task for task in tasks if task.verb != "remove" or task.entry.path not in gone]
+    return [replace(task, target=None) if task.replaces else task for task in left]
 
 
 def mend_orphans(run: Run) -> int:

@@ -25,6 +25,7 @@ class Sides:
     layout: Layout
     ledger: Ledger
     store_id: int
+    store: str
     reads: Recipe
     asks: DatabaseRecipe
     migration: MigrationRow | None
@@ -54,7 +55,7 @@ def sides(source: Location, target: Location, store_name: str, *, skip_unreadabl
         migration = _migration(ledger, source, target, row)
         asks = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
         reads = _reads(source, target, store_name, layout, migration, held, skip_unreadable=skip_unreadable)
-        yield Sides(source, target, layout, ledger, row.store_id, reads, asks, migration)
+        yield Sides(source, target, layout, ledger, row.store_id, row.name, reads, asks, migration)
 
 
 def _store(ledger: Ledger, database: Location, source: Location, store_name: str) -> StoreRow:

@@ -43,6 +43,12 @@ class Verdict:
     options: Options
     seconds: float
     resumed: bool
+    migration: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many differences there are, named or not."""
+        return sum(self.findings.classes.values())
 
     @property
     def exit(self) -> int:
@@ -55,6 +61,7 @@ class Verdict:
         findings = self.findings
         return {
             "schema_version": SCHEMA_VERSION,
+            "migration": self.migration or None,
             "state": {0: "equal", 3: "different", 4: "quarantined"}[self.exit],
             "reason": "; ".join(f"{count} {klass}" for klass, count in sorted(findings.classes.items()) if count),
             "entries": findings.entries,
@@ -90,7 +97,7 @@ def validate(sides: Sides, options: Options, *, watch: Callable[[Findings], None
 
     def told(found: Findings) -> None:
         watch(found)
-        memory.keep(found)
+        memory.keep(found, at_once=stop.is_set())
         if stop.is_set():
             raise Interrupted("stopped; what was compared is remembered", hint="give the same command again to continue")
 
@@ -100,7 +107,8 @@ def validate(sides: Sides, options: Options, *, watch: Callable[[Findings], None
     if whole:
         _compare_answers(sides, chosen, findings, options.limit)
     memory.forget()
-    return Verdict(findings, options, time.monotonic() - began, resumed)
+    name = sides.migration.migration if sides.migration else ""
+    return Verdict(findings, options, time.monotonic() - began, resumed, name)
 
 
 def _go_through(

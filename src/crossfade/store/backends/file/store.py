@@ -24,6 +24,8 @@ from crossfade.store.port import Applied, Capabilities, Reading
 _SETTLE_TRIES = 6
 _SETTLE_SECONDS = 0.02
 _YOUNG_NS = 2_000_000_000
+_REST_TRIES = 3
+_TICK_NS = 10_000_000
 
 
 class FileStore:
@@ -83,7 +85,7 @@ class FileStore:
                 os.close(descriptor)
 
     def _read_open(self, descriptor: int, reading: Reading) -> Iterator[Block]:
-        status = os.fstat(descriptor)
+        status = _rested(descriptor)
         form = form_of(reading.entry.form, os.pread(descriptor, 4, 0))
         entry = self._fresh(reading.entry, status, form)
         if form == "document" and status.st_size <= RECORD_LIMIT:
@@ -153,13 +155,26 @@ def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:
     return read
 
 
+def _rested(descriptor: int) -> os.stat_result:
+    """What ``stat`` says of a file that was not touched this very instant.
+
+    Times have the kernel's tick: a change in the same tick as the look at it would leave the signature as it was.
+    """
+    for _ in range(_REST_TRIES):
+        status = os.fstat(descriptor)
+        if abs(time.time_ns() - status.st_ctime_ns) > _TICK_NS:
+            break
+        time.sleep(_TICK_NS / 1e9)
+    return status
+
+
 def _settled(descriptor: int) -> tuple[bytes, os.stat_result, bool]:
     """A document's bytes in one untorn state, what ``stat`` says of them, and whether it would not hold still.
 
     Programs rewrite documents in place (prodigy-formats 8a): a young one that is empty or no JSON may be half written.
     """
     for attempt in range(_SETTLE_TRIES):
-        before = os.fstat(descriptor)
+        before = _rested(descriptor)
         data = _read_all(descriptor, before.st_size)
         after = os.fstat(descriptor)
         still = signature_of(before) == signature_of(after) and len(data) == after.st_size

@@ -30,9 +30,8 @@ class ServerFigures:
     def of(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, tuple[Figure, ...]]:
         """The figures of entries of one kind, by row number; none for those without bytes."""
         found: dict[int, list[Figure]] = {}
-        sized = [entry for entry in entries if entry.size]
-        for low in range(0, max((entry.size for entry in sized), default=0), _SPAN):
-            rows = [entry.row for entry in sized if entry.size > low]
+        for low in range(0, max((max(entry.size, 1) for entry in entries), default=0), _SPAN):
+            rows = [entry.row for entry in entries if max(entry.size, 1) > low]
             values = {"entries": rows, "segment": SEGMENT, "low": low, "high": low + _SPAN}
             columns = {(row, number): (count, digest) for row, number, count, digest in self._columns(kind, values)}
             for row, number, offset, size, digest in self._content(kind, values):

@@ -87,10 +87,13 @@ def _is_dead(holder: Runner, me: Runner) -> bool:
 
 
 def _boot() -> str:
-    """What changes with every start of the machine; empty where the system does not tell."""
+    """What changes with every start of the machine, and between containers, which do not see one another's processes.
+
+    Empty where the system does not tell.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 

@@ -135,9 +135,10 @@ class PageWriter:
     def _cut(self, connection: Connection, draft: Draft) -> None:
         """Take back an entry's tail, which this page writes again."""
         values = {"store_id": self._store_id, "entry": draft.entry.row, "pos": draft.puts[0].block.offset}
-        gone = connection.execute(statement("records_cut", self._schema, draft.entry.kind), values).fetchall()
-        draft.records -= len(gone)
-        draft.raws.subtract(str(reason) for (reason,) in gone if reason is not None)
+        rows = connection.execute(statement("records_cut", self._schema, draft.entry.kind), values).fetchall()
+        for reason, count in cast("list[tuple[str | None, int]]", rows):
+            draft.records -= count
+            draft.raws.subtract({} if reason is None else {reason: count})
         for table in ("chunks", "segments"):
             query = sql.SQL("DELETE FROM {}.{} WHERE store_id = %(store_id)s AND entry_id = %(entry)s AND pos >= %(pos)s")
             connection.execute(query.format(sql.Identifier(self._schema), sql.Identifier(table)), values)

@@ -86,12 +86,13 @@ class Rows:
         found: dict[int, list[Segment]] = {}
         for kind, group in groupby(sorted(entries, key=lambda e: e.kind), key=lambda e: e.kind):
             members = list(group)
-            query = statement("digest_entries", self._schema, kind)
+            query = statement("figure_content", self._schema, kind)
             for low in range(0, max(entry.size for entry in members), _DIGEST_SPAN):
                 rows = [entry.row for entry in members if entry.size > low]
                 values = {"entries": rows, "segment": SEGMENT, "low": low, "high": low + _DIGEST_SPAN}
-                for row, number, digest in cast("list[tuple[int, int, bytes]]", self._fetch(query, values)):
-                    found.setdefault(row, []).append(Segment(number, number * SEGMENT, 0, digest))
+                segments = cast("list[tuple[int, int, int, int, bytes]]", self._fetch(query, values))
+                for row, number, offset, size, digest in segments:
+                    found.setdefault(row, []).append(Segment(number, offset, size, digest))
         return found
 
     def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[object, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib import resources
 from typing import Any
@@ -70,9 +71,15 @@ def index_statements(schema: str, kind: Kind) -> list[str]:
     table = f"{quoted(schema)}.{quoted(kind.name)}"
     key = f"CREATE UNIQUE INDEX IF NOT EXISTS {quoted(kind.name + '_by_place')} ON {table} (store_id, entry_id, pos)"
     return [key] + [
-        f"CREATE INDEX IF NOT EXISTS {quoted('_'.join((kind.name, 'by', *index))[:60])} ON {table} ({', '.join(map(quoted, index))})"
+        f"CREATE INDEX IF NOT EXISTS {quoted(_index_name(kind, index))} ON {table} ({', '.join(map(quoted, index))})"
         for index in kind.indexes
     ]
+
+
+def _index_name(kind: Kind, index: tuple[str, ...]) -> str:
+    """Short enough for a server, and not another's: what is cut off is told by a hash."""
+    name = "_".join((kind.name, "by", *index))
+    return name if len(name) <= 60 else f"{name[:47]}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def present_version(connection: Connection, schema: str) -> int | None:

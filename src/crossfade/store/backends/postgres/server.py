@@ -99,7 +99,7 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
         return DiskFull(
             f"no space is left on the server of {name}", hint="free some space there, then give the same command again"
         )
-    if state.startswith("28") or "password" in str(error) or "authentication failed" in str(error):
+    if state.startswith("28") or (not state and ("password" in str(error) or "authentication failed" in str(error))):
         return TargetDenied(f"{name} refused the login", hint="check the user, and the password in PGPASSFILE or PGPASSWORD")
     if state == "3D000" or (not state and "does not exist" in str(error) and "database" in str(error)):
         return TargetUnreachable(

@@ -1,0 +1,564 @@
+"""``validate`` against changes made under it, by plain SQL and by plain file edits, on either side; and what mends them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossfade.errors import Interrupted
+from crossfade.migrate.validate.sides import sides
+from crossfade.migrate.validate.validator import Extent
+from crossfade.migrate.validate.verdict import Options
+from crossfade.migrate.validate.verdict import validate as compare_sides
+from crossfade.store.location import parse
+from support.person import Person, said
+from support.running import Run, compare
+from support.servers import Database
+
+SEGMENT = 1 << 20
+LINE = 512
+LINES = 5000
+"""Ten million and a bit: two whole segments, and a part of a third."""
+
+LOG = "events/repo/job-1/events-20251116_101500.jsonl"
+UNEVEN = "events/repo/job-2/events-20251116_101500.jsonl"
+EMPTY = "events/repo/job-3/events-20251116_101500.jsonl"
+SESSION = "sessions/one.json"
+BLOB = "notes/readme.txt"
+
+EDGES = [0, 1, SEGMENT // LINE - 1, SEGMENT // LINE, 2 * SEGMENT // LINE - 1, 2 * SEGMENT // LINE, LINES - 1]
+"""Lines at the edges of segments, and of the log."""
+
+
+def _line(number: int) -> str:
+    head = f'{{"id":"{number:06}","timestamp":"2025-11-16T10:15:00Z","event":{{"event_type":"agent_started"}},"pad":"'
+    return head + "x" * (LINE - len(head) - 3) + '"}\n'
+
+
+def _build(root: Path) -> None:
+    for name in (LOG, UNEVEN, EMPTY, SESSION, BLOB):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / LOG).write_text("".join(map(_line, range(LINES))))
+    (root / UNEVEN).write_text('{"id":"short"}\n{"id":"a longer one"}\n{"id":"last"}\n')
+    (root / EMPTY).write_bytes(b"")
+    (root / SESSION).write_text('{"session_id":"one","status":"Running"}')
+    (root / BLOB).write_bytes(b"\x00 anything \xff")
+    (root / "empty").mkdir()
+    (root / "latest").symlink_to(SESSION)
+
+
+@dataclass
+class Pair:
+    """A tree of files and one in a database, in step. ``files`` is the side that plain file edits are made on."""
+
+    person: Person
+    database: Database
+    files: Path
+    source: object
+    target: object
+
+    def says(self, *options: object, status: int) -> Any:
+        """What ``validate --json`` says; it ends with *status*."""
+        run = self.person.types("validate", self.source, self.target, "--jobs", "1", "--json", *options)
+        assert status == run.status, run
+        return said(run)
+
+    def talks(self, *options: object) -> Run:
+        """The same for people."""
+        return self.person.types("validate", self.source, self.target, "--jobs", "1", *options)
+
+    def finds(self, path: str, *options: object) -> dict[str, Any]:
+        """The first difference at *path*; there is one."""
+        found = self.says(*options, status=3)
+        return next(each for each in found["differences"] if each["path"] == path)
+
+    @property
+    def absent(self) -> str:
+        """The class of a path that the database does not have."""
+        return "missing" if self.source is self.files else "extra"
+
+    @property
+    def additional(self) -> str:
+        """The class of a path that the files do not have."""
+        return "extra" if self.source is self.files else "missing"
+
+
+@pytest.fixture(params=["to database", "to files"])
+def pair(request: pytest.FixtureRequest, person: Person, database: Database, tmp_path: Path) -> Pair:
+    """In step, either way round: the files are the source, or the files are the target."""
+    source = tmp_path / "tree"
+    _build(source)
+    person.moves(source, database.url)
+    if request.param == "to database":
+        return Pair(person, database, source, source, database.url)
+    person.moves(database.url, tmp_path / "restored")
+    files = tmp_path / "restored"
+    return Pair(person, database, files, database.url, files)
+
+
+def _id(path: str) -> str:
+    return f"(SELECT entry_id FROM entries WHERE path = '{path}')"
+
+
+def test_stores_in_step_are_equal(pair: Pair):
+    """Exit 0, both roots the same, everything compared; and asking changes nothing."""
+    found = pair.says(status=0)
+
+    assert found["state"] == "equal"
+    assert found["source_root"] == found["target_root"]
+    assert found["compared"] == 5
+    assert found["differences"] == []
+    assert found == pair.says(status=0) | {"duration_seconds": found["duration_seconds"]}
+    assert f"equal: {parse(str(pair.source))} and " in pair.talks().out
+
+
+@pytest.mark.parametrize("line", EDGES)
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_one_flipped_byte_is_found_in_its_segment(pair: Pair, side: str, line: int):
+    """At the edges of segments, too: the segment that holds the record is named, and where it starts."""
+    if side == "files":
+        with (pair.files / LOG).open("r+b") as file:
+            file.seek(line * LINE + 200)
+            file.write(b"y")
+    else:
+        wrong = f"replace(body::text, 'xxx\"', 'xxy\"')::json"
+        pair.database.run(f"UPDATE events SET body = {wrong} WHERE entry_id = {_id(LOG)} AND pos = {line * LINE}")
+
+    found = pair.finds(LOG)
+    segment = line * LINE // SEGMENT
+    assert (found["class"], found["segment"], found["offset"]) == ("content", segment, segment * SEGMENT)
+
+
+@pytest.mark.parametrize("line", [0, SEGMENT // LINE, LINES - 1])
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_a_missing_line_is_found_in_its_segment(pair: Pair, side: str, line: int):
+    """Even the first of a segment, whose place another one takes."""
+    if side == "files":
+        lines = (pair.files / LOG).read_bytes().splitlines(keepends=True)
+        del lines[line]
+        (pair.files / LOG).write_bytes(b"".join(lines))
+    else:
+        pair.database.run(f"DELETE FROM events WHERE entry_id = {_id(LOG)} AND pos = {line * LINE}")
+
+    found = pair.finds(LOG)
+    segment = line * LINE // SEGMENT
+    assert (found["class"], found["segment"], found["offset"]) == ("content", segment, segment * SEGMENT)
+
+
+@pytest.mark.parametrize(("path", "size", "segment"), [(LOG, LINES * LINE, 2), (EMPTY, 0, 0), (UNEVEN, 51, 0)])
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_a_record_too_many_is_found(pair: Pair, side: str, path: str, size: int, segment: int):
+    """Behind the last one, and where there was none at all."""
+    if side == "files":
+        with (pair.files / path).open("ab") as file:
+            file.write(b'{"id":"extra"}\n')
+    else:
+        row = f"""INSERT INTO events (store_id, entry_id, pos, body) VALUES (1, {_id(path)}, {size}, '{{"id":"extra"}}\n')"""
+        pair.database.run(row)
+
+    found = pair.finds(path)
+    assert (found["class"], found["segment"], found["offset"]) == ("content", segment, segment * SEGMENT)
+
+
+SWAPS = [(LOG, 3 * LINE, 4 * LINE, 0), (LOG, 0, LINES * LINE - LINE, 0), (LOG, SEGMENT, 2 * SEGMENT, 1), (UNEVEN, 0, 15, 0)]
+
+
+@pytest.mark.parametrize(("path", "one", "other", "segment"), SWAPS)
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_two_swapped_records_are_found(pair: Pair, side: str, path: str, one: int, other: int, segment: int):
+    """Of the same length, within a segment and across; and of different lengths, where a row's place stays as it was."""
+    if side == "files":
+        data = (pair.files / path).read_bytes()
+        first, second = (data[at : data.index(b"\n", at) + 1] for at in (one, other))
+        between = data[one + len(first) : other]
+        (pair.files / path).write_bytes(data[:one] + second + between + first + data[other + len(second) :])
+    else:
+        pair.database.run(
+            f"UPDATE events e SET body = o.body FROM events o WHERE e.entry_id = {_id(path)} AND o.entry_id = e.entry_id"
+            f" AND ((e.pos = {one} AND o.pos = {other}) OR (e.pos = {other} AND o.pos = {one}))"
+        )
+
+    found = pair.finds(path)
+    assert (found["class"], found["segment"], found["offset"]) == ("content", segment, segment * SEGMENT)
+
+
+@pytest.mark.parametrize("line", EDGES)
+@pytest.mark.parametrize("change", ["event_type = 'agent_failed'", "event_type = NULL", "reason = 'nul'"])
+def test_a_wrong_column_is_found_at_its_record(pair: Pair, line: int, change: str):
+    """The bytes are right, but a query would not be: the very record is named."""
+    pair.database.run(f"UPDATE events SET {change} WHERE entry_id = {_id(LOG)} AND pos = {line * LINE}")
+
+    found = pair.finds(LOG)
+    assert (found["class"], found["segment"], found["offset"]) == ("column", line * LINE // SEGMENT, line * LINE)
+
+
+def test_rows_that_hold_the_right_bytes_in_wrong_places_are_found(pair: Pair):
+    """Two records as one: the bytes of the entry are the same, the count of records is not."""
+    pair.database.run(
+        f"""UPDATE events SET body = NULL, raw = convert_to('{{"id":"short"}}\n{{"id":"a longer one"}}\n', 'UTF8')
+            WHERE entry_id = {_id(UNEVEN)} AND pos = 0""",
+        f"DELETE FROM events WHERE entry_id = {_id(UNEVEN)} AND pos = 15",
+    )
+
+    found = pair.finds(UNEVEN)
+    assert (found["class"], found["segment"], found["offset"]) == ("column", 0, 15)
+
+
+def test_rows_that_belong_to_nobody_are_found(pair: Pair):
+    """They would be counted by everybody's queries."""
+    pair.database.run("""INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{"id":"nobody"}')""")
+
+    found = pair.finds("")
+    assert (found["class"], found["kind"], found["detail"]) == ("extra", "sessions", "1 records that belong to no entry")
+
+
+@pytest.mark.parametrize("change", ["size = size + 1", "digest = sha256('')", "digest = NULL"])
+def test_books_that_do_not_match_the_records_are_found(pair: Pair, change: str):
+    """The rows are right, but a restore would stop at what their entry says of them."""
+    pair.database.run(f"UPDATE entries SET {change} WHERE path = '{SESSION}'")
+
+    assert pair.finds(SESSION)["class"] == "content"
+
+
+METADATA: list[tuple[str, str, Callable[[Path], object], str]] = [
+    (SESSION, "mode = 384", lambda path: path.chmod(0o600), "mode"),
+    (SESSION, "mtime_ns = mtime_ns + 1", lambda path: _later(path), "mtime"),
+    ("empty", "mtime_ns = mtime_ns - 1", lambda path: _later(path), "mtime"),
+    ("empty", "mode = 448", lambda path: path.chmod(0o700), "mode"),
+    ("latest", "link = 'elsewhere'", lambda path: (path.unlink(), path.symlink_to("elsewhere")), "link text"),
+]
+
+
+def _later(path: Path) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(("path", "by_sql", "by_hand", "says"), METADATA)
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_metadata_is_compared_to_the_nanosecond(
+    pair: Pair, side: str, path: str, by_sql: str, by_hand: Callable[[Path], object], says: str
+):
+    """Of files, directories and links."""
+    if side == "files":
+        by_hand(pair.files / path)
+    else:
+        pair.database.run(f"UPDATE entries SET {by_sql} WHERE path = '{path}'")
+
+    found = pair.finds(path)
+    assert (found["class"], found["segment"]) == ("metadata", None)
+    assert says in found["detail"]
+
+
+@pytest.mark.parametrize("path", [SESSION, "empty", "latest", EMPTY])
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_what_was_removed_is_missed(pair: Pair, side: str, path: str):
+    """A file, a directory, a link, an empty log."""
+    if side == "files":
+        (pair.files / path).rmdir() if path == "empty" else (pair.files / path).unlink()
+    else:
+        pair.database.run(f"DELETE FROM sessions WHERE entry_id = {_id(path)}", f"DELETE FROM entries WHERE path = '{path}'")
+
+    assert pair.finds(path)["class"] == (pair.additional if side == "files" else pair.absent)
+
+
+@pytest.mark.parametrize("type_", ["file", "dir"])
+@pytest.mark.parametrize("side", ["files", "database"])
+def test_what_was_added_is_met(pair: Pair, side: str, type_: str):
+    """A path that the other side never had."""
+    if side == "files":
+        (pair.files / "new").mkdir() if type_ == "dir" else (pair.files / "new").write_text("new")
+    else:
+        kind = "other" if type_ == "file" else ""
+        pair.database.run(
+            "INSERT INTO entries (store_id, path, key, type, kind, form, generation, size, records, raws, mode, mtime_ns,"
+            f" link, complete, unstable) VALUES (1, 'new', 'new', '{type_}', '{kind}', 'blob', 1, 0, 0, 0, 493, 0, '', true, false)"
+        )
+
+    assert pair.finds("new")["class"] == (pair.absent if side == "files" else pair.additional)
+
+
+def test_another_type_at_a_path_is_a_difference(pair: Pair):
+    """A directory where a file was."""
+    (pair.files / SESSION).unlink()
+    (pair.files / SESSION).mkdir()
+
+    found = pair.finds(SESSION)
+    assert found["class"] == "content"
+    assert "dir" in found["detail"]
+
+
+# What mends them
+
+
+def _spoil_files(files: Path) -> None:
+    with (files / LOG).open("r+b") as file:
+        file.seek(SEGMENT + 200)
+        file.write(b"y")
+    (files / SESSION).unlink()
+    (files / BLOB).chmod(0o600)
+    (files / UNEVEN).unlink()
+    (files / UNEVEN).mkdir()
+    (files / "empty").rmdir()
+    (files / "empty").write_text("no directory")
+    (files / "latest").unlink()
+    (files / "latest").mkdir()
+
+
+def _spoil_database(database: Database) -> None:
+    database.run(
+        f"DELETE FROM events WHERE entry_id = {_id(LOG)} AND pos = {SEGMENT}",
+        f"UPDATE events SET event_type = 'x' WHERE entry_id = {_id(LOG)} AND pos = 0",
+        f"UPDATE entries SET mode = 384 WHERE path = '{BLOB}'",
+        f"DELETE FROM sessions WHERE entry_id = {_id(SESSION)}",
+        f"DELETE FROM entries WHERE path = '{SESSION}'",
+        f"""INSERT INTO events (store_id, entry_id, pos, body) VALUES (1, {_id(EMPTY)}, 0, '{{}}')""",
+        """INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{"id":"nobody"}')""",
+    )
+
+
+def test_repair_makes_the_target_what_the_source_is(pair: Pair, tmp_path: Path):
+    """Whatever was done to it, with one command that says what it does and validates again."""
+    if pair.target is pair.files:
+        _spoil_files(pair.files)
+        (pair.files / UNEVEN / "stranger").write_text("kept, unless it is said")
+        kept = pair.talks("--repair")
+        assert kept.status == 3, kept
+        assert (pair.files / UNEVEN / "stranger").read_text() == "kept, unless it is said"
+        run = pair.talks("--repair", "--delete-extra")
+    else:
+        _spoil_database(pair.database)
+        run = pair.talks("--repair")
+
+    assert run.status == 0, run
+    assert "mended" in run.err
+    assert pair.says(status=0)["differences"] == []
+    assert (pair.database.one("SELECT count(*) FROM events"), LINES + 3) == (LINES + 3, LINES + 3)
+    pair.person.moves(pair.database.url, tmp_path / "proof")
+    compare(tmp_path / "tree", tmp_path / "proof")
+    assert pair.database.one("SELECT count(*) FROM quarantine") == 0
+
+
+def test_a_rehearsed_repair_changes_nothing(pair: Pair):
+    """``--dry-run`` names each path, and exits 3: it is still different."""
+    if pair.target is pair.files:
+        (pair.files / SESSION).write_text("{}")
+    else:
+        pair.database.run(f"UPDATE events SET event_type = 'x' WHERE entry_id = {_id(LOG)} AND pos = 0")
+    before = pair.says(status=3)["differences"]
+    run = pair.talks("--repair", "--dry-run")
+
+    assert run.status == 3, run
+    assert "would mend put     " in run.err
+    assert before == pair.says(status=3)["differences"]
+
+
+def test_repair_never_writes_the_source(pair: Pair):
+    """What differs because of the source comes over; a database that contradicts itself is not believed."""
+    if pair.source is pair.files:
+        (pair.files / SESSION).write_text('{"session_id":"one","status":"Completed"}')
+        assert pair.talks("--repair").status == 0
+        assert pair.database.all("SELECT status FROM sessions") == [("Completed",)]
+        return
+    pair.database.run(f"""UPDATE sessions SET body = '{{"id":"someone else"}}' WHERE entry_id = {_id(SESSION)}""")
+    run = pair.talks("--repair")
+    assert run.status == 3, run
+    assert "error[CF301]" in run.err
+    assert (pair.files / SESSION).read_text() == '{"session_id":"one","status":"Running"}'
+
+
+def test_repair_finds_the_tree_by_its_name_and_transient_rule(person: Person, database: Database, tmp_path: Path):
+    """The options that a migration was begun with need not be said again, and no second tree is made."""
+    _build(tmp_path / "tree")
+    (tmp_path / "tree" / "resume_locks").mkdir()
+    (tmp_path / "tree" / "resume_locks" / "one.lock").write_text('{"pid":1}')
+    person.moves(tmp_path / "tree", database.url, "--store-name", "mine", "--include-transient")
+    database.run("DELETE FROM sessions")
+    run = person.types("validate", tmp_path / "tree", database.url, "--jobs", "1", "--repair")
+
+    assert run.status == 0, run
+    assert database.all("SELECT name FROM stores") == [("mine",)]
+    assert database.one("SELECT count(*) FROM sessions") == 1
+    assert database.one("SELECT count(*) FROM entries WHERE path = 'resume_locks/one.lock' AND type = 'file'") == 1
+
+
+def test_repair_mends_more_than_it_names(pair: Pair):
+    """--max-report is for the reader."""
+    for number in range(7):
+        (pair.files / "notes" / f"{number}.txt").write_text("x")
+    if pair.target is pair.files:
+        found = pair.says("--max-report", "3", status=3)
+        assert len(found["differences"]) == 3
+        assert found["classes"] == {"extra": 7, "metadata": 1, "query": 1}
+        assert "  and 6 more; --max-report names more" in pair.talks("--max-report", "3").out
+        assert pair.talks("--max-report", "3", "--repair", "--delete-extra").status == 0
+    else:
+        assert pair.says("--max-report", "3", status=3)["classes"] == {"metadata": 1, "missing": 7, "query": 1}
+        assert pair.talks("--max-report", "3", "--repair").status == 0
+    assert pair.says(status=0)["entries"] == pair.says(status=0)["entries"]
+
+
+# Quarantine
+
+
+def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database: Database, tmp_path: Path):
+    """Its bytes are kept; the columns of one row are missing, and everybody knows why."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    database.run("ALTER TABLE events ADD CONSTRAINT no_evil CHECK (id <> 'evil')")
+    with (tmp_path / "tree" / UNEVEN).open("a") as file:
+        file.write('{"id":"evil"}\n')
+    person.moves(tmp_path / "tree", database.url, status=4)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+
+    found = pair.says(status=4)
+    assert [(each["path"], each["class"]) for each in found["differences"]] == [(UNEVEN, "quarantined")]
+    assert "equal, but for what is in quarantine: crossfade quarantine " in pair.talks().out
+
+    (tmp_path / "tree" / SESSION).chmod(0o600)
+    assert pair.says(status=3)["classes"] == {"quarantined": 1, "metadata": 1}
+
+
+def test_an_entry_in_quarantine_is_no_difference_but_4(person: Person, database: Database, tmp_path: Path):
+    """A path that would leave the root is not restored; ``quarantine show`` has its bytes."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    database.run(rf"UPDATE entries SET path = '../one', key = '\x2e2e006f6e65' WHERE path = '{SESSION}'")
+    person.moves(database.url, tmp_path / "restored", status=4)
+    pair = Pair(person, database, tmp_path / "restored", database.url, tmp_path / "restored")
+
+    found = pair.says(status=4)
+    assert [(each["path"], each["class"]) for each in found["differences"]] == [("../one", "quarantined")]
+    assert not (tmp_path / "one").exists()
+    shown = person.types("quarantine", found["migration"], "show", database.one("SELECT item_id FROM quarantine"))
+    assert shown.out == '{"session_id":"one","status":"Running"}'
+
+
+# How much, and how far
+
+
+def _many(root: Path, count: int) -> None:
+    (root / "sessions").mkdir(parents=True)
+    (root / "notes").mkdir()
+    for number in range(count):
+        (root / "sessions" / f"{number:05}.json").write_text(f'{{"session_id":"{number}"}}')
+        (root / "notes" / f"{number:05}.txt").write_text(str(number))
+
+
+def test_a_sample_is_the_same_for_the_same_seed(person: Person, database: Database, tmp_path: Path):
+    """The seed is printed; what is in the sample is found, what is not is not looked at, and metadata always is."""
+    _many(tmp_path / "tree", 200)
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+
+    run = pair.talks("--sample-percentage", "10", "--seed", "7")
+    assert "(content of a 10 % sample, seed 7)" in run.out
+    one, other = (pair.says("--sample-percentage", "10", "--seed", seed, status=0) for seed in ("7", "8"))
+    assert one["sample"] == {"percentage": 10.0, "seed": 7}
+    assert 20 <= one["compared"] <= 70
+    again = pair.says("--sample-percentage", "10", "--seed", "7", status=0)
+    assert one == again | {"duration_seconds": one["duration_seconds"]}
+    assert one["source_root"] != other["source_root"]
+
+    extent = Extent(10.0, 7)
+    inside, outside = (
+        [n for n in range(1, 200) if extent.takes(b"notes/%05d.txt" % n) is there][0] for there in (True, False)
+    )
+    _overwrite(tmp_path / "tree" / "notes" / f"{outside:05}.txt")
+    assert pair.says("--sample-percentage", "10", "--seed", "7", status=0)["differences"] == []
+    assert pair.finds(f"notes/{outside:05}.txt")["class"] == "content"
+    _overwrite(tmp_path / "tree" / "notes" / f"{inside:05}.txt")
+    assert pair.finds(f"notes/{inside:05}.txt", "--sample-percentage", "10", "--seed", "7")["class"] == "content"
+
+
+def _overwrite(path: Path) -> None:
+    """Other bytes, the same size and time."""
+    status = path.stat()
+    path.write_bytes(b"#" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_an_interrupted_validation_goes_on_where_it_stopped(person: Person, database: Database, tmp_path: Path):
+    """What was found before counts; the roots are those of a validation in one piece. Other options begin anew."""
+    _many(tmp_path / "tree", 1500)
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    _overwrite(tmp_path / "tree" / "notes" / "00003.txt")
+    whole = pair.says(status=3)
+
+    _interrupt(tmp_path / "tree", database.url)
+    assert pair.says("--max-report", "5", status=3)["resumed"] is False
+    found = pair.says(status=3)
+    assert found["resumed"] is True
+    assert found == whole | {"resumed": True, "duration_seconds": found["duration_seconds"]}
+
+    assert pair.says(status=3)["resumed"] is False
+    _interrupt(tmp_path / "tree", database.url)
+    assert "went on where an interrupted validation stopped" in pair.talks().out
+    _interrupt(tmp_path / "tree", database.url)
+    person.moves(tmp_path / "tree", database.url)
+    assert pair.says(status=0)["resumed"] is False
+
+
+def _interrupt(source: Path, url: str) -> None:
+    """As Ctrl-C does, after the first batch."""
+    stop = threading.Event()
+    stopped: list[int] = []
+
+    def watch(findings: Any) -> None:
+        stopped.append(findings.entries)
+        stop.set()
+
+    options = Options(Extent(), jobs=1)
+    with sides(parse(str(source)), parse(url), "") as pair, pytest.raises(Interrupted):
+        compare_sides(pair, options, watch=watch, stop=stop)
+    assert len(stopped) == 1
+    assert 0 < stopped[0] < 3000
+
+
+# Stores that never met
+
+
+def test_stores_that_never_met_are_compared_all_the_same(person: Person, database: Database, tmp_path: Path):
+    """It says so; and nothing is written down about the pair."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    shutil.copytree(tmp_path / "tree", tmp_path / "twin", symlinks=True)
+    pair = Pair(person, database, tmp_path / "twin", tmp_path / "twin", database.url)
+
+    run = pair.talks()
+    assert run.status == 0, run
+    assert "no migration of " in run.err
+    back = Pair(person, database, tmp_path / "twin", database.url, tmp_path / "twin")
+    assert back.says(status=0)["migration"] is None
+    (tmp_path / "twin" / SESSION).write_text("{}")
+    assert pair.finds(SESSION)["class"] == "content"
+    assert database.one("SELECT count(*) FROM migrations") == 1
+
+
+def test_empty_against_full(person: Person, database: Database, tmp_path: Path):
+    """All of it is missing, or too much; never equal."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    (tmp_path / "void").mkdir()
+    full = person.types("validate", tmp_path / "void", database.url, "--jobs", "1", "--json")
+    assert full.status == 3, full
+    assert said(full)["classes"]["extra"] == 14
+    away = person.types("validate", database.url, tmp_path / "void", "--jobs", "1", "--json")
+    assert away.status == 3, away
+    assert said(away)["classes"]["missing"] == 14
+
+    void = f"{database.url}&store=void"
+    person.moves(tmp_path / "void", void, "--allow-empty")
+    nothing = person.types("validate", tmp_path / "tree", void, "--jobs", "1", "--json")
+    assert nothing.status == 3, nothing
+    assert said(nothing)["classes"]["missing"] == 14
+    both = person.types("validate", tmp_path / "void", void, "--jobs", "1")
+    assert both.status == 0, both
