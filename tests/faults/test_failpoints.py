@@ -19,6 +19,7 @@ import pytest
 import crossfade
 from crossfade.observe.failpoints import FAILPOINTS, places
 from crossfade.store.location import conninfo, parse
+from crossfade.testing import prodigy
 from support.running import Run, Terminal, compare, once_each
 from support.servers import NAMES, Servers
 
@@ -272,3 +273,29 @@ def test_dying_there_loses_nothing_and_repeats_nothing(way: str, place: str, tri
     assert trial.died.status == -signal.SIGKILL, f"{place} was not reached: {trial.died}"
     assert trial.after.status == 0, trial.after
     trial.judge()
+
+
+@pytest.fixture(scope="module")
+def one_long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of 34 MB: 33 segments, about four pages each."""
+    root = tmp_path_factory.mktemp("one") / "prodigy"
+    prodigy.write_logs(str(root), events=65_000, logs=1)
+    return root
+
+
+def test_dying_within_a_long_log_goes_on_behind_its_whole_segments(
+    servers: Servers, one_long_log: Path, tmp_path: Path, terminal: Terminal
+):
+    """What was begun of the next segment is cut back and written again, also when that run dies, too; in both directions."""
+    with servers.database(NAMES[0]) as database:
+        copy = ("start", one_long_log, database.url, "--once", "--workers", 1, "--batch-bytes", "300kB")
+        restore = ("start", database.url, tmp_path / "restored", "--once", "--workers", 1, "--batch-bytes", "300kB")
+        for place, command in (("postgres.page", copy), ("file.sync", restore)):
+            for side, passing in (("after", 30), ("before", 31), ("after", 6), ("before", 17), ("after", 2)):
+                died = terminal.run(*command, CROSSFADE_FAILPOINT=f"{place}:{side}@{passing}")
+                assert died.status == -signal.SIGKILL, died
+            early = terminal.run(*command, CROSSFADE_FAILPOINT=f"{place}:after@65")
+            assert early.status == 0, "most segments were there already, so sixty-five pages are more than were left"
+        with database.connect() as connection:
+            assert once_each(connection, database.location.schema, one_long_log) == 65_000
+    compare(one_long_log, tmp_path / "restored")

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from crossfade.console.commands import start as start_verb
 from crossfade.console.commands import status as status_verb
 from crossfade.console.commands import validate as validate_verb
 from crossfade.console.endings import ended
-from crossfade.console.talk import say, this_command
+from crossfade.console.talk import say, show, this_command
 from crossfade.errors import NotYet, OptionInvalid
 from crossfade.migrate.prepare import Request
 from crossfade.migrate.validate.validator import Extent
@@ -61,6 +62,20 @@ DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="delete a stra
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="leave out what cannot be read; exit 4")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="an empty source is meant")]
 IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="take locks and temporary files along")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        show(f"crossfade {metadata.version('crossfade')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it, and exit")] = False,
+) -> None:
+    """Move an application's file-based state into PostgreSQL, and back, byte for byte."""
+    del version
 
 
 @app.command()

@@ -93,12 +93,13 @@ class Carrier:
         size = records = 0
         since = time.monotonic()
         for change in changes:
+            more, lines = (len(change.block.data), _records_in(change.block)) if isinstance(change, Put) else (0, 0)
+            if held and (size + more > self._limits.page_bytes or records + lines > self._limits.page_records):
+                yield Page(tuple(held)), records
+                held, size, records, since = [], 0, 0, time.monotonic()
             held.append(change)
-            if isinstance(change, Put):
-                size += len(change.block.data)
-                records += _records_in(change.block)
-            full = size >= self._limits.page_bytes or records >= self._limits.page_records or len(held) >= 5000
-            if full or time.monotonic() - since >= self._limits.mark_seconds:
+            size, records = size + more, records + lines
+            if len(held) >= 5000 or time.monotonic() - since >= self._limits.mark_seconds:
                 yield Page(tuple(held)), records
                 held, size, records, since = [], 0, 0, time.monotonic()
         if held:
@@ -279,10 +280,13 @@ def parts(block: Block, limits: Limits) -> Iterator[Block]:
     if block.entry.form != "log" or block.record is not None or not block.data:
         yield block
         return
-    many = block.data.count(b"\n") > limits.page_records
+    page_bytes = (
+        limits.page_bytes if limits.page_bytes < SEGMENT else len(block.data)
+    )  # else a sliver would have its own page
+    page_records = limits.page_records if block.data.count(b"\n") > limits.page_records else 0
     start, size = 0, len(block.data)
     while start < size:
-        end = _end_of_part(block.data, start, limits.page_bytes, limits.page_records if many else 0)
+        end = _end_of_part(block.data, start, page_bytes, page_records)
         yield replace(block, offset=block.offset + start, data=block.data[start:end], last=block.last and end == size)
         start = end
 
