@@ -25,11 +25,13 @@ from crossfade.store.backends.postgres.server import translate
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot read. It ships its own click, and exports only a subclass."""
 
+_TYPER_INTERRUPTED = 130
+
 
 def ended(command: Callable[[], int]) -> int:
     """The exit status of *command*; what went wrong is said. Raises BrokenPipeError when nobody reads what it prints."""
     try:
-        return command()
+        return _uninterrupted(command())
     except _UsageError as error:
         return _misused(error)
     except typer.Exit as ending:
@@ -46,6 +48,13 @@ def ended(command: Callable[[], int]) -> int:
         raise
     except OSError as error:
         return _fail(_of_os(error))
+
+
+def _uninterrupted(status: int) -> int:
+    """*status*, unless it is typer's own answer to a Ctrl-C, one that came before the verb listened."""
+    if status == _TYPER_INTERRUPTED:
+        raise KeyboardInterrupt
+    return status
 
 
 def _fail(error: CrossfadeError) -> int:

@@ -163,7 +163,11 @@ def validate(
 ) -> int:
     """Is the target what the source is? Content, metadata, columns and queries; exit 3 on any difference."""
     percentage = settings.positive(sample_percentage, "--sample-percentage")
-    options = ValidateOptions(Extent(min(percentage, 100.0), seed), int(settings.positive(jobs, "--jobs")), max_report)
+    options = ValidateOptions(
+        Extent(min(percentage, 100.0), seed),
+        int(settings.positive(jobs, "--jobs")),
+        int(settings.positive(max_report, "--max-report")),
+    )
     return validate_verb.validate(
         _words(words), store, store_name, options, repair=repair, dry_run=dry_run, delete_extra=delete_extra, as_json=as_json
     )

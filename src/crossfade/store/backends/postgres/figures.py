@@ -48,15 +48,14 @@ class ServerFigures:
 
     def _columns(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, bytes]]:
         text = statement("figure_columns", self._schema, kind.name).decode()
-        names = "".join(quoted(column.name) + ", " for column in kind.columns)
-        return cast("list[tuple[int, int, int, bytes]]", self._fetch(text.replace("{columns}", names).encode(), values))
+        text = text.replace("{columns}", _names(kind)).replace("{reason}", _reason(kind))
+        return cast("list[tuple[int, int, int, bytes]]", self._fetch(text.encode(), values))
 
     def rows(self, kind: Kind, entry: Entry, low: int, high: int) -> Iterator[tuple[int, str | None, bytes]]:
         """(pos, reason, row as sent) of the records that start in a stretch."""
-        names = "".join(quoted(column.name) + ", " for column in kind.columns)
         table = f"{quoted(self._schema)}.{quoted(kind.name)}"
         query = (
-            f"SELECT pos, reason, record_send(ROW(pos, {names} reason)) FROM {table}"
+            f"SELECT pos, reason, record_send(ROW(pos, {_names(kind)} {_reason(kind)})) FROM {table}"
             " WHERE store_id = %(store_id)s AND entry_id = %(entry)s AND pos >= %(low)s AND pos < %(high)s ORDER BY pos"
         )
         yield from cast("Any", self._fetch(query.encode(), {"entry": entry.row, "low": low, "high": high}))
@@ -64,6 +63,16 @@ class ServerFigures:
     def _fetch(self, query: bytes | sql.Composed, values: dict[str, Any]) -> list[tuple[object, ...]]:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(query, {**values, "store_id": self._store_id}).fetchall()
+
+
+def _names(kind: Kind) -> str:
+    return "".join(quoted(column.name) + ", " for column in kind.columns)
+
+
+def _reason(kind: Kind) -> str:
+    """Why a record is raw; and where it says so without being so, or is so without saying so, a word that no reader says."""
+    wrong = "body IS NOT NULL" if kind.form == "blob" else "(body IS NULL) = (reason IS NULL)"
+    return f"CASE WHEN {wrong} THEN 'misplaced' ELSE reason END"
 
 
 def by_kind(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Entry]]]:

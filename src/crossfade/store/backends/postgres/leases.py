@@ -1,7 +1,7 @@
 """One runner at a time: a lease on the server's clock, and an epoch that every page checks.
 
-Taking over bumps the epoch under an exclusive lock that waits for the old runner's page in flight, so that no page of an
-old epoch can commit after. A runner on this machine that is dead is replaced at once; any other when its lease has run out.
+Taking over bumps the epoch under an exclusive lock, which ends the old runner's page in flight, so that no page of an old
+epoch can commit after. A runner on this machine that is dead is replaced at once; any other when its lease has run out.
 """
 
 from __future__ import annotations
@@ -36,16 +36,11 @@ def this_runner() -> Runner:
 
 def take(connection: Connection, schema: str, migration: str) -> int:
     """Become the migration's runner, in the caller's transaction; the new epoch. Raises RunnerActive while another holds it."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))", [migration])
-    query = "SELECT epoch, host, boot, pid, started, expires_at > clock_timestamp() FROM {}.leases WHERE migration_id = %s"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
-    epoch, holder, valid = (cast("int", row[0]), Runner(*cast("Any", row[1:5])), bool(row[5])) if row else (0, None, False)
-    me = this_runner()
-    if holder is not None and valid and not _is_dead(holder, me):
-        raise RunnerActive(
-            f"migration {migration} is being run by process {holder.pid} on {holder.host}",
-            hint=f"crossfade status {migration}",
-        )
+    if not _is_free(connection, migration):
+        _refuse_if_held(connection, schema, migration)
+        connection.execute(_END_PAGES, {"migration": migration})
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))", [migration])
+    epoch, me = _refuse_if_held(connection, schema, migration), this_runner()
     connection.execute(
         _sql(
             "INSERT INTO {}.leases AS l (migration_id, epoch, host, boot, pid, started, expires_at)"
@@ -57,6 +52,38 @@ def take(connection: Connection, schema: str, migration: str) -> int:
         [migration, epoch + 1, me.host, me.boot, me.pid, me.started, LEASE_SECONDS],
     )
     return epoch + 1
+
+
+_END_PAGES = """
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND classid = (hashtext('crossfade lease')::bigint & 4294967295)::oid
+  AND objid = (hashtext(%(migration)s)::bigint & 4294967295)::oid
+"""
+"""End the pages of a runner that is gone or asleep: it may have stopped in the middle of one, and hold its lock for ever."""
+
+
+def _is_free(connection: Connection, migration: str) -> bool:
+    """Take the lock, if no page is in flight."""
+    query = "SELECT pg_try_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))"
+    row = connection.execute(query, [migration]).fetchone()
+    return bool(row and row[0])
+
+
+def _refuse_if_held(connection: Connection, schema: str, migration: str) -> int:
+    """The epoch that stands; raises RunnerActive where its runner lives, and its lease does."""
+    query = "SELECT epoch, host, boot, pid, started, expires_at > clock_timestamp() FROM {}.leases WHERE migration_id = %s"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    if row is None:
+        return 0
+    holder = Runner(*cast("Any", row[1:5]))
+    if row[5] and not _is_dead(holder, this_runner()):
+        raise RunnerActive(
+            f"migration {migration} is being run by process {holder.pid} on {holder.host}",
+            hint=f"crossfade status {migration}",
+        )
+    return cast("int", row[0])
 
 
 def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
