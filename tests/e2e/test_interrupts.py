@@ -100,8 +100,8 @@ def long_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(database: Database, long_store: Path) -> tuple[object, ...]:
-    """A copy that takes about four seconds."""
-    return ("start", long_store, database.url, "--once", "--rate-limit", "3MB", "--batch-bytes", "256KiB")
+    """A copy that takes about three seconds."""
+    return ("start", long_store, database.url, "--once", "--rate-limit", "4MB", "--batch-bytes", "256KiB")
 
 
 @pytest.fixture

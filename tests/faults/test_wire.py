@@ -74,7 +74,7 @@ def line(cluster: Cluster, proxy: Proxy, terminal: Terminal, store: Path) -> Ite
         connection.execute(f'DROP SCHEMA IF EXISTS "{line.schema}" CASCADE')
 
 
-SLOWLY = ("--rate-limit", "4MB")
+SLOWLY = ("--rate-limit", "5MB")
 
 
 @pytest.mark.parametrize("bytes_", [300_000, 3_000_000, 9_000_000], ids=str)
