@@ -131,8 +131,8 @@ class Meter:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """Two hundred megabytes, half of them in one log; and how many bytes exactly."""
-    root = build(tmp_path_factory.mktemp("large") / "prodigy", 212, 100)
+    """About 240 megabytes, near half of them in one log; and how many bytes exactly: two pages in hand are a fourteenth of it."""
+    root = build(tmp_path_factory.mktemp("large") / "prodigy", 244, 110)
     return root, _size(root)
 
 

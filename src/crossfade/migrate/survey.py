@@ -6,6 +6,7 @@ read whole. For a database as target the sample is loaded there, into a schema t
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections import Counter
@@ -109,6 +110,7 @@ def take_stock(store: FileStore, kinds: frozenset[str] | None, survey: Survey) -
         elif kinds is None or not found.entry.kind or found.entry.kind in kinds:
             _count(found.entry, survey)
             _note_metadata(found, survey)
+            _note_not_kept(found, os.path.join(store.location.path, found.entry.path), survey)
             sampler.offer(found.entry)
     survey.left_out += list(pruned.values())
     survey.unreadable = [(text_of(path), why) for path, why in store.passed_over]
@@ -177,6 +179,24 @@ def _note_metadata(found: Found, survey: Survey) -> None:
         survey.hazard("name with newline or backslash", entry.path)
     if entry.mode & 0o7000 and entry.type != "link":
         survey.hazard("setuid, setgid or sticky", entry.path)
+
+
+def _note_not_kept(found: Found, path: bytes, survey: Survey) -> None:
+    """What a file system knows beyond the promise: it is said, because it will not come back."""
+    entry = found.entry
+    if entry.path and found.owner != (os.geteuid(), os.getegid()):
+        survey.hazard("owner, not kept", entry.path)
+    if found.sparse:
+        survey.hazard("holes, not kept", entry.path)
+    try:
+        names = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
+    except OSError:
+        survey.hazard("extended attributes, not looked at", entry.path)
+        return
+    if any(name.startswith("system.posix_acl") for name in names):
+        survey.hazard("ACL, not kept", entry.path)
+    if any(name.startswith("user.") for name in names):
+        survey.hazard("extended attributes, not kept", entry.path)
 
 
 class _Sampler:

@@ -211,9 +211,11 @@ def _thread(job: Job) -> Iterator[Crew]:
     stop = threading.Event()
     desk = _Desk(job, 0, reports, stop, context.Value("d", 0.0))
     with ThreadPoolExecutor(1, thread_name_prefix="worker") as executor:
-        yield Crew(executor, desk.work, reports, stop, 1)
-        stop.set()
-        executor.submit(desk.close).result()
+        try:
+            yield Crew(executor, desk.work, reports, stop, 1)
+        finally:  # also of a run that failed: an open transaction would hold locks
+            stop.set()
+            executor.submit(desk.close).result()
 
 
 @contextmanager

@@ -30,6 +30,8 @@ class Found:
     placement: Placement
     special: bool = False
     hard_links: int = 1
+    owner: tuple[int, int] = (0, 0)
+    sparse: bool = False
 
 
 def walk(
@@ -95,7 +97,9 @@ def _look(
     is_directory = stat.S_ISDIR(status.st_mode)
     special = not (is_directory or stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode))
     placement = layout.place(path, directory=is_directory)
-    return Found(entry_of(path, status, link, layout, placement), placement, special, status.st_nlink)
+    entry = entry_of(path, status, link, layout, placement)
+    sparse = entry.type == "file" and status.st_blocks * 512 < status.st_size
+    return Found(entry, placement, special, status.st_nlink, (status.st_uid, status.st_gid), sparse)
 
 
 def entry_of(path: bytes, status: os.stat_result, link: bytes, layout: Layout, placement: Placement | None = None) -> Entry:
