@@ -45,7 +45,10 @@ def test_start_ends_with_its_report(person: Person, store: Path, database: Datab
     again = said(person.types("start", store, database.url, "--once", "--json"))
 
     assert value["schema_version"] == 1
-    assert (value["state"], value["reason"], value["proved_at"]) == ("copied", "done", None)
+    assert (value["state"], value["reason"]) == ("copied", "done")
+    assert value["proved_at"] == value["positions"]["verified"]["at"]
+    assert value["positions"]["applied"] == {"entries": value["entries"], "bytes": value["bytes"]}
+    assert (value["eta"]["seconds"], value["throttle"]["active"]) == (0, False)
     assert (again["state"], again["reason"]) == ("copied", "already there")
     assert again["proved_at"]
     assert {name: value[name] for name in ("source", "target")} == {

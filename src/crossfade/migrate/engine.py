@@ -315,6 +315,7 @@ class Engine:
         self._teller.end_step()
         final = report(self._run, proof, self._tally.errors, self._tally.seconds, self._teller)
         self._judge(proof)
+        final["proved_at"] = since.isoformat()
         self._run.ledger.proved(self._run.migration, since, final)
         return Result(final, unreadable=self._not_read(), head=self._head())
 

@@ -56,6 +56,7 @@ def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, fl
             "records": sum(kind.records for kind in teller.progress.kinds.values()),
             "bytes": sum(kind.bytes for kind in teller.progress.kinds.values()),
         },
+        "throttle": {"active": False, "reason": "", "seconds_total": teller.progress.throttled_seconds},
         "steps": teller.steps,
         "duration_seconds": round(teller.seconds, 3),
     }

@@ -111,6 +111,12 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
         "proved_at": result.already,
         "source": run.plan.source,
         "target": run.plan.target,
+        "positions": {
+            "authority": {"bytes": result.report["bytes"]},
+            "applied": {"entries": result.report["entries"], "bytes": result.report["bytes"]},
+            "verified": {"at": result.already or result.report.get("proved_at")},
+        },
+        "eta": {"seconds": 0, "basis": "it is done"},
         **result.report,
         "unreadable": [{"path": text_of(path), "why": why} for path, why in result.unreadable],
         "journal_head": result.head.hex(),
