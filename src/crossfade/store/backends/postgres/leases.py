@@ -86,6 +86,22 @@ def _refuse_if_held(connection: Connection, schema: str, migration: str) -> int:
     return cast("int", row[0])
 
 
+def refuse_another(connection: Connection, schema: str, row: dict[str, Any]) -> None:
+    """Refuse while another migration of the same source into the same tree runs: one database has many spellings."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade tree'), %s)", [row["store_id"]])
+    query = (
+        "SELECT migration_id FROM {}.migrations WHERE store_id = %s AND source = %s AND migration_id <> %s AND target <> %s"
+    )
+    values = [row["store_id"], row["source"], row["migration"], row["target"]]
+    for (other,) in connection.execute(_sql(query, schema), values).fetchall() if _fills(row) else ():
+        _refuse_if_held(connection, schema, str(other))
+
+
+def _fills(row: dict[str, Any]) -> bool:
+    """True for a migration that writes the tree; those that only read it may run side by side."""
+    return str(row["target"]).startswith(("postgresql:", "embedded:"))
+
+
 def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
     """Hold on for another term; False when somebody else took over."""
     query = "UPDATE {}.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE migration_id = %s AND epoch = %s"

@@ -172,6 +172,7 @@ class Ledger:
 
         def work(connection: Connection) -> int:
             connection.execute(insert, values)
+            leases.refuse_another(connection, self.schema, row)
             epoch = leases.take(connection, self.schema, row["migration"])
             journal.append(connection, self.schema, row["migration"], "claimed", {"epoch": epoch, "plan": row["plan"]})
             return epoch
