@@ -206,7 +206,7 @@ def test_sigterm_is_a_ctrl_c(judge, command, terminal: Terminal, database: Datab
     assert done.status == 6, done
     assert "error[CF601]" in done.err
     assert advice(done.err)
-    assert not in_group(process.pid)
+    wait_for("the last of its helpers to end", lambda: not in_group(process.pid), seconds=5)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from crossfade.errors import (
     TargetUnreachable,
     TargetUnwritable,
 )
+from crossfade.store.backends.postgres.session import Session
 from crossfade.store.faults import is_transient
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -48,11 +49,11 @@ class Server:
     name: str
     secret: str = field(default="", repr=False)
 
-    def connect(self, purpose: str) -> Connection:
+    def connect(self, purpose: str) -> Session:
         """A connection that commits nothing by itself. Raises a coded error, with the password in no part of it."""
         with plain_errors(self.name):
             options = {"password": self.secret} if self.secret else {}
-            connection = psycopg.connect(
+            connection = Session.connect(
                 self.conninfo,
                 application_name=f"crossfade {purpose}",
                 connect_timeout=10,

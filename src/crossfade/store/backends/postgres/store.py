@@ -24,7 +24,8 @@ from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres.figures import ServerFigures
 from crossfade.store.backends.postgres.page import PageWriter
 from crossfade.store.backends.postgres.reading import Rows
-from crossfade.store.backends.postgres.server import Connection, Server
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.backends.postgres.session import SILENCE_SECONDS, Session
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.faults import is_data_error
 from crossfade.store.location import Location
@@ -63,7 +64,7 @@ class PostgresStore:
         self._store_id = store_id
         self._claim = claim
         self._migration = claim.migration if claim else migration
-        self._connection: Connection | None = None
+        self._connection: Session | None = None
         self._writer = PageWriter(location.schema, store_id, layout, claim)
         self._last: uuid.UUID | None = None
         self._heard = False
@@ -102,7 +103,7 @@ class PostgresStore:
             found.pop()
         return tuple(found)
 
-    def _torn(self, connection: Connection, entry: Entry, ends: list[int]) -> set[int]:
+    def _torn(self, connection: Session, entry: Entry, ends: list[int]) -> set[int]:
         """Those of *ends* at which a long record goes on: there is a piece of it, and no record starts."""
         values = {"store_id": self._store_id, "entry": entry.row, "ends": ends}
         rows = connection.execute(statement("pieces_at", self.location.schema, entry.kind), values).fetchall()
@@ -127,7 +128,7 @@ class PostgresStore:
 
     def _commit(self, page: Page, *, careful: bool) -> Applied:
         connection = self._open()
-        with connection.transaction():
+        with connection.within(SILENCE_SECONDS), connection.transaction():
             self._said = self._writer.write(connection, page, careful=careful)
             self._last, self._heard = page.name, False
             ending = durable("postgres.page")
@@ -171,7 +172,7 @@ class PostgresStore:
     def _rows(self) -> Rows:
         return Rows(self._open(), self.location.schema, self._store_id)
 
-    def _open(self) -> Connection:
+    def _open(self) -> Session:
         if self._connection is None or self._connection.closed:
             self._connection = self._server.connect(f"{self._migration} worker")
         elif self._connection.info.transaction_status is TransactionStatus.INERROR:

@@ -1,0 +1,43 @@
+"""A connection to a server that says when it broke, and can refuse to wait for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus
+
+SILENCE_SECONDS = 120.0
+"""How long one exchange of a page may take: longer than a lock is waited for, shorter than a person waits."""
+
+
+class Session(psycopg.Connection[tuple[object, ...]]):
+    """The driver's connection, with two of its silences ended."""
+
+    _within: float | None = None
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Each exchange in here takes *seconds* at most: a line that only holds on to what it is given is a broken one."""
+        self._within = seconds
+        try:
+            yield
+        finally:
+            self._within = None
+
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
+        """As the driver's; raises psycopg.OperationalError where the connection broke, or says nothing for too long."""
+        if self._within is not None:
+            options.setdefault("timeout", self._within)
+        try:
+            return super().wait(gen, *args, **options)
+        except ValueError:  # the driver counts answers, and a connection that breaks within a COPY gives two
+            if self.pgconn.status != ConnStatus.BAD:
+                raise
+            raise psycopg.OperationalError("the connection broke within an answer") from None
+        except psycopg.OperationalError as error:
+            if self._within is not None and error.sqlstate is None:
+                self.pgconn.finish()  # what the server still does with it is asked for, once there is another one
+            raise
