@@ -97,6 +97,10 @@ class Tripping:
             yield entry
             self._trip()
 
+    def look(self, paths):
+        self._trip()
+        yield from self._store.look(paths)
+
     def read(self, readings):
         for block in self._store.read(readings):
             yield block

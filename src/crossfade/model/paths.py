@@ -54,6 +54,14 @@ def parent_of(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
 
 
+def ancestors_of(path: bytes) -> list[bytes]:
+    """The directories above *path*, the nearest first, the root not among them."""
+    above = []
+    while path := parent_of(path):
+        above.append(path)
+    return above
+
+
 def leaves_root(path: bytes) -> bool:
     """True for anything that could name a place outside the root, or no place at all (prodigy-formats 12.10)."""
     return path.startswith(b"/") or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/"))

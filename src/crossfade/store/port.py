@@ -79,6 +79,9 @@ class Store(Protocol):
         *after* goes on behind that path. *tombstones* shows what was removed too, as type ``gone``, where that is known.
         """
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """What stands at *paths* now, ordered by key; tombstones come too, what was never there does not."""
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """The bytes of *readings*, in their order, each ending with a ``last`` block.
 

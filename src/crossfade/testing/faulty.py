@@ -70,6 +70,12 @@ class FaultyStore:
             yield entry
             self._fail("entries", "after")
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """As the store below, or not."""
+        self._fail("look", "before")
+        yield from self._store.look(paths)
+        self._fail("look", "after")
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """As the store below. ``after`` is after each block."""
         self._fail("read", "before")

@@ -37,6 +37,10 @@ class MemoryStore:
         found = sorted(self._entries.values(), key=lambda entry: key_of(entry.path))
         return (entry for entry in found if after is None or key_of(entry.path) > key_of(after))
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """See the port."""
+        return (self._entries[path] for path in sorted(set(paths), key=key_of) if path in self._entries)
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port."""
         for reading in readings:

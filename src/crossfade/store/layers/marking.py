@@ -30,6 +30,10 @@ class Marking:
         """As the store below."""
         return self._store.entries(after=after, tombstones=tombstones)
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """As the store below."""
+        return self._store.look(paths)
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """As the store below."""
         return self._store.read(readings)

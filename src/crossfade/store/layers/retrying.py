@@ -57,6 +57,10 @@ class Retrying:
             else:
                 return
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """As the store below; asked again as a whole."""
+        yield from self._patiently(lambda: list(self._store.look(paths)))
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """As the store below, going on after a fault where the last block ended."""
         left = list(readings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossfade.model.changes import Remove
 from crossfade.model.paths import key_of
 from crossfade.testing.contract.bench import Bench, directory
 from crossfade.testing.contract.case import case
@@ -40,3 +41,20 @@ def a_list_goes_on_behind_any_path(bench: Bench) -> None:
 def an_empty_tree_lists_nothing_but_perhaps_its_root(bench: Bench) -> None:
     """A store that was never written to is not an error."""
     assert bench.paths() == []
+
+
+@case()
+def a_look_shows_what_stands_at_some_paths_and_what_stood_there(bench: Bench) -> None:
+    """Whoever follows asks for what was hinted at: the same entries as in a list, in the same order, nothing else."""
+    for path in (b"a/x.json", b"a.b", b"b\xff", b"c"):
+        bench.put(path, b"1")
+    bench.apply(directory(b"a"), directory(b""))
+    every = {entry.path: entry for entry in bench.store.entries()}
+    asked = [b"c", b"a/x.json", b"missing", b"a/x.json/below", b"b\xff", b"a", b"", b"nowhere/at/all"]
+    found = list(bench.store.look(asked))
+
+    assert [entry.path for entry in found] == sorted({b"", b"a", b"a/x.json", b"b\xff", b"c"}, key=key_of)
+    assert found == [every[entry.path] for entry in found]
+    bench.apply(Remove(bench.there(b"c")))
+    assert [entry.type for entry in bench.store.look([b"c"])] in ([], ["gone"])
+    assert list(bench.store.look([])) == []

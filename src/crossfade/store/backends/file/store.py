@@ -16,7 +16,7 @@ from crossfade.model.entries import RECORD_LIMIT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.file.tree import Tree
-from crossfade.store.backends.file.walk import Found, entry_of, signature_of, walk
+from crossfade.store.backends.file.walk import Found, entry_of, look, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading
@@ -64,6 +64,7 @@ class FileStore:
     def walk(self, *, everything: bool = False) -> Iterator[Found]:
         """All that is there, with the rule that placed it; for a plan, which names what is left out."""
         self.passed_over.clear()
+        self._tree.renew()
         return walk(self._tree, self.layout, self._cannot_read, everything=everything)
 
     def _cannot_read(self, path: bytes, error: OSError) -> None:
@@ -74,6 +75,14 @@ class FileStore:
     def hides(self, path: bytes) -> bool:
         """True for what the last walk could not see: at and below a directory that it could not read."""
         return any(not left or path == left or path.startswith(left + b"/") for left, _ in self.passed_over)
+
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """See the port. Sees what the layout leaves in, as the walk does; directories may have been exchanged meanwhile."""
+        self._tree.renew()
+        for path in sorted(set(paths), key=key_of):
+            found = look(self._tree, path, self.layout, self._cannot_read)
+            if found is not None and self.moves(found):
+                yield found.entry
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port. A document is read until it holds still; a log as far as it reached when it was opened."""

@@ -20,7 +20,7 @@ class Tree:
 
     def __init__(self, root: bytes) -> None:
         self.root = root
-        self._handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._handle = _open_root(root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
     def directory(self, path: bytes, *, create: bool = False) -> int:
@@ -84,6 +84,11 @@ class Tree:
         for held in [p for p in self._open if p == path or p.startswith(path + b"/")]:
             os.close(self._open.pop(held))
 
+    def renew(self) -> None:
+        """Open the root again, and everything below when it is asked for: any of it may have been exchanged by now."""
+        self.close()
+        self._handle = _open_root(self.root)
+
     def close(self) -> None:
         """Close every handle. May be called twice."""
         for handle in self._open.values():
@@ -92,6 +97,10 @@ class Tree:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _open_root(root: bytes) -> int:
+    return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _step(handle: int, name: bytes, *, create: bool) -> int:

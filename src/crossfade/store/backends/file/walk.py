@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from crossfade.model.entries import Entry, Signature, Type
 from crossfade.model.kinds import Placement
 from crossfade.model.layouts import Layout
+from crossfade.model.paths import ancestors_of
 from crossfade.store.backends.file.tree import Tree
 
 OURS = b".crossfade"
@@ -56,6 +57,24 @@ def walk(
         yield found
         if found.entry.type == "dir" and not found.special and (everything or layout.prunes(path) is None):
             stack.append((path, _names(tree, path, on_error)))
+
+
+def look(tree: Tree, path: bytes, layout: Layout, on_error: Callable[[bytes, OSError], None]) -> Found | None:
+    """What the walk would meet at *path*; None for what it would not."""
+    if not path:
+        return Found(entry_of(b"", os.fstat(tree.directory(b"")), b"", layout), layout.place(b"", directory=True))
+    directory, _, name = path.rpartition(b"/")
+    try:
+        tree.directory(directory)
+    except OSError as error:
+        if error.errno not in _VANISHED:
+            on_error(path, error)
+        return None
+    if any(layout.prunes(above) is not None for above in ancestors_of(path)) or (
+        path.split(b"/", 1)[0] == OURS and is_ours(tree)
+    ):
+        return None
+    return _look(tree, directory, name, path, layout, on_error)
 
 
 def _names(tree: Tree, path: bytes, on_error: Callable[[bytes, OSError], None]) -> list[bytes]:

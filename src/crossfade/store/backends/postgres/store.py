@@ -84,6 +84,15 @@ class PostgresStore:
                 return
             last = cast("bytes", rows[-1][1])
 
+    def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
+        """See the port."""
+        values = {"store_id": self._store_id, "migration": self._migration, "keys": [key_of(path) for path in paths]}
+        connection = self._open()
+        with connection.cursor(binary=True) as cursor:
+            rows = cursor.execute(statement("entries_look", self.location.schema), values).fetchall()
+        connection.rollback()
+        yield from map(_entry, rows)
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """See the port. Bytes come a few segments at a time."""
         yield from self._rows().blocks(readings)
