@@ -1,163 +1,107 @@
-"""How fast is a copy, against the fastest way to load the same rows that PostgreSQL offers?
+"""How fast is a copy, and the way back, against the fastest way to load the same rows that PostgreSQL offers?
 
-Everything in one run, interleaved, on the same server, each from a checkpoint: medians and ranges of ratios, never a time
-alone. The content of every copy is checked by its own proof and by a count in SQL.
+Everything in one run, interleaved, on the same server, each from a checkpoint and warm files: medians and ranges of ratios,
+never a time alone. The content of every copy is checked, outside of the time. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from server import Bench, bench
-
-from crossfade.model import layouts
-from crossfade.store.backends.postgres import schema
+from bench import peers, ways
+from bench.content import of_tree
+from bench.figures import Runs, medians, rates, ratios, spread
+from bench.report import rendered
+from bench.running import machine, say, workplace
+from bench.server import Bench, bench
 from crossfade.testing import prodigy
 
-EVENTS = layouts.load("prodigy").kind("events")
+PARTS = ("ratios", "incremental", "peers")
 
 
-def main() -> None:
-    """Run it all; the last line is one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="only the JSON line")
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--documents", type=int, default=50_000)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="crossfade-bench-"))
-    try:
-        with bench(place) as server:
-            figures = measure(server, options.events, options.documents, options.runs, quiet=options.json)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is asked for, print it."""
+    options = _options(arguments)
+    with workplace() as place, bench(place) as server:
+        figures: dict[str, Any] = {"bench": "copy", "machine": machine(place), "settings": server.settings()}
+        say(f"server: {', '.join(f'{name} {value}' for name, value in figures['settings'].items())}")
+        for part in options.only or PARTS:
+            figures |= _PART[part](server, options)
+    if not options.json:
+        print(rendered(figures))
     print(json.dumps(figures))
 
 
-def measure(server: Bench, events: int, documents: int, runs: int, *, quiet: bool) -> dict[str, Any]:
-    """All figures."""
-    say = (lambda _: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/bench copy", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+    parser.add_argument("--events", type=int, default=1_000_000, help="lines of about 520 bytes, in 40 logs")
+    parser.add_argument("--documents", type=int, default=50_000, help="sessions of about 1.3 kB")
+    parser.add_argument("--unchanged", type=int, default=100_000, help="files that a second run finds unchanged")
+    parser.add_argument("--runs", type=int, default=5, help="interleaved runs")
+    parser.add_argument("--only", action="append", choices=PARTS, help="just this part")
+    parser.add_argument("--peers-venv", default="", metavar="DIR", help="keep the peers' programs there, for the next time")
+    return parser.parse_args(arguments)
+
+
+def _ratios(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """Copies, and restores, against psql."""
+    logs = min(40, options.events)
     clean, hazards, sessions = (server.place / name for name in ("clean", "hazards", "sessions"))
     say("making data")
-    prodigy.write_logs(clean, events=events, logs=40, hazard_every=0)
-    prodigy.write_logs(hazards, events=events, logs=40, hazard_every=100)
-    prodigy.write_sessions(sessions, count=documents)
-    rows = ready_made_rows(server, clean, events)
-    ways: dict[str, Callable[[], dict[str, float]]] = {
-        "psql": lambda: psql_copy(server, rows[:1], parallel=1),
-        "psql_parallel": lambda: psql_copy(server, rows[1:], parallel=2),
-        "clean": lambda: crossfade_copy(server, clean, events),
-        "hazards": lambda: crossfade_copy(server, hazards, events),
-        "documents": lambda: crossfade_copy(server, sessions, documents),
-    }
-    times: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    prodigy.write_logs(str(clean), events=options.events, logs=logs, hazard_every=0)
+    prodigy.write_logs(str(hazards), events=options.events, logs=logs, hazard_every=100)
+    prodigy.write_sessions(str(sessions), count=options.documents)
+    wanted = {tree.name: of_tree(tree) for tree in (clean, hazards, sessions)}
+    rows = ways.ready_made_rows(server, clean, wanted["clean"])
+    times = interleaved(
+        {
+            "psql": lambda: ways.psql_copy(server, rows[:1], wanted["clean"], 1),
+            "psql_parallel": lambda: ways.psql_copy(server, rows[1:], wanted["clean"], 2),
+            "clean": lambda: ways.copy_and_restore(server, clean, wanted["clean"], back=True),
+            "hazards": lambda: ways.copy_and_restore(server, hazards, wanted["hazards"], back=False),
+            "documents": lambda: ways.copy_and_restore(server, sessions, wanted["sessions"], back=True),
+        },
+        options.runs,
+    )
+    sizes = {"runs": options.runs, "events": options.events, "documents": options.documents, "logs": logs}
+    bytes_each = {"bytes_an_event": round(wanted["clean"].size / options.events)}
+    return ratios(times) | rates(times, options.events, options.documents) | sizes | bytes_each | {"seconds": medians(times)}
+
+
+def interleaved(all_ways: dict[str, Callable[[], dict[str, float]]], runs: int) -> Runs:
+    """Each way once in every run, so that whatever else the machine does meets all of them."""
+    times: Runs = {name: [] for name in all_ways}
     for number in range(runs):
-        for name, way in ways.items():
-            server.checkpoint()
+        for name, way in all_ways.items():
             times[name].append(way())
-            say(f"run {number + 1} of {runs}: {name} {times[name][-1]}")
-    figures = ratios(times, documents)
-    figures |= restore(server, clean, events, sessions, documents)
-    return figures | {"runs": runs, "events": events, "documents": documents, "settings": server.settings()}
+            told = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in times[name][-1].items())
+            say(f"run {number + 1} of {runs}: {name}: {told}")
+    return times
 
 
-def ready_made_rows(server: Bench, source: Path, events: int) -> list[Path]:
-    """The rows that a copy ends with, as files for ``\\\\copy``: one with all of them, two with a half each."""
-    crossfade_copy(server, source, events, keep="ready")
-    files = [server.place / f"rows{number}.copy" for number in range(3)]
-    for file, where in zip(files, ("true", "entry_id % 2 = 0", "entry_id % 2 = 1"), strict=True):
-        server.psql(f"\\copy (SELECT * FROM ready.events WHERE {where}) TO '{file}'")
-    server.run("DROP SCHEMA ready CASCADE")
-    return files
+def _incremental(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """A second run that finds nothing to do."""
+    tree = server.place / "unchanged"
+    say(f"a second run over {options.unchanged} unchanged files")
+    prodigy.write_sessions(str(tree), count=options.unchanged)
+    times = ways.unchanged(server, tree, of_tree(tree), options.runs)
+    return spread("incremental_seconds", times) | {"unchanged": options.unchanged}
 
 
-def psql_copy(server: Bench, files: list[Path], parallel: int) -> dict[str, float]:
-    """Ready-made rows by psql into the same final table, then the same indexes, *parallel* at a time."""
-    server.run("DROP SCHEMA IF EXISTS plain CASCADE", "CREATE SCHEMA plain", schema.kind_statements("plain", EVENTS)[0])
-    began = time.monotonic()
-    with ThreadPoolExecutor(parallel) as threads:
-        list(threads.map(lambda file: server.psql(f"\\copy plain.events FROM '{file}'"), files))
-        copied = time.monotonic()
-        statements = [f"SET maintenance_work_mem = '256MB'; {text}" for text in schema.index_statements("plain", EVENTS)]
-        list(threads.map(server.psql, statements))
-    ended = time.monotonic()
-    server.run("DROP SCHEMA plain CASCADE")
-    return {"copy": copied - began, "index": ended - copied, "total": ended - began}
+def _peers(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """Others, on one file with all the events."""
+    return {"events": options.events, "peers": peers.measure(server, options.events, options.peers_venv)}
 
 
-def crossfade_copy(server: Bench, source: Path, records: int, keep: str = "") -> dict[str, float]:
-    """``start --once`` from the command line into a fresh schema; its steps, as its report says."""
-    name = keep or "bench"
-    target = f"embedded://{server.place}/pg?schema={name}"
-    began = time.monotonic()
-    report = json.loads(cli("start", str(source), target, "--once", "--json"))
-    wall = time.monotonic() - began
-    if report["records"] != records or not report["validation"]["holds"]:
-        raise SystemExit(f"the copy is not what it should be: {report['records']} records")
-    steps = report["steps"]
-    if not keep:
-        server.run(f"DROP SCHEMA {name} CASCADE")
-    return {
-        "copy": steps["copying"],
-        "index": steps["building indexes"],
-        "proof": steps["proving"],
-        "total": steps["copying"] + steps["building indexes"],
-        "wall": wall,
-    }
-
-
-def restore(server: Bench, logs: Path, events: int, sessions: Path, documents: int) -> dict[str, float]:
-    """Back to files, durable: lines and documents a second, over the copying step."""
-    found: dict[str, float] = {}
-    for name, source, count in (("lines", logs, events), ("documents", sessions, documents)):
-        crossfade_copy(server, source, count, keep="bench")
-        server.checkpoint()
-        target = server.place / f"restored_{name}"
-        report = json.loads(cli("start", f"embedded://{server.place}/pg?schema=bench", str(target), "--once", "--json"))
-        found[f"restore_{name}_per_second"] = round(count / report["steps"]["copying"])
-        shutil.rmtree(target)
-        server.run("DROP SCHEMA bench CASCADE")
-    return found
-
-
-def cli(*arguments: str) -> str:
-    """Run crossfade as a user does."""
-    command = [sys.executable, "-m", "crossfade", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-
-
-def ratios(times: dict[str, list[dict[str, float]]], documents: int) -> dict[str, Any]:
-    """Medians of the ratios within each run, with their ranges."""
-    plain = [run["total"] for run in times["psql"]]
-    figures: dict[str, Any] = {}
-    pairs = {
-        "copy_index_ratio": ([r["total"] for r in times["clean"]], plain),
-        "copy_index_ratio_parallel": ([r["total"] for r in times["clean"]], [r["total"] for r in times["psql_parallel"]]),
-        "with_proof_ratio": ([r["total"] + r["proof"] for r in times["clean"]], plain),
-        "hazard_ratio": ([r["total"] for r in times["hazards"]], [r["total"] for r in times["clean"]]),
-    }
-    for name, (ours, theirs) in pairs.items():
-        values = [one / other for one, other in zip(ours, theirs, strict=True)]
-        figures[name] = round(statistics.median(values), 3)
-        figures[name + "_range"] = [round(min(values), 3), round(max(values), 3)]
-    figures["documents_per_second"] = round(documents / statistics.median(r["total"] for r in times["documents"]))
-    figures["seconds"] = {
-        name: {step: round(statistics.median(r[step] for r in runs), 3) for step in runs[0]} for name, runs in times.items()
-    }
-    return figures
+_PART: dict[str, Callable[[Bench, argparse.Namespace], dict[str, Any]]] = {
+    "ratios": _ratios,
+    "incremental": _incremental,
+    "peers": _peers,
+}
 
 
 if __name__ == "__main__":

@@ -18,9 +18,12 @@
     │   ├── BudgetSpent         CF208    more items in quarantine than the error budget allows
     │   ├── EmbeddedFailed      CF209    the embedded PostgreSQL did not start
     │   ├── ServerRefused       CF210    the server refused a statement for good
-    │   └── WorkerDied          CF211    a worker process ended without a word
+    │   ├── WorkerDied          CF211    a worker process ended without a word
+    │   ├── TlsFailed           CF212    the connection would not be as safe as sslmode asks
+    │   └── Unforeseen          CF213    a mistake in crossfade itself
     ├── Different               exit 3
-    │   └── ContentDiffers      CF301    the target does not hold the bytes of the source
+    │   ├── ContentDiffers      CF301    the target is not what the source is
+    │   └── JournalBroken       CF302    a line of the journal was edited, removed, reordered or cut off
     ├── Held                    exit 5
     │   └── RunnerActive        CF501    another runner holds this migration
     ├── Unfinished              exit 6
@@ -32,7 +35,8 @@
     │   ├── TargetForeign       CF703    a non-empty directory of a stranger, or a path changed since we wrote it
     │   ├── NotYet              CF704    a verb or mode that this release does not have
     │   ├── Fenced              CF705    this runner was replaced; its page is not applied
-    │   └── Entangled           CF706    the target lies inside the source, or contains it
+    │   ├── Entangled           CF706    the target lies inside the source, or contains it
+    │   └── Removed             CF707    so much is gone from the source that a person must say it is meant
     └── SourceEmpty             CF801    exit 8   the source root holds no entry at all
 
 Each leaf has a code, the exit status of ``product.md``, whether trying again can help, and a paragraph for
@@ -48,7 +52,10 @@ Retry = Literal["never", "later", "exhausted"]
 
 
 class CrossfadeError(Exception):
-    """A failure written for the person who reads it: *sentence* says what, *hint* what to type next."""
+    """A failure written for the person who reads it: *sentence* says what, *hint* what to type next.
+
+    ``head`` is the journal's, where the failure stands in one.
+    """
 
     code: ClassVar[str] = ""
     exit: ClassVar[int] = 2
@@ -59,6 +66,7 @@ class CrossfadeError(Exception):
         super().__init__(sentence, hint)
         self.sentence = sentence
         self.hint = hint
+        self.head = ""
 
     def __str__(self) -> str:
         return self.sentence
@@ -150,7 +158,7 @@ class TargetUnfit(Failed):
     code = "CF205"
     meaning = (
         "The database cannot be used as it is: PostgreSQL older than 14, an encoding other than UTF8 (a file name or record "
-        "could not be kept), or a crossfade schema written by a newer release."
+        "could not be kept), a crossfade schema written by a newer release, or an entry that was edited into what is no path."
     )
 
 
@@ -198,6 +206,23 @@ class WorkerDied(Failed):
     meaning = "A worker process ended without a word (killed, or out of memory). Its page was rolled back; nothing is lost."
 
 
+class TlsFailed(Failed):
+    code = "CF212"
+    meaning = (
+        "The connection would not be what sslmode asks for: the server speaks no TLS, its certificate is another host's, of no "
+        "authority that sslrootcert names, or out of date; or it wants a client certificate and was not shown one that it trusts. "
+        "No record and no password was sent; nothing is tried again. docs/guide/tls.md has the modes and the files."
+    )
+
+
+class Unforeseen(Failed):
+    code = "CF213"
+    meaning = (
+        "A mistake in crossfade itself. What was committed stays committed, and the same command may go on; please report the lines "
+        "that begin with `at`. They name places in the program and nothing else: the message of such an error may quote a record."
+    )
+
+
 class Different(CrossfadeError):
     exit = 3
 
@@ -205,8 +230,18 @@ class Different(CrossfadeError):
 class ContentDiffers(Different):
     code = "CF301"
     meaning = (
-        "The digests computed on both sides differ, so the target does not hold the bytes of the source. "
-        "The report names each path. Nothing is repaired without being asked."
+        "The validation that a copy ends with found that the target is not what the source is: other bytes, modes, times, "
+        "promoted columns, or answers; or bytes are not what their digest says. The report names each path, and what differs "
+        "first. Nothing is repaired without being asked: `crossfade validate SOURCE TARGET --repair`."
+    )
+
+
+class JournalBroken(Different):
+    code = "CF302"
+    meaning = (
+        "The journal's hashes do not lead from its first line to its last, or not to the head that was named: somebody edited, "
+        "removed, reordered or cut off lines by SQL. The message names the first line that is wrong. The data are not concerned: "
+        "`crossfade validate` proves them. docs/recovery.md says what to do."
     )
 
 
@@ -287,6 +322,15 @@ class Fenced(Refused):
 class Entangled(Refused):
     code = "CF706"
     meaning = "Source and target must not contain one another: the copy would copy itself."
+
+
+class Removed(Refused):
+    code = "CF707"
+    meaning = (
+        "A source that is followed lost so many entries at once, or its whole root, that an unmounted or empty volume is more "
+        "likely than a deletion. Nothing was removed from the target. Mount the volume, or fill it again with `crossfade restore`, "
+        "and start again; if the removal is meant, start with --allow-removals."
+    )
 
 
 class SourceEmpty(CrossfadeError):

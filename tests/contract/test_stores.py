@@ -92,8 +92,8 @@ class Tripping:
         if self._calls % 2:
             raise psycopg.OperationalError("the connection broke")
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False):
-        for entry in self._store.entries(after=after, tombstones=tombstones):
+    def entries(self, **which):
+        for entry in self._store.entries(**which):
             yield entry
             self._trip()
 
@@ -123,8 +123,7 @@ class Tripping:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off without the time that it takes."""
-    monkeypatch.setattr("crossfade.store.layers.retrying.time.sleep", silently)
-    monkeypatch.setattr("tenacity.nap.time.sleep", silently)
+    monkeypatch.setattr("crossfade.store.patience.time.sleep", silently)
 
 
 @pytest.mark.usefixtures("no_waiting")

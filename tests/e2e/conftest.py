@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
 from crossfade.testing import prodigy
 from crossfade.testing.planting import Planter
@@ -19,10 +18,7 @@ from support.running import Terminal
 def cluster() -> Iterator[Cluster]:
     """A server on TCP that asks for a password, one that is mangled by whoever puts it into a URL or a log without thought."""
     with Cluster() as running:
-        password = "canary p@ss/word:%?#'\"$"
-        with running.connect() as connection:
-            connection.execute(sql.SQL("ALTER ROLE crossfade PASSWORD {}").format(password))
-        running.password = password
+        running.changes_password("canary p@ss/word:%?#'\"$")
         yield running
 
 

@@ -67,7 +67,7 @@ def test_start_ends_with_its_report(person: Person, store: Path, database: Datab
     assert proof["source_root"] == proof["target_root"]
     assert re.fullmatch(r"[0-9a-f]{64}", proof["source_root"])
     assert value["duration_seconds"] > 0
-    assert re.fullmatch(r"[0-9a-f]{64}", value["journal_head"])
+    assert re.fullmatch(r"[0-9a-f]{64}", value["head"])
     assert value["unreadable"] == []
     assert "migration " in run.err
     _commands_run(person, value["next_steps"])
@@ -94,6 +94,7 @@ def test_status_has_every_documented_key(person: Person, tiny: Path, database: D
         "kinds",
         "eta",
         "throttle",
+        "head",
         "next_steps",
     }
     assert (value["schema_version"], value["migration"], value["state"]) == (1, moved, "copied")
@@ -215,7 +216,7 @@ def test_talk_and_data_do_not_mix(terminal: Terminal, tiny: Path, database: Data
     assert run.out.splitlines()[0].split() == ["kind", "entries", "records", "bytes", "raw", "quarantine"]
     assert "migration " not in run.out
     assert "copying; " in run.err
-    assert "proving; " in run.err
+    assert "validating; " in run.err
 
     for words in (("start", tiny, database.url), ("status", "nothing"), ("plan", tiny, "mysql://x")):
         wrong = terminal.run(*words)
@@ -504,12 +505,9 @@ def test_the_quarantine_lists_shows_places_and_ignores(person: Person, tiny: Pat
     assert person.types("quarantine", "ignore", items[0]["item"]).status == 0
     assert len(said(person.types("quarantine", "list", "--json"))["items"]) == 2
     database.run("ALTER TABLE events DROP CONSTRAINT few")
-    assert person.asks("quarantine", "replay", items[1]["item"]) == {
-        "schema_version": 1,
-        "migration": moved,
-        "placed": 1,
-        "held": 0,
-    }
+    replayed = person.asks("quarantine", "replay", items[1]["item"])
+    assert re.fullmatch(r"[0-9a-f]{64}", replayed.pop("head"))
+    assert replayed == {"schema_version": 1, "migration": moved, "placed": 1, "held": 0}
     assert person.types("quarantine", "replay").status == 0
     run = person.types("quarantine", "list")
     assert (run.status, run.out) == (0, "")

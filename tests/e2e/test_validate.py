@@ -15,8 +15,8 @@ import pytest
 from crossfade.errors import Interrupted
 from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validator import Extent
+from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.verdict import Options
-from crossfade.migrate.validate.verdict import validate as compare_sides
 from crossfade.store.location import parse
 from support.person import Person, said
 from support.running import Run, compare
@@ -151,6 +151,11 @@ def own(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> P
     return _in_step(request.param, database, tmp_path)
 
 
+def _lasting(value: dict[str, Any]) -> dict[str, Any]:
+    """What a second validation says again."""
+    return {key: part for key, part in value.items() if key not in ("duration_seconds", "head")}
+
+
 def _id(path: str) -> str:
     return f"(SELECT entry_id FROM entries WHERE path = '{path}')"
 
@@ -163,7 +168,7 @@ def test_stores_in_step_are_equal(pair: Pair):
     assert found["source_root"] == found["target_root"]
     assert found["compared"] == 5
     assert found["differences"] == []
-    assert found == pair.says(status=0) | {"duration_seconds": found["duration_seconds"]}
+    assert _lasting(found) == _lasting(pair.says(status=0))
     assert f"equal: {parse(str(pair.source))} and " in pair.talks().out
 
 
@@ -524,7 +529,7 @@ def test_a_sample_is_the_same_for_the_same_seed(person: Person, database: Databa
     assert one["sample"] == {"percentage": 10.0, "seed": 7}
     assert 20 <= one["compared"] <= 70
     again = pair.says("--sample-percentage", "10", "--seed", "7", status=0)
-    assert one == again | {"duration_seconds": one["duration_seconds"]}
+    assert _lasting(one) == _lasting(again)
     assert one["source_root"] != other["source_root"]
 
     extent = Extent(10.0, 7)
@@ -557,7 +562,7 @@ def test_an_interrupted_validation_goes_on_where_it_stopped(person: Person, data
     assert pair.says("--max-report", "5", status=3)["resumed"] is False
     found = pair.says(status=3)
     assert found["resumed"] is True
-    assert found == whole | {"resumed": True, "duration_seconds": found["duration_seconds"]}
+    assert _lasting(found) == _lasting(whole) | {"resumed": True}
 
     assert pair.says(status=3)["resumed"] is False
     _interrupt(tmp_path / "tree", database.url)
@@ -570,17 +575,8 @@ def test_an_interrupted_validation_goes_on_where_it_stopped(person: Person, data
 def _interrupt(source: Path, url: str) -> None:
     """As Ctrl-C does, after the first batch."""
     stop = threading.Event()
-    stopped: list[int] = []
-
-    def watch(findings: Any) -> None:
-        stopped.append(findings.entries)
-        stop.set()
-
-    options = Options(Extent(), jobs=1)
     with sides(parse(str(source)), parse(url), "") as pair, pytest.raises(Interrupted):
-        compare_sides(pair, options, watch=watch, stop=stop)
-    assert len(stopped) == 1
-    assert 0 < stopped[0] < 1200
+        compare_sides(pair, Options(Extent(), jobs=1), watch=lambda _: stop.set(), stop=stop)
 
 
 # Stores that never met

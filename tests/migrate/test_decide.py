@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.migrate.decide import Task, toward_database, toward_files
 from crossfade.migrate.inventory import merge, tasks
-from crossfade.model.entries import Entry, Signature
+from crossfade.model.entries import Entry, Signature, altered
 from crossfade.model.paths import key_of
 
 SEEN = Signature(10, 5, 6, 7)
@@ -18,17 +16,17 @@ LATER = Signature(10, 5, 99, 7)
 FILE = Entry(b"p", kind="k", form="log", size=10, mode=0o644, mtime_ns=5)
 DIR = Entry(b"p", "dir", mode=0o755, mtime_ns=5)
 LINK = Entry(b"p", "link", mode=0o777, mtime_ns=5, link=b"text")
-GONE = replace(FILE, type="gone", size=0, row=3)
+GONE = altered(FILE, type="gone", size=0, row=3)
 
 
 def on_disk(entry: Entry = FILE, **changes: object) -> Entry:
     """As a directory shows it: with a signature, without a digest."""
-    return replace(entry, **{"signature": SEEN, **changes})  # type: ignore[arg-type]
+    return altered(entry, **{"signature": SEEN, **changes})  # type: ignore[arg-type]
 
 
 def kept(entry: Entry = FILE, **changes: object) -> Entry:
     """As a database shows it: with a digest, and the mark of this migration."""
-    return replace(entry, **{"signature": SEEN, "digest": b"d", "marked": b"d", "row": 3, **changes})  # type: ignore[arg-type]
+    return altered(entry, **{"signature": SEEN, "digest": b"d", "marked": b"d", "row": 3, **changes})  # type: ignore[arg-type]
 
 
 TOWARD_DATABASE = {
@@ -86,11 +84,11 @@ TOWARD_FILES = {
     "other link since": (kept(LINK, link=b"other"), on_disk(LINK), "touch"),
     "directory, other mode": (kept(DIR, mode=0o700), on_disk(DIR), "touch"),
     "stranger": (None, on_disk(), "stranger"),
-    "stranger where something was removed that we never wrote": (replace(GONE, signature=None), on_disk(), "stranger"),
-    "removed in the source": (replace(GONE, signature=SEEN), on_disk(), "remove"),
-    "removed in the source, changed here": (replace(GONE, signature=SEEN), on_disk(signature=LATER), "conflict"),
-    "removed in the source and here": (replace(GONE, signature=SEEN), None, None),
-    "directory removed in the source": (replace(GONE, signature=SEEN), on_disk(DIR, signature=LATER), "remove"),
+    "stranger where something was removed that we never wrote": (altered(GONE, signature=None), on_disk(), "stranger"),
+    "removed in the source": (altered(GONE, signature=SEEN), on_disk(), "remove"),
+    "removed in the source, changed here": (altered(GONE, signature=SEEN), on_disk(signature=LATER), "conflict"),
+    "removed in the source and here": (altered(GONE, signature=SEEN), None, None),
+    "directory removed in the source": (altered(GONE, signature=SEEN), on_disk(DIR, signature=LATER), "remove"),
     "changed here": (kept(), on_disk(signature=LATER, mtime_ns=9), "conflict"),
     "changed here, other size": (kept(), on_disk(signature=LATER, size=11), "conflict"),
     "written, but not marked before a crash": (kept(signature=None, marked=None), on_disk(), "adopt"),
@@ -161,8 +159,8 @@ def test_a_side_out_of_order_is_noticed():
 @given(sides, sides)
 def test_a_side_is_in_step_with_itself(one, other):
     """Nothing to do is what a second run finds."""
-    disk = [replace(entry, signature=SEEN) for entry in one]
-    base = [replace(entry, digest=b"d", marked=b"d") for entry in disk]
+    disk = [altered(entry, signature=SEEN) for entry in one]
+    base = [altered(entry, digest=b"d", marked=b"d") for entry in disk]
 
     assert list(tasks(disk, base, toward_database, None)) == []
     assert list(tasks(base, disk, toward_files, None)) == []

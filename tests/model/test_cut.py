@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crossfade.model import cut as module
@@ -114,6 +114,7 @@ def test_records_of_a_log_end_with_a_newline_but_for_the_last(data, sizes, limit
 
 
 @given(content, chunks, limits)
+@example(b"\n\n\n\n\nfffffffffff\n", [1 << 20], (12, 2))
 def test_slices_keep_to_the_limits_plus_one_record(data, sizes, limit):
     """Memory is bounded by the configuration, not by the content."""
     for part in sliced(data, "log", sizes, limit):

@@ -138,6 +138,18 @@ def test_a_block_is_suspicious_when_one_of_its_records_is(block):
         assert READER.read(line, CAPTURES, suspect=suspicious(joined)) == READER.read(line, CAPTURES, suspect=True)
 
 
+@settings(max_examples=200)
+@given(st.lists(fragments | lines, max_size=6), st.integers(0, 3))
+@example([b'{"id": "\\u0000"}'] * 6, 1)
+@example([b'{"id": "' + b"x" * 1100 + b'"}', b"[" * 600 + b"]" * 600], 2)
+def test_lines_that_are_read_together_are_read_as_each_alone(block, padding):
+    """However a suspicious block is taken apart to find the lines that are the reason."""
+    data = b"\n".join([*block, *[b'{"id": "' + b"a" * 9000 + b'"}'] * padding, *block])
+    expected = [(line, *READER.read(line, CAPTURES, suspect=True)) for line in split_lines(data)]
+
+    assert list(READER.read_lines(data, READER.bind(CAPTURES))) == expected
+
+
 @given(st.binary(max_size=60))
 @example(b"\n")
 @example(b"a\rb\x0bc\x85d\n\n")

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+from psycopg import sql
 
 from crossfade.store.backends.embedded import majors
 from crossfade.store.backends.embedded.account import account_for
@@ -25,24 +26,26 @@ from support.servers import _postgres
 
 
 class Cluster:
-    """One server on 127.0.0.1, for the user ``crossfade`` with ``password``, in a directory of its own."""
+    """One server on 127.0.0.1, for the user ``crossfade`` with ``password``, in a directory of its own.
 
-    def __init__(self) -> None:
+    *programs* are the wheel's unless others are named; *settings* are given to the server at every start.
+    """
+
+    def __init__(self, programs: Path | None = None, **settings: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
         self.password = secrets.token_hex(8)
         self.port = _free_port()
+        self.settings = settings
         self._account = account_for(str(self.home))
-        self._programs = programs_for(max(majors()), self._account)
+        self._programs = programs or programs_for(max(majors()), self._account)
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Cluster:
         self.home.chmod(0o755)
         self._data, self._log = self.home / "data", self.home / "log"
         self._data.mkdir(0o700)
-        secret = self.home / "secret"
-        secret.write_text(self.password)
-        for path in (self._data, secret):
-            os.chown(path, self._account.uid, self._account.gid)
+        os.chown(self._data, self._account.uid, self._account.gid)
+        secret = self.give("secret", self.password.encode())
         with self._log.open("wb") as log:
             initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-E", "UTF8", "--locale=C", "-U", "crossfade"]
             initdb += ["-A", "scram-sha-256", "--pwfile", str(secret)]
@@ -54,10 +57,19 @@ class Cluster:
         self.stop()
         shutil.rmtree(self.home)
 
+    def give(self, name: str, content: bytes) -> Path:
+        """Put a file into its directory that only the server's user can read."""
+        path = self.home / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        os.chown(path, self._account.uid, self._account.gid)
+        return path
+
     def start(self) -> None:
         """Start it, on the same port as ever, and wait until it serves."""
         argv = [str(self._programs / "postgres"), "-D", str(self._data), "-k", "", "-c", "listen_addresses=127.0.0.1"]
         argv += ["-p", str(self.port), "-c", "max_connections=50"]
+        argv += [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
             self._server = _postgres(argv, self._account, log)
         deadline = time.monotonic() + 60
@@ -83,6 +95,12 @@ class Cluster:
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user="crossfade", password=self.password, dbname="postgres", autocommit=True
         )
+
+    def changes_password(self, password: str) -> None:
+        """Have another password from now on."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("ALTER ROLE crossfade PASSWORD {}").format(password))
+        self.password = password
 
     def url(self, schema: str, port: int | None = None) -> str:
         """Where *schema* is, for crossfade; the password is not in it."""

@@ -132,7 +132,7 @@ def _running(name: str) -> Iterator[str]:
 
 def _url(found: str) -> str:
     """A libpq conninfo as a URL that crossfade takes."""
-    values = {key: str(value) for key, value in conninfo_to_dict(found).items()}
+    values = {key: str(value) for key, value in conninfo_to_dict(found).items() if key in ("host", "port", "user", "dbname")}
     return f"postgresql:///{values.pop('dbname', 'postgres')}?{urlencode(values)}"
 
 

@@ -113,6 +113,12 @@ def test_event_lines_know_every_type():
     assert "d_l_q_item_added" in {event["event"]["event_type"] for event in events}
 
 
+def test_event_lines_without_hazards_are_json():
+    """All of them: a number that begins with a zero stood in one of a hundred thousand."""
+    for line in prodigy.event_lines(30_000, 95, job="j4", hazard_every=0):
+        json.loads(line)
+
+
 def test_one_event_line_in_a_thousand_is_hazardous():
     """Each of them is one line."""
     lines = list(prodigy.event_lines(10_000, 1))

@@ -11,6 +11,7 @@ import psycopg
 import typer
 
 from crossfade.console.talk import complain, say, this_command
+from crossfade.console.unforeseen import unforeseen
 from crossfade.errors import (
     CrossfadeError,
     DiskFull,
@@ -48,6 +49,8 @@ def ended(command: Callable[[], int]) -> int:
         raise
     except OSError as error:
         return _fail(_of_os(error))
+    except Exception as error:  # noqa: BLE001 - nobody else hears of it
+        return _fail(unforeseen(error))
 
 
 def _uninterrupted(status: int) -> int:

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from crossfade.console import settings
+from crossfade.console.commands import audit as audit_verb
 from crossfade.console.commands import demo as demo_verb
 from crossfade.console.commands import doctor as doctor_verb
 from crossfade.console.commands import explain as explain_verb
+from crossfade.console.commands import follow as follow_verb
 from crossfade.console.commands import layouts as layouts_verb
 from crossfade.console.commands import plan as plan_verb
 from crossfade.console.commands import quarantine as quarantine_verb
@@ -23,12 +25,36 @@ from crossfade.console.commands import start as start_verb
 from crossfade.console.commands import status as status_verb
 from crossfade.console.commands import validate as validate_verb
 from crossfade.console.endings import ended
-from crossfade.console.talk import say, show, this_command
-from crossfade.errors import NotYet, OptionInvalid
+from crossfade.console.options import (
+    Add,
+    AllowEmpty,
+    BatchBytes,
+    BatchRecords,
+    Certificate,
+    CpuMax,
+    DeleteExtra,
+    ErrorBudget,
+    Except,
+    FailFast,
+    IncludeTransient,
+    Json,
+    LayoutName,
+    MarkInterval,
+    Merge,
+    Only,
+    Rate,
+    SkipUnreadable,
+    Source,
+    Store,
+    StoreName,
+    Target,
+    Words,
+    Workers,
+)
+from crossfade.console.talk import show
+from crossfade.console.unforeseen import watch_threads
+from crossfade.errors import OptionInvalid
 from crossfade.migrate.prepare import Request
-from crossfade.migrate.validate.validator import Extent
-from crossfade.migrate.validate.verdict import Options as ValidateOptions
-from crossfade.store.location import Location, parse
 
 app = typer.Typer(
     help="Move an application's file-based state into PostgreSQL, and back, byte for byte.",
@@ -39,29 +65,6 @@ app = typer.Typer(
 )
 layouts_app = typer.Typer(help="The rules that say what each path is.", no_args_is_help=False, rich_markup_mode=None)
 app.add_typer(layouts_app, name="layouts")
-
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="where the state is: a path or a URL")]
-Target = Annotated[str, typer.Argument(metavar="TARGET", help="where it goes: a path or a URL")]
-Json = Annotated[bool, typer.Option("--json", help="for programs, on stdout")]
-Store = Annotated[str, typer.Option("--store", metavar="URL", help="the database to look in (else CROSSFADE_STORE)")]
-Words = Annotated[list[str] | None, typer.Argument(metavar="[ID | SOURCE TARGET]", help="which migration")]
-LayoutName = Annotated[str, typer.Option("--layout", metavar="NAME|FILE", help="the layout [default: prodigy]")]
-StoreName = Annotated[str, typer.Option("--store-name", metavar="NAME", help="this tree's name in the schema")]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="KIND", help="just these kinds")]
-Except = Annotated[list[str] | None, typer.Option("--except", metavar="KIND", help="all but these kinds")]
-Add = Annotated[list[str] | None, typer.Option("--add", metavar="KIND", help="these kinds too, from now on")]
-Workers = Annotated[int, typer.Option("--workers", help="processes that copy side by side")]
-Rate = Annotated[str, typer.Option("--rate-limit", metavar="RATE", help="5000: records a second; 10MB: bytes a second")]
-BatchBytes = Annotated[str, typer.Option("--batch-bytes", metavar="SIZE", help="bytes in a page, at most")]
-BatchRecords = Annotated[int, typer.Option("--batch-records", help="records in a page, at most")]
-MarkInterval = Annotated[float, typer.Option("--mark-interval", help="seconds until a page is marked, full or not")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="stop at the first item that cannot be placed")]
-ErrorBudget = Annotated[str, typer.Option("--error-budget", metavar="BUDGET", help="quarantine at most [default: 0.1%,100]")]
-Merge = Annotated[bool, typer.Option("--merge", help="keep a stranger's files in the target directory")]
-DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="delete a stranger's files in the target directory")]
-SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="leave out what cannot be read; exit 4")]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="an empty source is meant")]
-IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="take locks and temporary files along")]
 
 
 def _version(wanted: bool) -> None:
@@ -103,6 +106,10 @@ def start(
     source: Source,
     target: Target,
     once: Annotated[bool, typer.Option("--once", help="copy, prove, exit")] = False,
+    grace: Annotated[float, typer.Option("--grace", help="seconds to bring over what is known, once told to stop")] = 10.0,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="believe that most of the source is gone")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="as plan: nothing is written")] = False,
     layout: LayoutName = "",
     store_name: StoreName = "",
@@ -111,6 +118,7 @@ def start(
     add: Add = None,
     workers: Workers = 2,
     rate_limit: Rate = "",
+    cpu_max: CpuMax = None,
     batch_bytes: BatchBytes = "8MiB",
     batch_records: BatchRecords = 50_000,
     mark_interval: MarkInterval = 5.0,
@@ -121,12 +129,14 @@ def start(
     skip_unreadable: SkipUnreadable = False,
     allow_empty: AllowEmpty = False,
     include_transient: IncludeTransient = False,
+    certificate: Certificate = "",
     as_json: Json = False,
 ) -> int:
-    """Copy everything and prove it; given again, continue, or bring changes over."""
+    """Copy everything and prove it, then follow; given again, continue, or bring changes over."""
     manner = _manner(
         workers=workers,
         rate_limit=rate_limit,
+        cpu_max=settings.ceiling(cpu_max, once=once),
         batch_bytes=batch_bytes,
         batch_records=batch_records,
         mark_interval=mark_interval,
@@ -136,13 +146,14 @@ def start(
         delete_extra=delete_extra,
         skip_unreadable=skip_unreadable,
         allow_empty=allow_empty,
+        certificate=settings.with_once(certificate, once=once),
     )
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
     if dry_run:
         return plan_verb.plan(request, as_json=as_json)
-    if not once:
-        raise NotYet("following a live source is not there yet", hint=f"{this_command()} --once   # copy, prove, exit")
-    return start_verb.start_once(request, as_json=as_json)
+    if once:
+        return start_verb.start_once(request, as_json=as_json)
+    return follow_verb.start_following(request, grace_seconds=grace, allow_removals=allow_removals)
 
 
 @app.command()
@@ -159,24 +170,53 @@ def validate(
     repair: Annotated[bool, typer.Option("--repair", help="mend the target, then validate again")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="with --repair: show what would be mended")] = False,
     delete_extra: DeleteExtra = False,
+    skip_unreadable: SkipUnreadable = False,
+    certificate: Certificate = "",
     as_json: Json = False,
 ) -> int:
     """Is the target what the source is? Content, metadata, columns and queries; exit 3 on any difference."""
-    percentage = settings.positive(sample_percentage, "--sample-percentage")
-    options = ValidateOptions(
-        Extent(min(percentage, 100.0), seed),
-        int(settings.positive(jobs, "--jobs")),
-        int(settings.positive(max_report, "--max-report")),
+    options = settings.comparing(
+        sample_percentage, seed, jobs, max_report, skip_unreadable=skip_unreadable, certificate=certificate
     )
     return validate_verb.validate(
-        _words(words), store, store_name, options, repair=repair, dry_run=dry_run, delete_extra=delete_extra, as_json=as_json
+        settings.words_of(words),
+        store,
+        store_name,
+        options,
+        repair=repair,
+        dry_run=dry_run,
+        delete_extra=delete_extra,
+        certificate=certificate,
+        as_json=as_json,
     )
 
 
 @app.command()
 def status(words: Words = None, store: Store = "", as_json: Json = False) -> int:
     """How far a migration is, why it stands still if it does, and what to type next."""
-    return status_verb.status(_words(words), store, as_json=as_json)
+    return status_verb.status(settings.words_of(words), store, as_json=as_json)
+
+
+@app.command()
+def audit(
+    words: Words = None,
+    store: Store = "",
+    limit: Annotated[int, typer.Option("--limit", help="the last so many lines; 0 is all")] = 0,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="lines since then: 2026-11-23T01:00:00, in UTC")
+    ] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="compute every hash anew; exit 3 where one is wrong")] = False,
+    head: Annotated[
+        str, typer.Option("--head", metavar="H", help="with --verify: a head that a verb printed must be in it")
+    ] = "",
+    as_json: Json = False,
+) -> int:
+    """What was done to a migration, line by line; with --verify, whether a line was changed since."""
+    if head and not verify:
+        raise OptionInvalid("--head belongs to --verify", hint="crossfade audit ID --verify --head H")
+    if verify:
+        return audit_verb.verify_chain(settings.words_of(words), store, head, as_json=as_json)
+    return audit_verb.audit(settings.words_of(words), store, limit=max(limit, 0), since=since, as_json=as_json)
 
 
 @app.command("list")
@@ -196,14 +236,14 @@ def quarantine(
     """What could not be placed: list it, show an item's bytes, try again, or ignore it."""
     verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
         "list": lambda found, _: quarantine_verb.list_items(found, store, as_json=as_json),
-        "show": lambda found, items: quarantine_verb.show_item(found, store, _one(items)),
+        "show": lambda found, items: quarantine_verb.show_item(found, store, settings.one_item(items)),
         "replay": lambda found, items: quarantine_verb.replay(found, store, items, as_json=as_json),
         "ignore": lambda found, items: quarantine_verb.ignore(found, store, items, as_json=as_json),
     }
     at = next((number for number, word in enumerate(words) if word in verbs), None)
     if at is None:
         raise OptionInvalid("quarantine wants list, show, replay or ignore", hint="crossfade quarantine ID list")
-    return verbs[words[at]](_words(words[:at]), _items(words[at + 1 :]))
+    return verbs[words[at]](settings.words_of(words[:at]), settings.items_of(words[at + 1 :]))
 
 
 @layouts_app.callback(invoke_without_command=True)
@@ -297,6 +337,7 @@ def _manner(**given: Any) -> Any:
         "delete_extra": False,
         "skip_unreadable": False,
         "allow_empty": False,
+        "certificate": "",
     }
     return settings.manner(**(every | given))
 
@@ -313,8 +354,8 @@ def _request(
     manner: Any,
 ) -> Request:
     return Request(
-        _location(source),
-        _location(target),
+        settings.location(source),
+        settings.location(target),
         layout,
         store_name,
         tuple(only or ()),
@@ -325,37 +366,12 @@ def _request(
     )
 
 
-def _location(text: str) -> Location:
-    place = parse(text)
-    if place.secret:
-        say("warning: a password in a URL can be seen by others; PGPASSFILE or PGPASSWORD is safer")
-    return place
-
-
-def _words(words: list[str] | None) -> tuple[str, ...]:
-    if words and len(words) > 2:
-        raise OptionInvalid("a migration is named by its ID, or by SOURCE TARGET", hint="crossfade list")
-    return tuple(words or ())
-
-
-def _items(words: list[str]) -> list[int]:
-    for word in words:
-        if not word.isdigit():
-            raise OptionInvalid(f"{word!r} is no item number", hint="crossfade quarantine ID list")
-    return [int(word) for word in words]
-
-
-def _one(items: list[int]) -> int:
-    if len(items) != 1:
-        raise OptionInvalid("show wants one item number", hint="crossfade quarantine ID show 1")
-    return items[0]
-
-
 def run() -> None:
     """The entry point: run a verb, print what went wrong, exit as documented."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal's encoding does not have stops nothing
             stream.reconfigure(errors="backslashreplace")
+    watch_threads()
     try:
         status = _run()
     except BrokenPipeError:

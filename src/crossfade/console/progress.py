@@ -17,6 +17,8 @@ _PLAIN_SECONDS = 5.0
 
 def line(sample: Sample) -> str:
     """One line that says how far it is, how fast, and, where it does not move, why."""
+    if sample.lag_seconds is not None:
+        return _following(sample)
     parts = [
         sample.step,
         f"{sized(sample.bytes)} of {sized(sample.bytes_total)}{'' if sample.counted else ' counted so far'}",
@@ -25,6 +27,14 @@ def line(sample: Sample) -> str:
     parts += [counted(entries, "entry", "entries")]
     parts += [f"{sized(sample.rate_bytes)}/s"] if sample.rate_bytes is not None else []
     parts += [f"ETA {lasting(sample.eta_seconds)}"] if sample.eta_seconds is not None and sample.step == "copying" else []
+    parts += [f"waiting: {sample.reason}"] if sample.reason else []
+    parts += [f"throttled: {sample.throttled}"] if sample.throttled else []
+    return "; ".join(parts)
+
+
+def _following(sample: Sample) -> str:
+    parts = [sample.step, f"{sized(sample.bytes)} brought", f"lag {sample.lag_seconds:.1f} s"]
+    parts += [f"{counted(sample.behind, 'path')} behind"] if sample.behind else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []
     parts += [f"throttled: {sample.throttled}"] if sample.throttled else []
     return "; ".join(parts)

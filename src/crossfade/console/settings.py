@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import re
 
+from crossfade.console.talk import say
 from crossfade.errors import OptionInvalid
+from crossfade.migrate.governor import CPU_PERCENT
 from crossfade.migrate.plan import Budget, Limits, Manner
+from crossfade.migrate.validate.validator import Extent
+from crossfade.migrate.validate.verdict import Options
+from crossfade.store.layers.retrying import Patience
+from crossfade.store.location import Location, parse
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -53,6 +59,15 @@ def positive(number: float, option: str) -> float:
     return number
 
 
+def ceiling(percent: float | None, *, once: bool) -> float | None:
+    """How much of the machine a run may use: all of it for a copy, a part while following, unless something else is said."""
+    if percent is None:
+        return None if once else CPU_PERCENT
+    if not 0 < percent <= 100:
+        raise OptionInvalid("--cpu-max takes a number above 0, up to 100", hint=f"--cpu-max {CPU_PERCENT:g}")
+    return percent
+
+
 def manner(
     *,
     workers: int,
@@ -66,29 +81,85 @@ def manner(
     delete_extra: bool,
     skip_unreadable: bool,
     allow_empty: bool,
+    cpu_max: float | None = None,
+    certificate: str = "",
 ) -> Manner:
-    """How a run is carried out, from its options. Under a rate, pages are small enough to keep to it within a second."""
+    """How a run is carried out, from its options."""
     records_rate, bytes_rate = rate(rate_limit)
     page_bytes, page_records = size(batch_bytes, "--batch-bytes"), int(positive(batch_records, "--batch-records"))
-    if bytes_rate:
-        page_bytes = min(page_bytes, max(int(bytes_rate / 8), 1))
-    if records_rate:
-        page_records = min(page_records, max(int(records_rate / 8), 1))
     return Manner(
         workers=int(positive(workers, "--workers")),
         limits=Limits(page_bytes, page_records, positive(mark_interval, "--mark-interval")),
         records_per_second=records_rate,
         bytes_per_second=bytes_rate,
+        cpu_max=cpu_max,
         budget=budget(error_budget, fail_fast=fail_fast),
         merge=merge,
         delete_extra=delete_extra,
         skip_unreadable=skip_unreadable,
         allow_empty=allow_empty,
-        patience_seconds=_patience(),
+        patience_seconds=patience_seconds(),
+        certificate=certificate,
     )
 
 
-def _patience() -> float:
+def comparing(
+    sample_percentage: float, seed: int, jobs: int, max_report: int, *, skip_unreadable: bool, certificate: str
+) -> Options:
+    """How a validation is carried out, from its options. A certificate says nothing of what was not looked at."""
+    percentage = positive(sample_percentage, "--sample-percentage")
+    if certificate and percentage < 100:
+        raise OptionInvalid(
+            "a sample proves nothing that could be certified", hint="--certificate without --sample-percentage"
+        )
+    return Options(
+        Extent(min(percentage, 100.0), seed),
+        int(positive(jobs, "--jobs")),
+        int(positive(max_report, "--max-report")),
+        Patience(patience_seconds()),
+        skip_unreadable,
+    )
+
+
+def with_once(certificate: str, *, once: bool) -> str:
+    """The *certificate* that a run is to end with; what follows has no end."""
+    if certificate and not once:
+        raise OptionInvalid("--certificate belongs to --once", hint="--once, or crossfade validate ID --certificate FILE")
+    return certificate
+
+
+def location(text: str) -> Location:
+    """A store's URL as a value; a password in it is warned about."""
+    place = parse(text)
+    if place.secret:
+        say("warning: a password in a URL can be seen by others; PGPASSFILE or PGPASSWORD is safer")
+    return place
+
+
+def words_of(words: list[str] | None) -> tuple[str, ...]:
+    """How a migration is named: by nothing, by its id, or by both its ends."""
+    if words and len(words) > 2:
+        raise OptionInvalid("a migration is named by its ID, or by SOURCE TARGET", hint="crossfade list")
+    return tuple(words or ())
+
+
+def items_of(words: list[str]) -> list[int]:
+    """Numbers of items in quarantine."""
+    for word in words:
+        if not word.isdigit():
+            raise OptionInvalid(f"{word!r} is no item number", hint="crossfade quarantine ID list")
+    return [int(word) for word in words]
+
+
+def one_item(items: list[int]) -> int:
+    """The only number among *items*."""
+    if len(items) != 1:
+        raise OptionInvalid("show wants one item number", hint="crossfade quarantine ID show 1")
+    return items[0]
+
+
+def patience_seconds() -> float:
+    """How long a fault that may pass is tried again."""
     text = os.environ.get("CROSSFADE_PATIENCE_SECONDS", "300")
     try:
         return positive(float(text), "CROSSFADE_PATIENCE_SECONDS")

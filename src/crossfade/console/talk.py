@@ -27,8 +27,15 @@ def show_json(value: Any) -> None:
     show(json.dumps(value, indent=2, default=str))
 
 
+def say_head(head: bytes) -> None:
+    """What a verb ends with that touched a migration: with it, ``audit --verify`` finds a journal that was cut off."""
+    say(f"journal head {head.hex()}")
+
+
 def complain(error: CrossfadeError) -> None:
-    """A failure: its code, a sentence, what to type next."""
+    """A failure: its code, a sentence, what to type next; before it the journal's head, where it stands in one."""
+    if error.head:
+        say_head(bytes.fromhex(error.head))
     say(_discreet(f"error[{error.code}]: {error.sentence}\n  try: {error.hint}"))
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from crossfade.errors import ContentDiffers, TargetForeign, Unreadable
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Limits
+from crossfade.model.answers import Passed, merge_passed
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
 from crossfade.model.digests import Digester, Segment
 from crossfade.model.entries import SEGMENT, Entry, Signature, altered
@@ -42,11 +45,16 @@ class Outcome:
 
 @dataclass
 class Carried:
-    """What became of a shard: paths that moved under the copy, paths that could not be read, and whether it was cut short."""
+    """What became of a shard: paths that moved under the copy, paths that could not be read, whether it was cut short, pages applied.
+
+    ``passed`` is what was seen of the records, by kind; None for a kind of which not all was seen.
+    """
 
     moved: list[bytes] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     stopped: bool = False
+    pages: int = 0
+    passed: dict[str, Passed | None] = field(default_factory=dict)
 
 
 class Carrier:
@@ -75,17 +83,19 @@ class Carrier:
         """Carry out *tasks*, until done or told to stop; the page in hand is finished either way."""
         carried = Carried()
         for page, records in self._pages(self._changes(tasks, carried)):
-            self._apply(page, records)
+            merge_passed(carried.passed, self._apply(page, records).passed)
+            carried.pages += 1
             if self._stop():
                 carried.stopped = True
                 break
         return carried
 
-    def _apply(self, page: Page, records: int) -> None:
+    def _apply(self, page: Page, records: int) -> Applied:
         self._ready(page, records)
         began = time.monotonic()
         applied = self._target.apply(page)
         self._done(_outcome(page, applied, time.monotonic() - began))
+        return applied
 
     def _pages(self, changes: Iterator[Change]) -> Iterator[tuple[Page, int]]:
         """Changes in pages: full by bytes, by records, or by the time since the first."""
@@ -125,11 +135,11 @@ class Carrier:
     def _one(self, task: Task, carried: Carried) -> Iterator[Change]:
         match task.verb:
             case "touch":
-                yield Touch(_touched(task, self._row(task)))
+                yield Touch(touched(task, self._row(task)))
             case "remove":
                 yield Remove(_target_of(task))
             case "adopt" if self._holds_the_same(task):
-                yield Touch(_touched(task, self._row(task)))
+                yield Touch(touched(task, self._row(task)))
             case "adopt":
                 raise _changed(task.entry)
             case _:
@@ -181,7 +191,7 @@ class Carrier:
             segments, within, signature, same = self._compare(task, segments, within)
             if same:
                 left.pop(0)
-                yield Touch(_touched(task, self._row(task)))
+                yield Touch(touched(task, self._row(task)))
                 return
         digester = Digester(segments)
         offset = segments[-1].offset + segments[-1].size if segments else 0
@@ -200,7 +210,7 @@ class Carrier:
 
     def _staged(self, task: Task) -> tuple[Segment, ...]:
         """What an earlier run left of a long entry, as far as its bytes are still the source's."""
-        begun = replace(_source_of(task), generation=_generation(task, fresh=True))
+        begun = altered(_source_of(task), generation=_generation(task, fresh=True))
         return _common(self._source.segments(_source_of(task)), self._target.segments(begun))
 
     def _known(self, task: Task) -> tuple[tuple[Segment, ...], int | None]:
@@ -287,7 +297,7 @@ def parts(block: Block, limits: Limits) -> Iterator[Block]:
     start, size = 0, len(block.data)
     while start < size:
         end = _end_of_part(block.data, start, page_bytes, page_records)
-        yield replace(block, offset=block.offset + start, data=block.data[start:end], last=block.last and end == size)
+        yield Block(block.entry, block.offset + start, block.data[start:end], None, block.last and end == size)
         start = end
 
 
@@ -330,7 +340,7 @@ def _target_of(task: Task) -> Entry:
     return task.target
 
 
-def _touched(task: Task, row: int) -> Entry:
+def touched(task: Task, row: int) -> Entry:
     """The entry for a touch: what the target has, with the source's metadata."""
     source = _source_of(task)
     target = task.target
@@ -360,7 +370,9 @@ def _as_seen(block: Block, signature: Signature | None) -> Block:
 
     Whatever happened in between, the beginning's change among it, then shows at the next look.
     """
-    return block if block.entry.signature == signature else replace(block, entry=altered(block.entry, signature=signature))
+    if block.entry.signature == signature:
+        return block
+    return msgspec.structs.replace(block, entry=altered(block.entry, signature=signature))
 
 
 def _changed(entry: Entry) -> TargetForeign:

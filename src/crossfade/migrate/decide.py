@@ -7,16 +7,16 @@ file had when we wrote it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
 
-from crossfade.model.entries import Entry, same_metadata
+import msgspec
+
+from crossfade.model.entries import Entry, altered, same_metadata
 
 Verb = Literal["put", "resume", "refresh", "touch", "adopt", "remove", "conflict", "stranger"]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True, gc=False):
     """One thing to do for one path.
 
     ``put`` all of it; ``resume`` where the copy stopped; ``refresh``: look how much is new; ``touch`` mode, time or link;
@@ -93,7 +93,7 @@ def _leftover(source: Entry | None, target: Entry | None) -> Task | None:
     if source is None or source.signature is None:
         return Task("stranger", None, target)
     if target.type == "dir" or source.signature == target.signature:
-        return Task("remove", None, replace(target, row=source.row))
+        return Task("remove", None, altered(target, row=source.row))
     return Task("conflict", None, target)
 
 

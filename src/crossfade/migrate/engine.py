@@ -6,14 +6,15 @@ workers report, and holds the lease. Whatever stops it, the next run finds out f
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from crossfade.errors import (
@@ -21,7 +22,6 @@ from crossfade.errors import (
     ContentDiffers,
     Interrupted,
     SourceMoved,
-    TargetForeign,
     WorkerDied,
 )
 from crossfade.migrate.carry import Carried, Outcome
@@ -29,32 +29,38 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.lease import Lease
-from crossfade.migrate.obstacles import Obstacles
+from crossfade.migrate.obstacles import late, named, survey
 from crossfade.migrate.prepare import Run, refuse_empty
-from crossfade.migrate.proof import Proof, Prover
 from crossfade.migrate.report import report, with_quarantine
-from crossfade.migrate.shards import Shards
+from crossfade.migrate.shards import Shards, shared_out
 from crossfade.migrate.telling import Teller
+from crossfade.migrate.validate.ending import Brought, validate_run
+from crossfade.migrate.validate.verdict import Verdict
 from crossfade.migrate.workers import Crew, Job, Retried, Shard, Throttled, crew, fault_of
+from crossfade.model.answers import Passed, merge_passed
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import Entry
-from crossfade.model.paths import key_of, text_of
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Store
 
-_PROGRESS_SECONDS = 1.0
+_LAST_WORD_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. ``already`` is set where there was nothing to do: the time of the proof that still holds."""
+    """How a run ended. ``already`` is set where there was nothing to do: the time of the proof that still holds.
+
+    ``verdict`` is what its validation came to.
+    """
 
     report: dict[str, Any]
     already: datetime | None = None
     unreadable: tuple[tuple[bytes, str], ...] = ()
     head: bytes = b""
+    verdict: Verdict | None = None
 
 
 @dataclass
@@ -62,9 +68,12 @@ class _Tally:
     """What happened so far in this run."""
 
     moved: list[bytes] = field(default_factory=list)
+    moved_count: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    passed: dict[str, Passed | None] = field(default_factory=dict)
+    untold: int = 0
     records: int = 0
     refused: int = 0
     retries: int = 0
@@ -75,15 +84,18 @@ class Engine:
 
     def __init__(self, run: Run, *, watch: Callable[[Progress], None], stop: threading.Event) -> None:
         self._run = run
-        self._teller = Teller(watch)
+        self._teller = Teller(watch, run.scribe)
         self._stop = stop
         self._tally = _Tally()
         self._lost: BaseException | None = None
+        self._held_before: frozenset[str] = frozenset()
+        self._is_idle = False
+        self.different: Result | None = None
         patience = Patience(run.request.manner.patience_seconds)
         run.ledger.patience_seconds = patience.deadline_seconds
-        self._files = run.source.open(_ENGINE)
+        self._files = run.source.open(ENGINE)
         self._source: Store = Retrying(self._files, patience, self._waiting)
-        self._target: Store = Retrying(run.target.open(_ENGINE), patience, self._waiting)
+        self._target: Store = Retrying(run.target.open(ENGINE), patience, self._waiting)
 
     def once(self) -> Result:
         """Copy what is new, prove it, report."""
@@ -98,12 +110,14 @@ class Engine:
         in_the_way = self._survey()
         refuse_empty(self._run.request, self._run.source)
         self._apply(in_the_way)
-        ahead = self._tasks()
+        ahead = iter(()) if self._is_idle else self._tasks()
         first = next(ahead, None)
         before = self._run.before
-        if first is None and before is not None and before.phase == "copied" and before.proved_at and before.report:
+        self._held_before = frozenset(total.kind for total in self._run.ledger.totals(self._run.store_id))
+        if first is None and before is not None and before.report and self._is_proven(before):
             known = with_quarantine(before.report, self._run.ledger.quarantined(self._run.migration))
-            return Result(known, already=before.proved_at, unreadable=self._not_read(), head=self._head())
+            self._run.ledger.note(self._run.migration, "already there", {"proved_at": before.proved_at})
+            return Result(known, already=before.proved_at, unreadable=self._not_read(), head=self.head())
         self._copy(chain([first] if first else [], ahead))
         self._settle_directories()
         self._check_stop()
@@ -113,31 +127,26 @@ class Engine:
             build_indexes(self._run)
         return self._prove()
 
+    def _is_proven(self, before: MigrationRow) -> bool:
+        """True where an earlier proof still holds, and nobody asked for another."""
+        return before.phase == "copied" and before.proved_at is not None and not self._run.request.manner.certificate
+
     # Before the first byte
 
-    def _survey(self) -> Sequence[Remove]:
-        """For a directory as target: refuse what is not ours to write, naming three; find what is in the way."""
+    def _survey(self) -> Iterable[Touch | Remove]:
+        """For a directory as target: refuse what is not ours to write; find what is in the way. Nothing is, where it is empty."""
         if not self._run.to_files:
             return ()
         self._run.ledger.forget_gone(self._run.migration)
-        obstacles = Obstacles()
+        if len(list(islice(self._target.entries(), 2))) < 2:
+            return ()
         manner = self._run.request.manner
-        met: dict[str, list[Task]] = {"stranger": [], "conflict": []}
-        for task in self._every_task():
-            if task.verb in met and len(met[task.verb]) < 4:
-                met[task.verb].append(task)
-            obstacles.look(self._meant(task))
-        if not (manner.merge or manner.delete_extra) and (found := met["stranger"]):
-            raise TargetForeign(
-                f"{self._run.plan.target} holds files of a stranger: {_named(found)}",
-                hint="choose an empty directory; --merge keeps them, --delete-extra removes them",
-            )
-        if found := met["conflict"]:
-            raise TargetForeign(
-                f"{self._run.plan.target} was changed since it was written: {_named(found)}",
-                hint="move these paths away, then repeat the command",
-            )
-        return obstacles.removals()
+        in_the_way, self._is_idle = survey(
+            map(self._meant, self._every_task()),
+            self._run.plan.target,
+            strangers_may_stay=manner.merge or manner.delete_extra,
+        )
+        return in_the_way
 
     # The work
 
@@ -150,8 +159,12 @@ class Engine:
         return self._source.entries(tombstones=self._run.to_files), self._target.entries(tombstones=True)
 
     def _tasks(self) -> Iterator[Task]:
-        """What this run does: strangers only where it may delete them, conflicts never."""
-        for task in map(self._meant, self._every_task()):
+        """What this run does."""
+        return self._to_do(self._every_task())
+
+    def _to_do(self, found: Iterator[Task]) -> Iterator[Task]:
+        """Strangers only where it may delete them, conflicts never."""
+        for task in map(self._meant, found):
             if task.verb not in ("stranger", "conflict") and not (
                 task.verb == "remove" and self._is_hidden(task.entry.path)
             ):
@@ -160,7 +173,7 @@ class Engine:
     def _meant(self, task: Task) -> Task:
         """A stranger goes where it may be deleted."""
         may = task.verb == "stranger" and self._run.request.manner.delete_extra
-        return replace(task, verb="remove") if may else task
+        return Task("remove", task.source, task.target) if may else task
 
     def _is_hidden(self, path: bytes) -> bool:
         """True below a directory that could not be read: what is not seen there is not gone."""
@@ -175,25 +188,12 @@ class Engine:
             run.target,
             manner.limits,
             Patience(manner.patience_seconds),
-            manner.records_per_second,
-            manner.bytes_per_second,
             manner.skip_unreadable,
         )
-        shards = Shards(self._shared_out(work))
-        with crew(job, 1 if shards.is_small() else manner.workers) as workers:
+        shards = Shards(shared_out(work, self._teller, directories=not run.to_files))
+        with crew(job, 1 if shards.is_small() else manner.workers, run.governor.gate) as workers:
             self._work_off(workers, shards)
         self._check_stop()
-
-    def _shared_out(self, work: Iterator[Task]) -> Iterator[Task]:
-        """The tasks for the workers, counted as they pass. Directories of a file target wait for the end."""
-        for task in work:
-            if self._run.to_files and task.entry.type == "dir":
-                continue
-            kind = task.entry.kind or "-"
-            size = task.entry.size if task.verb in ("put", "refresh", "resume") else 0
-            self._teller.progress = self._teller.progress.with_kind(kind, entries_total=1, bytes_total=size)
-            yield task
-        self._teller.progress = replace(self._teller.progress, counted=True)
 
     def _work_off(self, workers: Crew, shards: Shards) -> None:
         """Give out shards, a few more than there are workers, until all are carried or somebody stops."""
@@ -209,7 +209,8 @@ class Engine:
             self._hear(workers, 0.0)
             for future in [future for future in pending if future.done()]:
                 self._collect(future, pending.pop(future))
-        self._hear(workers, 0.2)
+        while self._tally.untold > 0 and self._hear(workers, _LAST_WORD_SECONDS):
+            pass  # what a worker did may come later than that it did it
 
     def _collect(self, future: Future[Carried], shard: Shard) -> None:
         try:
@@ -219,34 +220,41 @@ class Engine:
             raise WorkerDied(
                 "a worker process died", hint="look for the out-of-memory killer, then repeat the command"
             ) from None
-        self._tally.moved += carried.moved
+        self._tally.untold += carried.pages
+        self._tally.moved += carried.moved[: _NAMED - len(self._tally.moved)]
+        self._tally.moved_count += len(carried.moved)
         self._tally.unreadable += carried.unreadable
         self._tally.errors[shard.kind] += len(carried.unreadable)
+        merge_passed(self._tally.passed, carried.passed)
 
-    def _hear(self, workers: Crew, seconds: float) -> None:
-        for heard in workers.reports(seconds):
+    def _hear(self, workers: Crew, seconds: float) -> int:
+        """Take what workers report, waiting so long for the first; how many there were."""
+        self._run.governor.look()
+        told = list(workers.reports(seconds))
+        for heard in told:
             if isinstance(heard, Retried):
                 self._retried(heard)
             elif isinstance(heard, Throttled):
-                self._teller.throttled(self._run.request.manner.rate_text, heard.seconds)
+                self._teller.throttled(heard.reason, heard.seconds)
             else:
                 self._take(heard)
         self._teller.tell()
+        return len(told)
 
     def _waiting(self, error: BaseException) -> None:
         """The engine's own look at a store failed, and will be repeated."""
         if self._stop.is_set():
             raise error
-        self._retried(Retried(_ENGINE, fault_of(error)))
+        self._retried(Retried(ENGINE, fault_of(error)))
 
     def _retried(self, heard: Retried) -> None:
         self._tally.retries += 1
-        self._teller.progress = replace(self._teller.progress, reason=f"trying again after {heard.fault}")
-        self._teller.tell(at_once=True)
+        self._teller.retried(heard.fault)
 
     def _take(self, outcome: Outcome) -> None:
         """Add one page to the counts; see that the budget holds."""
         tally = self._tally
+        tally.untold -= 1
         self._teller.progress = replace(self._teller.progress, reason="").with_kind(
             outcome.kind,
             entries=outcome.finished,
@@ -257,6 +265,7 @@ class Engine:
         )
         tally.records += outcome.records or outcome.files
         tally.refused += outcome.refused
+        self._teller.quarantined(outcome.kind, outcome.refused)
         tally.seconds[outcome.kind] = tally.seconds.get(outcome.kind, 0.0) + outcome.seconds
         self._check_budget()
 
@@ -282,81 +291,52 @@ class Engine:
         if not self._run.to_files:
             return
         self._teller.step("settling directories")
-        late = [task for task in self._tasks() if task.entry.type == "dir"]
-        changes: list[Touch | Remove] = []
-        for task in reversed(late):
-            if task.verb == "remove" and task.target is not None:
-                changes.append(Remove(task.target))
-            elif task.source is not None:
-                changes.append(Touch(task.source))
-        self._apply(changes)
+        both = self._source.entries(tombstones=True, directories=True), self._target.entries(directories=True)
+        self._apply(late(self._to_do(tasks(*both, self._run.decide, self._run.kinds))))
 
-    def _apply(self, changes: Sequence[Touch | Remove]) -> None:
-        for start in range(0, len(changes), 1000):
-            self._target.apply(Page(tuple(changes[start : start + 1000])))
+    def _apply(self, changes: Iterable[Touch | Remove]) -> None:
+        coming = iter(changes)
+        while page := tuple(islice(coming, _TOGETHER)):
+            self._target.apply(Page(page))
 
     # The proof
 
     def _prove(self) -> Result:
-        self._teller.step("proving")
-        since = self._run.ledger.now()
-        items = [i for state in ("held", "ignored") for i in self._run.ledger.quarantine(self._run.migration, state)]
-        held = {item.key for item in items if item.pos is None}
-        not_read = {path for path, _ in self._tally.unreadable}
-        kinds = self._run.kinds
-        prover = Prover(
-            self._open_question,
-            self._digests,
-            threads=max(self._run.request.manner.workers, 1),
-            passed_over=lambda entry: self._is_outside(entry, kinds, held, not_read),
-            is_proved=lambda _: False,
-        )
-        proof = prover.prove(*self._inventories(), told=lambda _: self._check_stop())
+        """Compare both sides in every respect. Raises ContentDiffers, after ``different`` was set, and SourceMoved."""
+        brought = self._teller.progress
         self._teller.end_step()
-        final = report(self._run, proof, self._tally.errors, self._tally.seconds, self._teller)
-        self._judge(proof)
+        since = self._run.ledger.now()
+        known = Brought(self._passed(), self._not_read())
+        verdict = validate_run(self._run, known, watch=self._teller.show, check=self._breathe, stop=self._stop)
+        self._teller.end_step()
+        final = report(self._run, verdict, self._tally.errors, self._tally.seconds, brought)
+        throttle = {"active": False, "reason": "", "seconds_total": self._teller.progress.throttled_seconds}
+        final |= {"throttle": throttle, "steps": self._teller.steps, "duration_seconds": round(self._teller.seconds, 3)}
+        self._judge(verdict, final)
         final["proved_at"] = since.isoformat()
         self._run.ledger.proved(self._run.migration, since, final)
-        return Result(final, unreadable=self._not_read(), head=self._head())
+        return Result(final, unreadable=tuple(verdict.findings.unreadable), head=self.head(), verdict=verdict)
 
-    def _open_question(self, source: Entry | None, target: Entry | None) -> Task | None:
-        """What is still to do for a path. A stranger that may stay is none of our business."""
-        task = self._run.decide(source, target)
-        return None if task is not None and task.verb == "stranger" and self._run.request.manner.merge else task
+    def _passed(self) -> dict[str, Passed]:
+        """By kind, what passed by of those that a database did not hold before."""
+        return {k: p for k, p in self._tally.passed.items() if p is not None and k not in self._held_before}
 
-    def _is_outside(self, entry: Entry, kinds: frozenset[str] | None, held: set[bytes], not_read: set[bytes]) -> bool:
-        """True for what this run was not to bring: other kinds, what is in quarantine or unreadable."""
-        if kinds is not None and entry.kind and entry.kind not in kinds:
-            return True
-        return entry.path in not_read or (bool(held) and key_of(entry.path) in held) or self._is_hidden(entry.path)
-
-    def _digests(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Computed in the target; in a thread of its own, hence with a store of its own."""
-        patience = Patience(self._run.request.manner.patience_seconds)
-        store = Retrying(self._run.target.open(_ENGINE), patience, self._check_fault)
-        try:
-            return [digest for _, digest in store.digest(entries)]
-        finally:
-            store.close()
-
-    def _check_fault(self, error: BaseException) -> None:
-        if self._stop.is_set():
-            raise error
-
-    def _judge(self, proof: Proof) -> None:
-        run = self._run
-        if proof.wrong_count:
-            run.ledger.note(run.migration, "differs", {"count": proof.wrong_count})
-            raise ContentDiffers(
-                f"{proof.wrong_count} entries do not hold the bytes of the source: {_paths(proof.wrong)}",
-                hint=f"crossfade status {run.migration}   # the source is untouched",
-            )
-        moved = proof.moved or self._tally.moved
-        if moved:
-            run.ledger.note(run.migration, "moved", {"count": max(proof.moved_count, len(self._tally.moved))})
+    def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        run, count = self._run, max(verdict.findings.moved_count, self._tally.moved_count)
+        if count:
+            run.ledger.note(run.migration, "moved", {"count": count})
             raise SourceMoved(
-                f"{max(proof.moved_count, len(self._tally.moved))} of the source's entries changed under the copy: {_paths(moved)}",
+                f"{count} of the source's entries changed under the copy: {named(verdict.findings.moved or self._tally.moved, count)}",
                 hint="give the same command again to bring the changes over",
+            )
+        if verdict.exit == 3:
+            run.ledger.phase(run.migration, "different", "differs", {"classes": final["validation"]["classes"]})
+            self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)
+            paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
+            raise ContentDiffers(
+                f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
+                hint=shlex.join(["crossfade", "validate", run.plan.source, run.plan.target, "--repair"])
+                + "   # the source is untouched",
             )
 
     def _not_read(self) -> tuple[tuple[bytes, str], ...]:
@@ -372,6 +352,11 @@ class Engine:
         self._lost = error
         self._stop.set()
 
+    def _breathe(self) -> None:
+        """Rest where the work has cost its part, and stop where somebody says so."""
+        self._run.governor.turn(stop=self._stop.is_set, tell=self._teller.paused)
+        self._check_stop()
+
     def _check_stop(self) -> None:
         if self._lost is not None:
             raise self._lost
@@ -379,18 +364,14 @@ class Engine:
             self._run.ledger.phase(self._run.migration, "interrupted", "interrupted", {})
             raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
 
-    def _head(self) -> bytes:
+    def head(self) -> bytes:
+        """The journal's, once everything that was told stands there."""
+        self._run.scribe.flush()
         return self._run.ledger.journal_head(self._run.migration)
 
 
-_ENGINE = 1000
+ENGINE = 1000
 """The engine's own number among the workers; positions are kept by worker."""
 
-
-def _named(found: Sequence[Task]) -> str:
-    return _paths([task.entry.path for task in found])
-
-
-def _paths(paths: Sequence[bytes]) -> str:
-    shown = ", ".join(text_of(path) or "(the root)" for path in paths[:3])
-    return shown + (f", and {len(paths) - 3} more" if len(paths) > 3 else "")
+_NAMED = 3
+_TOGETHER = 5000

@@ -13,30 +13,32 @@ Decide = Callable[[Entry | None, Entry | None], Task | None]
 
 def merge(source: Iterable[Entry], target: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
     """Pairs of entries with the same path; None where one side has none. Both sides come ordered by key."""
-    ones, others = iter(source), iter(target)
-    one, other = next(ones, None), next(others, None)
+    ones, others = _keyed(source), _keyed(target)
+    (mine, one), (theirs, other) = next(ones, _END), next(others, _END)
     while one is not None or other is not None:
-        order = _order(one, other)
-        yield (one if order <= 0 else None), (other if order >= 0 else None)
-        if order <= 0:
-            one = _following(ones, one)
-        if order >= 0:
-            other = _following(others, other)
+        if other is None or (one is not None and mine < theirs):
+            yield one, None
+            mine, one = next(ones, _END)
+        elif one is None or theirs < mine:
+            yield None, other
+            theirs, other = next(others, _END)
+        else:
+            yield one, other
+            mine, one = next(ones, _END)
+            theirs, other = next(others, _END)
 
 
-def _order(one: Entry | None, other: Entry | None) -> int:
-    if one is None or other is None:
-        return 1 if one is None else -1
-    mine, theirs = key_of(one.path), key_of(other.path)
-    return (mine > theirs) - (mine < theirs)
+_END: tuple[bytes, None] = (b"", None)
 
 
-def _following(entries: Iterator[Entry], last: Entry | None) -> Entry | None:
-    """The next entry; a store that does not keep the order would break everything built on it, so it is checked."""
-    found = next(entries, None)
-    if found is not None and last is not None:
-        assert key_of(found.path) > key_of(last.path), "a store must list its entries in key order"
-    return found
+def _keyed(entries: Iterable[Entry]) -> Iterator[tuple[bytes, Entry | None]]:
+    """Entries with their keys; a store that does not keep the order would break everything built on it, so it is checked."""
+    last: bytes | None = None
+    for entry in entries:
+        key = key_of(entry.path)
+        assert last is None or key > last, "a store must list its entries in key order"
+        yield key, entry
+        last = key
 
 
 def tasks(source: Iterable[Entry], target: Iterable[Entry], decide: Decide, kinds: frozenset[str] | None) -> Iterator[Task]:

@@ -18,7 +18,7 @@ _PROGRESS_SECONDS = 1.0
 
 
 class Lease:
-    """Renews the lease of *run*, and writes progress down for other terminals. *lost* hears when somebody took over."""
+    """Renews the lease of *run*, writes progress down for other terminals, and hears what was wished. *lost* hears when somebody took over."""
 
     def __init__(self, run: Run, lost: Callable[[BaseException], None], sample: Callable[[], Progress]) -> None:
         self._run = run
@@ -41,7 +41,7 @@ class Lease:
             due = time.monotonic() - renewed >= _RENEW_SECONDS
             try:
                 held = ledger.renew(self._run.migration, self._run.epoch) if due else True
-                ledger.progress(self._run.migration, self._sample().values())
+                self._run.governor.hear(ledger.progress(self._run.migration, self._sample().values()))
             except (psycopg.Error, CrossfadeError):
                 continue  # the server is away: pages wait for it too, and are fenced by the epoch
             renewed = time.monotonic() if due else renewed

@@ -1,23 +1,29 @@
-"""What is in the way in a target of files: a path that changes its type, and what is below it.
+"""A look at a directory before it is written: what is not ours to touch, and what is in the way.
 
-It goes before the copy begins. Later would be too late: kinds are copied side by side, so a file may arrive before the link
-goes that stands where its directory belongs.
+In the way is a path that changes its type, and what is below it. It goes before the copy begins. Later would be too late: kinds
+are copied side by side, so a file may arrive before the link goes that stands where its directory belongs.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
+from crossfade.errors import TargetForeign
+from crossfade.migrate.backwards import Backwards
 from crossfade.migrate.decide import Task
-from crossfade.model.changes import Remove
-from crossfade.model.entries import Entry
+from crossfade.model.changes import Remove, Touch
+from crossfade.model.entries import altered
+from crossfade.model.paths import text_of
+
+_NAMED = 3
 
 
 class Obstacles:
     """Collects them from tasks that come in key order, so that what lies below a directory follows it."""
 
     def __init__(self) -> None:
-        self._found: list[Entry] = []
+        self.removals = Backwards()
         self._below: bytes | None = None
 
     def look(self, task: Task) -> None:
@@ -26,11 +32,56 @@ class Obstacles:
         if target is None:
             return
         if task.replaces and task.source is not None:
-            self._found.append(replace(target, row=task.source.row))
+            self.removals.add(Remove(altered(target, row=task.source.row)))
             self._below = target.path + b"/" if target.type == "dir" else None
         elif task.verb == "remove" and self._below is not None and target.path.startswith(self._below):
-            self._found.append(target)
+            self.removals.add(Remove(target))
 
-    def removals(self) -> list[Remove]:
-        """What has to go, the lowest first."""
-        return [Remove(entry) for entry in reversed(self._found)]
+
+def survey(tasks: Iterable[Task], target: str, *, strangers_may_stay: bool) -> tuple[Backwards, bool]:
+    """What is in the way of *tasks* in the directory *target*, the lowest first; and whether there is anything to do at all.
+
+    Raises TargetForeign, naming three, for files that are not ours, or not as we wrote them.
+    """
+    obstacles, is_idle = Obstacles(), True
+    met: dict[str, list[bytes]] = {"stranger": [], "conflict": []}
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        if task.verb not in met:
+            is_idle = False
+            obstacles.look(task)
+            continue
+        counts[task.verb] += 1
+        if len(met[task.verb]) < _NAMED:
+            met[task.verb].append(task.entry.path)
+    if (found := met["stranger"]) and not strangers_may_stay:
+        raise TargetForeign(
+            f"{target} holds files of a stranger: {named(found, counts['stranger'])}",
+            hint="choose an empty directory; --merge keeps them, --delete-extra removes them",
+        )
+    if found := met["conflict"]:
+        raise TargetForeign(
+            f"{target} was changed since it was written: {named(found, counts['conflict'])}",
+            hint="move these paths away, then repeat the command",
+        )
+    return obstacles.removals, is_idle
+
+
+def named(paths: Sequence[bytes], count: int = 0) -> str:
+    """The first three of *paths*, for people, and how many more there are: of *count*, where *paths* does not hold them all."""
+    shown = ", ".join(text_of(path) or "(the root)" for path in paths[:3])
+    more = max(count, len(paths)) - 3
+    return shown + (f", and {more} more" if more > 0 else "")
+
+
+def late(tasks: Iterable[Task]) -> Backwards:
+    """Those of *tasks* that are about directories, the lowest first: what is written in one changes its time."""
+    found = Backwards()
+    for task in tasks:
+        if task.entry.type != "dir":
+            continue
+        if task.verb == "remove" and task.target is not None:
+            found.add(Remove(task.target))
+        elif task.source is not None:
+            found.add(Touch(task.source))
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -56,6 +56,18 @@ class Limits:
     page_records: int = 50_000
     mark_seconds: float = 5.0
 
+    def under(self, records_per_second: float, bytes_per_second: float) -> Limits:
+        """The same under a rate, 0.0 for none: pages are small enough to keep to it within a second."""
+        size = min(self.page_bytes, max(int(bytes_per_second / 8), 1)) if bytes_per_second else self.page_bytes
+        records = min(self.page_records, max(int(records_per_second / 8), 1)) if records_per_second else self.page_records
+        return replace(self, page_bytes=size, page_records=records)
+
+
+def rate_text(records: float, size: float) -> str:
+    """A limit of the rate, in records and bytes a second, for people."""
+    limits = {"records": records, "bytes": size}
+    return "--rate-limit, " + " and ".join(f"{limit:,.0f} {unit}/s" for unit, limit in limits.items() if limit)
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -74,21 +86,20 @@ class Budget:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a plan is carried out; may differ from run to run."""
+    """How a plan is carried out; may differ from run to run. ``cpu_max`` is in percent of the machine; None takes all.
+
+    ``certificate`` is the file that it ends with; none where it is empty.
+    """
 
     workers: int = 2
     limits: Limits = field(default_factory=Limits)
     records_per_second: float = 0.0
     bytes_per_second: float = 0.0
+    cpu_max: float | None = None
     budget: Budget = field(default_factory=Budget)
     merge: bool = False
     delete_extra: bool = False
     skip_unreadable: bool = False
     allow_empty: bool = False
     patience_seconds: float = 300.0
-
-    @property
-    def rate_text(self) -> str:
-        """The limit of the rate, for people."""
-        limits = {"records": self.records_per_second, "bytes": self.bytes_per_second}
-        return "--rate-limit, " + " and ".join(f"{limit:,.0f} {unit}/s" for unit, limit in limits.items() if limit)
+    certificate: str = ""

@@ -20,13 +20,17 @@ from crossfade.errors import (
     Entangled,
     NotYet,
     PlanDiffers,
+    RunnerActive,
     SourceEmpty,
     SourceMissing,
     TargetForeign,
     TargetTaken,
     TargetUnwritable,
 )
+from crossfade.migrate.audit.record import recorded, refused
+from crossfade.migrate.audit.scribe import Scribe
 from crossfade.migrate.decide import toward_database, toward_files
+from crossfade.migrate.governor import Governor, governor_of, limits_of
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.plan import Manner, Plan, differences
 from crossfade.model import layouts
@@ -50,6 +54,7 @@ class Request:
     add: tuple[str, ...] = ()
     include_transient: bool = False
     manner: Manner = field(default_factory=Manner)
+    verb: str = "start"
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,18 @@ class Run:
     target: Recipe
     decide: Decide
     before: MigrationRow | None
+    scribe: Scribe
+    governor: Governor
 
     @property
     def migration(self) -> str:
         """The migration's id."""
         return self.plan.migration
+
+    @property
+    def from_files(self) -> bool:
+        """True where the source is a directory."""
+        return not self.request.source.is_database
 
     @property
     def to_files(self) -> bool:
@@ -86,8 +98,10 @@ def prepared(request: Request) -> Iterator[Run]:
     with ExitStack() as held:
         run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
         held.callback(run.ledger.close)
+        held.callback(run.governor.close)
         try:
-            yield run
+            with recorded(run.ledger, run.scribe, run.migration):
+                yield run
         finally:
             _give_back(run)
 
@@ -139,14 +153,18 @@ def _from_database(request: Request, held: ExitStack) -> Run:
 
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
     before = _before(ledger, plan, to_database=True) if ledger.version() is not None else None
-    kinds = _kinds(request, layout, before)
+    kinds = _kinds(request, layout, before, ledger)
     if before is None:
         refuse_empty(request, source)
     ledger.ensure(layout.kinds)
     store_id = _own_store(ledger, plan, layout)
-    epoch = _claim(ledger, plan, store_id, kinds)
+    epoch = _claim(request, ledger, plan, store_id, kinds)
     target = DatabaseRecipe(request.target, ledger.server, store_id, layout, plan.migration, epoch)
-    return Run(request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before)
+    scribe = Scribe(ledger.server, ledger.schema, plan.migration)
+    governor = governor_of(request.manner, ledger.server)
+    return Run(
+        request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before, scribe, governor
+    )
 
 
 def refuse_empty(request: Request, source: Recipe) -> None:
@@ -181,13 +199,17 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     layout = layouts.parse(row.layout, source=row.layout_name)
     plan = _plan(request, row.name, layout)
     before = _before(ledger, plan, to_database=False)
-    kinds = _kinds(request, layout, before)
+    kinds = _kinds(request, layout, before, ledger)
     make_directory(request.target)
-    epoch = _claim(ledger, plan, row.store_id, kinds)
+    epoch = _claim(request, ledger, plan, row.store_id, kinds)
     source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
     files = FileRecipe(request.target, layout, include_transient=True)
     target = MarkedRecipe(files, server, request.source.schema, plan.migration, epoch)
-    return Run(request, plan, layout, kinds, ledger, row.store_id, epoch, source, target, toward_files, before)
+    scribe = Scribe(server, ledger.schema, plan.migration)
+    governor = governor_of(request.manner, server)
+    return Run(
+        request, plan, layout, kinds, ledger, row.store_id, epoch, source, target, toward_files, before, scribe, governor
+    )
 
 
 def _plan(request: Request, name: str, layout: Layout) -> Plan:
@@ -229,11 +251,12 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
             return row
     for row in rows:
         if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
-            raise PlanDiffers(
+            differing = PlanDiffers(
                 f"migration {row.migration} of this pair was started with another plan; what differs: "
                 + ", ".join(differences(plan, row.plan)),
                 hint="repeat the original command, or give the new plan its own --store-name",
             )
+            raise refused(ledger, row.migration, differing)
     taken = stores.get(plan.store)
     if to_database and taken is not None and plan.source != taken.origin:
         raise TargetTaken(
@@ -248,7 +271,7 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
     return None
 
 
-def _kinds(request: Request, layout: Layout, before: MigrationRow | None) -> frozenset[str] | None:
+def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
     """The kinds to move: as asked for, as begun, and as added. None for all."""
     for name in (*request.only, *request.without, *request.add):
         layout.kind(name)
@@ -259,10 +282,11 @@ def _kinds(request: Request, layout: Layout, before: MigrationRow | None) -> fro
         return None if chosen == every else chosen
     begun = every if before.kinds is None else frozenset(before.kinds)
     if (request.only or request.without) and asked != begun:
-        raise PlanDiffers(
+        differing = PlanDiffers(
             f"migration {before.migration} moves the kinds {', '.join(sorted(begun))}",
             hint="leave --only and --except out; --add KIND lets it grow",
         )
+        raise refused(ledger, before.migration, differing)
     grown = begun | set(request.add)
     return None if grown == every else grown
 
@@ -274,15 +298,20 @@ def _own_store(ledger: Ledger, plan: Plan, layout: Layout) -> int:
     return ledger.add_store(plan.store, plan.source, layout.name, layout.text(), layout.fingerprint)
 
 
-def _claim(ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:
+def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:
     row = {
         "migration": plan.migration,
         "store_id": store_id,
         "source": plan.source,
         "target": plan.target,
         "plan": plan.values(),
+        "verb": request.verb,
+        "wanted": limits_of(request.manner),
     }
-    return ledger.claim(row, None if kinds is None else sorted(kinds))
+    try:
+        return ledger.claim(row, None if kinds is None else sorted(kinds))
+    except RunnerActive as error:
+        raise refused(ledger, plan.migration, error) from None
 
 
 def make_directory(location: Location) -> None:

@@ -1,12 +1,12 @@
-"""The report at the end of a run: what a tree holds now, kind by kind, and the roots of both sides."""
+"""The report at the end of a run: what a tree holds now, kind by kind, and what its validation came to."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from crossfade.migrate.prepare import Run
-from crossfade.migrate.proof import Proof
-from crossfade.migrate.telling import Teller
+from crossfade.migrate.validate.verdict import Verdict, spoken
+from crossfade.observe.progress import Progress
 
 SCHEMA_VERSION = 1
 
@@ -17,10 +17,13 @@ def with_quarantine(known: dict[str, Any], held: dict[str, int]) -> dict[str, An
     return {**known, "kinds": kinds, "quarantined": sum(held.values())}
 
 
-def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, float], teller: Teller) -> dict[str, Any]:
+def report(
+    run: Run, verdict: Verdict, errors: dict[str, int], seconds: dict[str, float], brought: Progress
+) -> dict[str, Any]:
     """The report as a value; what ``start --once --json`` prints and the migration keeps.
 
-    *errors* counts the entries of each kind that could not be read, *seconds* how long pages of each kind took, *teller* how long each step.
+    *errors* counts the entries of each kind that could not be read, *seconds* how long pages of each kind took, *brought* is
+    how far copying came.
     """
     held = run.ledger.quarantined(run.migration)
     kinds = [
@@ -45,18 +48,31 @@ def report(run: Run, proof: Proof, errors: dict[str, int], seconds: dict[str, fl
         "raw": sum(int(str(kind["raw"])) for kind in kinds),
         "quarantined": sum(held.values()),
         "errors": sum(errors.values()),
-        "validation": {
-            "holds": proof.holds,
-            "compared": proof.compared,
-            "source_root": proof.source_root,
-            "target_root": proof.target_root,
-        },
+        "validation": validated(verdict),
         "brought": {
-            "entries": sum(kind.entries for kind in teller.progress.kinds.values()),
-            "records": sum(kind.records for kind in teller.progress.kinds.values()),
-            "bytes": sum(kind.bytes for kind in teller.progress.kinds.values()),
+            "entries": sum(kind.entries for kind in brought.kinds.values()),
+            "records": sum(kind.records for kind in brought.kinds.values()),
+            "bytes": sum(kind.bytes for kind in brought.kinds.values()),
         },
-        "throttle": {"active": False, "reason": "", "seconds_total": teller.progress.throttled_seconds},
-        "steps": teller.steps,
-        "duration_seconds": round(teller.seconds, 3),
+        "overhead": run.governor.overhead().values(),
+    }
+
+
+def validated(verdict: Verdict) -> dict[str, Any]:
+    """What the validation at the end of a run looked at, and what it found."""
+    found = verdict.findings
+    return {
+        "holds": verdict.exit != 3 and not found.moved_count,
+        "state": verdict.state,
+        "compared": found.entries,
+        "files": found.compared,
+        "bytes": found.size,
+        "records": sum(found.records.values()),
+        "questions": verdict.questions,
+        "read": list(verdict.read),
+        "classes": {klass: count for klass, count in found.classes.items() if count},
+        "differences": [spoken(difference) for difference in verdict.named],
+        "source_root": found.source_root.hex(),
+        "target_root": found.target_root.hex(),
+        "duration_seconds": round(verdict.seconds, 3),
     }

@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import psycopg
@@ -261,7 +261,7 @@ class Beginnings:
         with closing(cast("Generator[Block]", self._store.read(readings))) as blocks:
             for block in blocks:
                 ends = block.last or block.end >= self._each
-                yield replace(block, entry=altered(block.entry, digest=None), last=ends)
+                yield Block(altered(block.entry, digest=None), block.offset, block.data, block.record, ends)
                 if ends:
                     return
 

@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from crossfade.migrate.carry import Carried, Carrier, Outcome
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Limits
+from crossfade.migrate.throttle.gate import Gate, Pause
 from crossfade.model.changes import Page
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Recipe, Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ def fault_of(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Throttled:
-    """A worker waits for its turn, so many seconds, to keep to the rate."""
+    """A worker waits for its turn, so many seconds, because of *reason*."""
 
     seconds: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,6 @@ class Job:
     target: Recipe
     limits: Limits
     patience: Patience
-    records_per_second: float
-    bytes_per_second: float
     skip_unreadable: bool
 
 
@@ -68,14 +70,15 @@ class Shard:
 
 
 class _Desk:
-    """One worker's place: its stores, the way to tell, and the clock that all workers share."""
+    """One worker's place: its stores, the way to tell, and the gate that all workers go through."""
 
-    def __init__(self, job: Job, worker: int, reports: Any, stop: Any, turn: Any) -> None:
+    def __init__(self, job: Job, worker: int, reports: Any, stop: Any, gate: Gate) -> None:
         self._job = job
         self._worker = worker
         self._reports = reports
         self._stop = stop
-        self._turn = turn
+        self._gate = gate
+        self._spent = time.process_time()
         self._stores: tuple[Store, Store] | None = None
 
     def work(self, shard: Shard) -> Carried:
@@ -86,7 +89,7 @@ class _Desk:
         carrier = Carrier(
             self._stores[0],
             self._stores[1],
-            self._job.limits,
+            self._job.limits.under(*self._gate.rates),
             ready=self._wait_for_turn,
             done=self._tell,
             stop=self._stop.is_set,
@@ -107,21 +110,13 @@ class _Desk:
             raise error
 
     def _wait_for_turn(self, page: Page, records: int) -> None:
-        """Keep to the rate, together with all other workers: each page books its share of time."""
-        seconds = 0.0
-        if self._job.records_per_second:
-            seconds = max(seconds, records / self._job.records_per_second)
-        if self._job.bytes_per_second:
-            seconds = max(seconds, page.size / self._job.bytes_per_second)
-        if not seconds:
-            return
-        with self._turn.get_lock():
-            now = time.monotonic()
-            begins = max(now - _LATE_SECONDS, self._turn.value) if self._turn.value else now
-            self._turn.value = begins + seconds
-        self._reports.put(Throttled(begins + seconds - time.monotonic()))
-        while (left := begins + seconds - time.monotonic()) > 0 and not self._stop.is_set():
-            time.sleep(min(left, 0.1))
+        """Keep to the limits, together with all other workers."""
+        spent, self._spent = self._spent, time.process_time()
+        self._gate.charge(self._spent - spent)
+        self._gate.wait(records, page.size, stop=self._stop.is_set, tell=self._throttled)
+
+    def _throttled(self, pause: Pause) -> None:
+        self._reports.put(Throttled(pause.seconds, pause.reason))
 
     def close(self) -> None:
         for store in self._stores or ():
@@ -129,23 +124,20 @@ class _Desk:
         self._stores = None
 
 
-_LATE_SECONDS = 0.25
-"""How late a page may be and still begin when it should have: reading and applying take their time, and are no pause."""
-
 _desk: _Desk | None = None
 
 
 _FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM)
 
 
-def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, turn: Any) -> None:
+def _arrive(job: Job, numbers: Any, reports: Any, stop: Any, gate: Gate) -> None:
     """A worker process begins."""
     global _desk  # noqa: PLW0603 - a pool's initializer has no other place to leave something
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_RUNNER)
     threading.Thread(target=leave_with_parent, daemon=True).start()
-    _desk = _Desk(job, numbers.get(), reports, stop, turn)
+    _desk = _Desk(job, numbers.get(), reports, stop, gate)
 
 
 def leave_with_parent() -> None:
@@ -161,6 +153,10 @@ def _work(shard: Shard) -> Carried:
     return _desk.work(shard)
 
 
+def _nothing() -> None:
+    """What a worker is called for that has nothing to do yet."""
+
+
 class Crew:
     """The workers of one run: give them shards, hear what they did, stop them."""
 
@@ -171,11 +167,20 @@ class Crew:
         self._stop = stop
         self.workers = workers
 
+    def call(self) -> None:
+        """Let all workers come, so that they are there when the first shard is."""
+        for _ in range(self.workers):
+            self._submit(_nothing)
+
     def give(self, shard: Shard) -> Future[Carried]:
-        """Queue a shard. A worker that is born with it hears no Ctrl-C before it knows what to make of one."""
+        """Queue a shard."""
+        return self._submit(self._work, shard)
+
+    def _submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """A worker that is born with this hears no Ctrl-C before it knows what to make of one."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
         try:
-            return self._executor.submit(self._work, shard)
+            return self._executor.submit(work, *arguments)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -195,9 +200,9 @@ class Crew:
 
 
 @contextmanager
-def crew(job: Job, workers: int) -> Iterator[Crew]:
-    """The workers for *job*. One works in this process; more get processes of their own."""
-    with _thread(job) if workers == 1 else _processes(job, workers) as found:
+def crew(job: Job, workers: int, gate: Gate) -> Iterator[Crew]:
+    """The workers for *job*, who all keep to *gate*. One works in this process; more get processes of their own."""
+    with _thread(job, gate) if workers == 1 else _processes(job, workers, gate) as found:
         try:
             yield found
         finally:
@@ -205,11 +210,10 @@ def crew(job: Job, workers: int) -> Iterator[Crew]:
 
 
 @contextmanager
-def _thread(job: Job) -> Iterator[Crew]:
-    context = multiprocessing.get_context("spawn")
+def _thread(job: Job, gate: Gate) -> Iterator[Crew]:
     reports: queue.Queue[Outcome | Retried | Throttled] = queue.Queue()
     stop = threading.Event()
-    desk = _Desk(job, 0, reports, stop, context.Value("d", 0.0))
+    desk = _Desk(job, 0, reports, stop, gate)
     with ThreadPoolExecutor(1, thread_name_prefix="worker") as executor:
         try:
             yield Crew(executor, desk.work, reports, stop, 1)
@@ -219,12 +223,14 @@ def _thread(job: Job) -> Iterator[Crew]:
 
 
 @contextmanager
-def _processes(job: Job, workers: int) -> Iterator[Crew]:
+def _processes(job: Job, workers: int, gate: Gate) -> Iterator[Crew]:
     context = multiprocessing.get_context("spawn")
     numbers, reports = context.SimpleQueue(), context.Queue()
     for number in range(workers):
         numbers.put(number)
-    stop, turn = context.Event(), context.Value("d", 0.0)
-    with ProcessPoolExecutor(workers, context, _arrive, (job, numbers, reports, stop, turn)) as executor:
-        yield Crew(executor, _work, reports, stop, workers)
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, context, _arrive, (job, numbers, reports, stop, gate)) as executor:
+        found = Crew(executor, _work, reports, stop, workers)
+        found.call()
+        yield found
         stop.set()

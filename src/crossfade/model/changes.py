@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+
+import msgspec
 
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, gc=False):
     """Consecutive, verbatim bytes of one entry, all of whose records start in one segment.
 
     Whole records; or, where ``record`` is set, one piece of the long record that starts at that offset. ``last`` says
@@ -19,7 +19,7 @@ class Block:
 
     entry: Entry
     offset: int
-    data: bytes = field(repr=False)
+    data: bytes
     record: int | None = None
     last: bool = False
 
@@ -28,9 +28,12 @@ class Block:
         """The offset after the last byte."""
         return self.offset + len(self.data)
 
+    def __repr__(self) -> str:
+        """Without the content, which must not get into a log."""
+        return f"Block({self.entry.path!r}, {self.offset}, <{len(self.data)} bytes>, {self.record}, {self.last})"
 
-@dataclass(frozen=True)
-class Put:
+
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Bytes for an entry. Offset 0 begins a new generation; any other continues where the last put ended.
 
     ``segments`` are those that became whole with these bytes; ``digest`` is set with the last put of the entry.
@@ -46,15 +49,13 @@ class Put:
         return self.block.entry
 
 
-@dataclass(frozen=True)
-class Touch:
+class Touch(msgspec.Struct, frozen=True, gc=False):
     """An entry without bytes: a directory or a link made, or mode and time changed."""
 
     entry: Entry
 
 
-@dataclass(frozen=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True, gc=False):
     """An entry that is no longer there."""
 
     entry: Entry
@@ -63,12 +64,11 @@ class Remove:
 Change = Put | Touch | Remove
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """A bounded list of changes that is applied as one. The unit of I/O, of marking, of throttling, of display."""
 
     changes: tuple[Change, ...]
-    name: uuid.UUID = field(default_factory=uuid.uuid4)
+    name: uuid.UUID = msgspec.field(default_factory=uuid.uuid4)
 
     @property
     def size(self) -> int:

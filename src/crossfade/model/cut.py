@@ -8,7 +8,8 @@ bytes, so that memory is bounded however long a line is.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from crossfade.model.entries import RECORD_LIMIT, SEGMENT
 from crossfade.model.kinds import Form
@@ -19,8 +20,7 @@ COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 _READ = 1 << 20
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True, gc=False):
     """One block's bytes, before they are tied to an entry. See ``changes.Block``."""
 
     offset: int
@@ -114,10 +114,9 @@ def _lines(window: _Window, offset: int, within: int | None, limits: tuple[int, 
 def _whole_lines(data: bytes, room: int, limits: tuple[int, int]) -> int:
     """Bytes of the whole lines at the head of *data* that start within *room* and keep to the limits; 0 for none."""
     block_bytes, block_records = limits
-    if block_bytes < room:
+    size = data.find(b"\n", room - 1) + 1 or data.rfind(b"\n") + 1
+    if block_bytes < SEGMENT and size > block_bytes:
         size = data.rfind(b"\n", 0, block_bytes) + 1
-    else:
-        size = data.find(b"\n", room - 1) + 1 or data.rfind(b"\n") + 1
     if block_records < size and data.count(b"\n", 0, size) > block_records:
         size = _after_newlines(data, block_records)
     return size

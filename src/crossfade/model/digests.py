@@ -8,15 +8,16 @@ is one aggregate; on a file system it is one read; either way only 32 bytes trav
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from crossfade.model.entries import SEGMENT
 
 EMPTY = hashlib.sha256(b"").digest()
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, gc=False):
     """One segment of an entry: its number, the offset of its first byte, its size in bytes, and its SHA-256."""
 
     number: int
@@ -27,10 +28,7 @@ class Segment:
 
 def digest_of(segments: list[Segment] | tuple[Segment, ...]) -> bytes:
     """The digest of the entry that consists of *segments*, in order."""
-    whole = hashlib.sha256()
-    for segment in segments:
-        whole.update(segment.digest)
-    return whole.digest()
+    return hashlib.sha256(b"".join([segment.digest for segment in segments])).digest()
 
 
 class Digester:
@@ -46,14 +44,15 @@ class Digester:
         self._number = -1
         self._offset = 0
         self._size = 0
-        self._hash = hashlib.sha256()
+        self._hash: Any = None
 
     def add(self, offset: int, data: bytes) -> None:
         """Take the next bytes; *offset* must be where the last ones ended."""
         number = offset // SEGMENT
         if number != self._number:
             self._close()
-            self._number, self._offset, self._size, self._hash = number, offset, 0, hashlib.sha256()
+            self._number, self._offset, self._size, self._hash = number, offset, len(data), hashlib.sha256(data)
+            return
         assert offset == self._offset + self._size, "bytes must arrive in order, without a gap"
         self._size += len(data)
         self._hash.update(data)

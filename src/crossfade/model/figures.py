@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from crossfade.model.changes import Block
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT
 from crossfade.model.kinds import Kind
-from crossfade.model.records import split_lines, suspicious
+from crossfade.model.records import suspicious
 
 OIDS = {"text": 25, "bigint": 20, "boolean": 16, "timestamp": 1184}
 NULL = struct.pack("!i", -1)
 _OID = struct.Struct("!i")
-_POS = struct.Struct("!iq")
+_START = struct.Struct("!iii")
+"""How many columns, the type of the first, and its length."""
 
 
 @dataclass(frozen=True)
@@ -34,53 +37,127 @@ class Figure:
     columns: bytes
 
 
-@dataclass(frozen=True)
-class Record:
-    """One record as it should stand in a table: columns as fields on the wire (length and bytes, or NULL)."""
+class Sheet(msgspec.Struct, gc=False):
+    """The records of one block as they should stand in a table, column by column.
 
-    pos: int
-    reason: str | None
-    fields: Sequence[bytes]
+    ``places`` are their offsets, eight bytes each; ``columns`` the promoted columns and ``reasons`` why records are raw, as
+    fields on the wire: each with its length, or NULL.
+    """
+
+    places: Sequence[bytes]
+    columns: Sequence[Sequence[bytes]]
+    reasons: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
-class Gauge:
-    """Figures and records of entries of one kind, from their bytes. *reader* reads records into fields."""
+def field(value: bytes) -> bytes:
+    """A value on the wire: its length, and its bytes."""
+    return _OID.pack(len(value)) + value
 
-    def __init__(self, kind: Kind, reader: Any) -> None:
-        self.kind = kind
-        self._reader = reader
-        self._template: list[bytes] = [_OID.pack(len(kind.columns) + 2) + _OID.pack(OIDS["bigint"]), b""]
+
+class Encoding:
+    """What ``record_send`` makes of the rows of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._template: list[bytes] = [_START.pack(len(kind.columns) + 2, OIDS["bigint"], 8), b""]
         for column in kind.columns:
             self._template += [_OID.pack(OIDS[column.type]), b""]
         self._template += [_OID.pack(OIDS["text"]), b""]
 
-    def records(self, block: Block, captures: dict[str, str]) -> Iterator[Record]:
-        """The rows that a block's bytes make."""
-        bound = self._reader.bind(captures)
-        if not block.data:
-            return
-        if block.record is not None:
-            if block.record == block.offset:
-                yield Record(block.offset, "long", self._reader.unread(bound))
-        elif block.entry.form == "blob":
-            yield Record(block.offset, None if self.kind.form == "blob" else "compressed", self._reader.unread(bound))
-        else:
-            pos, suspect = block.offset, suspicious(block.data)
-            for data in (block.data,) if block.entry.form == "document" else split_lines(block.data):
-                yield Record(pos, *self._reader.read_bound(data, bound, suspect=suspect))
-                pos += len(data)
-
-    def encoded(self, record: Record) -> bytes:
-        """What ``record_send`` makes of the row."""
-        parts = self._template
-        reason = NULL if record.reason is None else _field(record.reason.encode())
-        parts[1] = _POS.pack(8, record.pos)
-        parts[3::2] = [*record.fields, reason]
+    def of(self, sheet: Sheet) -> bytes:
+        """All rows, one behind the other."""
+        if len(sheet) == 1:
+            return self._one(sheet)
+        parts, width = self._template * len(sheet), len(self._template)
+        parts[1::width], parts[width - 1 :: width] = sheet.places, sheet.reasons
+        for number, values in enumerate(sheet.columns):
+            parts[3 + 2 * number :: width] = values
         return b"".join(parts)
 
+    def _one(self, sheet: Sheet) -> bytes:
+        """A document's row: there are many of them."""
+        parts = self._template
+        parts[1::2] = [sheet.places[0], *(values[0] for values in sheet.columns), sheet.reasons[0]]
+        return b"".join(parts)
 
-def _field(value: bytes) -> bytes:
-    return _OID.pack(len(value)) + value
+    def each(self, sheet: Sheet) -> Iterator[bytes]:
+        """The rows, one by one."""
+        rows = zip(*sheet.columns, strict=True) if sheet.columns else iter([()] * len(sheet))
+        for place, row, reason in zip(sheet.places, rows, sheet.reasons, strict=True):
+            yield self.of(Sheet([place], [[value] for value in row], [reason]))
+
+
+class Gauge:
+    """The records of blocks of one kind, from their bytes. *reader* reads records into fields."""
+
+    def __init__(self, kind: Kind, reader: Any) -> None:
+        self.kind = kind
+        self.encoding = Encoding(kind)
+        self._reader = reader
+
+    def sheet(self, block: Block, captures: dict[str, str]) -> Sheet:
+        """The rows that a block's bytes make."""
+        found = list(self._records(block, self._reader.bind(captures)))
+        rows = [row for _, _, row in found]
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.kind.columns)
+        reasons = [NULL if reason is None else field(reason.encode()) for _, reason, _ in found]
+        return Sheet([offset.to_bytes(8) for offset, _, _ in found], columns, reasons)
+
+    def _records(self, block: Block, bound: Any) -> Iterator[tuple[int, str | None, Sequence[bytes]]]:
+        """(offset, why it is raw, promoted columns) of each record that starts in *block*."""
+        if not block.data or (block.record is not None and block.record != block.offset):
+            return
+        if block.record is not None:
+            yield block.offset, "long", self._reader.unread(bound)
+        elif block.entry.form == "blob":
+            yield block.offset, None if self.kind.form == "blob" else "compressed", self._reader.unread(bound)
+        elif block.entry.form == "document":
+            yield block.offset, *self._reader.read_bound(block.data, bound, suspect=suspicious(block.data))
+        else:
+            offset = block.offset
+            for line, reason, row in self._reader.read_lines(block.data, bound):
+                yield offset, reason, row
+                offset += len(line)
+
+
+class Columns:
+    """Folds the encoded rows of one entry, segment by segment, into one digest."""
+
+    def __init__(self, whole: Any = None, part: Any = None, number: int = -1, records: int = 0) -> None:
+        self._whole = whole or hashlib.sha256()
+        self._part = part or hashlib.sha256()
+        self._number = number
+        self._records = records
+
+    def add(self, offset: int, records: int, encoded: bytes) -> None:
+        """Take the rows of a block that starts at *offset*. All of them start in one segment."""
+        number = offset // SEGMENT
+        if number != self._number:
+            self._close()
+            self._number, self._records, self._part = number, 0, hashlib.sha256()
+        self._records += records
+        self._part.update(encoded)
+
+    def fork(self) -> Columns:
+        """The same, to go on with and perhaps to throw away."""
+        return Columns(self._whole.copy(), self._part.copy(), self._number, self._records)
+
+    def finish(self) -> bytes:
+        """The digest of the entry; the same as :func:`columns_of` makes of its figures."""
+        self._close()
+        return self._whole.digest()
+
+    def _close(self) -> None:
+        if self._records:
+            self._whole.update(self._part.digest())
+        self._records = 0
+
+
+def columns_of(figures: Sequence[Figure]) -> bytes:
+    """One digest over the promoted columns of an entry."""
+    return hashlib.sha256(b"".join(figure.columns for figure in figures)).digest()
 
 
 class Figures:
@@ -90,18 +167,17 @@ class Figures:
         self._done: list[Figure] = []
         self._number = -1
 
-    def add(self, block: Block, rows: Iterable[bytes]) -> None:
-        """Take a block and its encoded rows. All of them start in one segment."""
+    def add(self, block: Block, records: int, encoded: bytes) -> None:
+        """Take a block, how many records start in it, and their rows. All of them start in one segment."""
         number = block.offset // SEGMENT
         if number != self._number:
             self._close()
             self._number, self._offset, self._size, self._records = number, block.offset, 0, 0
             self._content, self._columns = hashlib.sha256(), hashlib.sha256()
-        encoded = list(rows)
         self._size += len(block.data)
-        self._records += len(encoded)
+        self._records += records
         self._content.update(block.data)
-        self._columns.update(b"".join(encoded))
+        self._columns.update(encoded)
 
     def finish(self) -> tuple[Figure, ...]:
         """All figures of the entry."""

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Form = Literal["document", "log", "blob"]
 ColumnType = Literal["text", "bigint", "boolean", "timestamp"]
@@ -42,8 +44,7 @@ class Kind:
     describes: str = ""
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where a layout puts one path: its kind and captures, or the rule that keeps it out of the moved set.
 
     ``fate`` is ``keep`` (moved), ``exclude`` or ``transient``; ``rule`` is the pattern that decided, for people.
@@ -52,4 +53,4 @@ class Placement:
     kind: Kind
     fate: Literal["keep", "exclude", "transient"]
     rule: str
-    captures: dict[str, str] = field(default_factory=dict)
+    captures: dict[str, str] = {}  # a new one for each: msgspec copies an empty default

@@ -36,9 +36,21 @@ class Matcher:
 
     def place(self, path: bytes) -> Placement:
         """See ``Layout.place``."""
-        table = self._by_extension.get(path[path.rfind(b".") :], self._any)
-        match = table.match(path, 0) if self._rooted and not self._goes_through(path) else self._first(table, path)
+        table = self._table(path)
+        match = self._match(table, path)
         return self.rest if match is None else table.targets[match.lastindex].placement_of(match)
+
+    def rule(self, path: bytes) -> Placement:
+        """See ``Layout.rule``."""
+        table = self._table(path)
+        match = self._match(table, path)
+        return self.rest if match is None else table.targets[match.lastindex].placement
+
+    def _table(self, path: bytes) -> _Table:
+        return self._by_extension.get(path[path.rfind(b".") :], self._any)
+
+    def _match(self, table: _Table, path: bytes) -> re.Match[bytes] | None:
+        return table.match(path, 0) if self._rooted and not self._goes_through(path) else self._first(table, path)
 
     def prunes(self, directory: bytes) -> Placement | None:
         """See ``Layout.prunes``."""

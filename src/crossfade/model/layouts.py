@@ -44,6 +44,10 @@ class Layout:
             return self.prunes(path) or self._matcher.rest
         return self._matcher.place(path)
 
+    def rule(self, path: bytes, *, directory: bool = False) -> Placement:
+        """As ``place``, without what its rule captured: an inventory asks for every path, and needs no more."""
+        return self.place(path, directory=True) if directory else self._matcher.rule(path)
+
     def prunes(self, directory: bytes) -> Placement | None:
         """Set if nothing at or below *directory* can be in the moved set, so that a walk need not descend."""
         return self._matcher.prunes(directory) if directory else None

@@ -14,6 +14,7 @@ import re
 
 _ESCAPE = re.compile(r"[\\\x00-\x1f\x7f\udc80-\udcff]")
 _UNESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|\\)")
+_LEAVES = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0").search
 
 
 def key_of(path: bytes) -> bytes:
@@ -62,6 +63,11 @@ def ancestors_of(path: bytes) -> list[bytes]:
     return above
 
 
+def is_below(path: bytes, directory: bytes) -> bool:
+    """True for what lies in *directory*, at any depth. Everything is below the root, for which ``b""`` stands, itself included."""
+    return not directory or path.startswith(directory + b"/")
+
+
 def leaves_root(path: bytes) -> bool:
     """True for anything that could name a place outside the root, or no place at all (prodigy-formats 12.10)."""
-    return path.startswith(b"/") or b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/"))
+    return _LEAVES(path) is not None

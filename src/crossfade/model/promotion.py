@@ -1,36 +1,57 @@
 """Reading just the promoted fields of a record: a struct type that decodes them, and a function that collects them.
 
 The function is written out for each kind and compiled, as ``namedtuple`` does it: it is the inner loop of every copy, and the
-straightforward form of it (``records.Reader`` has it for the rare cases) takes three times as long.
+straightforward form of it (``records.Reader`` has it for the rare cases) takes four times as long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from crossfade.model.columns import Convert
 
-Bound = list[list[Any]]
-"""For each column, what each of its sources takes from the path; None for sources that are JSON pointers."""
+Bound = list[Any]
+"""What the sources that are captures take from the path, in the order of the columns and of their sources."""
 
 Promote = Callable[[Any, Bound], Sequence[Any]]
 
 _Path = tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Inline:
+    """What a conversion does with a ``str`` that it finds in a record, as an expression of ``v``: a call less for each.
+
+    It may rely on what :class:`~crossfade.model.records.Reader` has made sure of: no NUL, no lone surrogate.
+    """
+
+    expression: str
+    names: Mapping[str, Any] = field(default_factory=dict)
+
+
 def compile_promotion(
-    columns: Sequence[tuple[tuple[str, ...], Convert]], pointers: Sequence[str], nothing: Any
+    columns: Sequence[tuple[tuple[str, ...], Convert]],
+    pointers: Sequence[str],
+    nothing: Any,
+    inline: Mapping[Any, Inline],
 ) -> tuple[Promote, type]:
-    """(function, struct type): decode a record as the type, give it to the function, get one value a column."""
+    """(function, struct type): decode a record as the type, give it to the function, get one value a column.
+
+    *inline* has shorter forms of some conversions.
+    """
     paths = [tuple(pointer[1:].split("/")) for pointer in pointers]
     shapes: dict[str, type] = {}
     shape, places = _shape(paths, shapes, "top")
-    text = _source(columns, {p: places[path] for p, path in zip(pointers, paths, strict=True)}, shapes)
+    quick = {number: inline[convert] for number, (_, convert) in enumerate(columns) if convert in inline}
+    text = _source(columns, {p: places[path] for p, path in zip(pointers, paths, strict=True)}, shapes, quick)
     names: dict[str, Any] = {**shapes, "nothing": nothing}
     names |= {f"convert{number}": convert for number, (_, convert) in enumerate(columns)}
+    names |= {name: value for form in quick.values() for name, value in form.names.items()}
     exec(text, names)  # noqa: S102 - the text holds no input: fields and columns appear as numbers
     return names["promote"], shape
 
@@ -54,13 +75,20 @@ def _shape(paths: Sequence[_Path], shapes: dict[str, type], at: str) -> tuple[ty
     return msgspec.defstruct("Shape", fields, rename=rename, gc=False), places
 
 
-def _source(columns: Sequence[tuple[tuple[str, ...], Convert]], places: dict[str, str], shapes: dict[str, type]) -> str:
+def _source(
+    columns: Sequence[tuple[tuple[str, ...], Convert]],
+    places: dict[str, str],
+    shapes: dict[str, type],
+    quick: dict[int, Inline],
+) -> str:
     """The text of ``promote(top, bound)``."""
     lines = ["def promote(top, bound):"]
     for name in sorted(shapes, key=lambda name: name.count("_")):
         lines += _inner(name.removeprefix("Shape_"), name)
+    slots = itertools.count()
     for number, (sources, _) in enumerate(columns):
-        lines += _column(number, sources, places)
+        values = [f"bound[{next(slots)}]" if s[0] == "{" else _value(number, places[s], quick.get(number)) for s in sources]
+        lines += _column(f"c{number}", values)
     lines.append(f"    return [{', '.join(f'c{number}' for number in range(len(columns)))}]")
     return "\n".join(lines)
 
@@ -74,19 +102,18 @@ def _inner(variable: str, shape: str) -> list[str]:
     return [f"    {variable} = {holder}", f"    if type({variable}) is not {shape}: {variable} = None"]
 
 
-def _column(number: int, sources: tuple[str, ...], places: dict[str, str]) -> list[str]:
+def _column(variable: str, values: list[str]) -> list[str]:
     """The first source that yields something, or nothing."""
-    lines = [f"    c{number} = None"]
-    for index, source in enumerate(sources):
-        guard = f"    if c{number} is None: " if index else "    "
-        lines.append(f"{guard}c{number} = {_value(number, index, source, places)}")
-    return [*lines[1:], f"    if c{number} is None: c{number} = nothing"]
+    lines = [f"    {variable} = {values[0]}"]
+    lines += [f"    if {variable} is None: {variable} = {value}" for value in [*values[1:], "nothing"]]
+    return lines
 
 
-def _value(number: int, index: int, source: str, places: dict[str, str]) -> str:
-    if source.startswith("{"):
-        return f"bound[{number}][{index}]"
-    place = places[source]
+def _value(number: int, place: str, quick: Inline | None) -> str:
+    """What a column takes from a *place* in the record, or None."""
+    converted = f"convert{number}(v)"
+    if quick is not None:
+        converted = f"({quick.expression}) if type(v) is str else {converted}"
+    found = f"({converted}) if (v := {place}) is not None else None"
     variable = place.rpartition(".")[0]
-    found = f"convert{number}(v) if (v := {place}) is not None else None"
     return found if variable == "top" else f"({found}) if {variable} is not None else None"

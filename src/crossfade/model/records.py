@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from crossfade.model.columns import Convert, converter
 from crossfade.model.kinds import Column, Kind
-from crossfade.model.promotion import Bound, compile_promotion
+from crossfade.model.promotion import Bound, Inline, compile_promotion
 
 DEPTH_LIMIT = 512
 
@@ -29,40 +30,53 @@ Values = Sequence[Any]
 _UNICODE_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
+_FLAT = 2 * DEPTH_LIMIT
+"""Bytes in which brackets cannot be nested too deeply, since each that opens must close."""
+
+_PIECE = 32 << 10
+"""Bytes of lines that are read together: so few that the processor has them at hand, and that one hazard matters to few."""
+
+_UNUSUAL = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What the typed decode says of what it does not take."""
+
 _HAZARD = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class Lines(msgspec.Struct, gc=False):
+    """Some lines of a log: their bytes, why they are raw (None where none is), and their values."""
+
+    lines: list[bytes]
+    reasons: list[str | None] | None
+    values: list[Values]
 
 
 class Reader:
     """Reads records of one kind; never raises on any bytes.
 
     *convert* makes, for a column, the function from a JSON value to whatever the caller wants of it, None for nothing;
-    *nothing* stands for a column without a value. So a database can have its columns ready to send, in the same pass.
+    *nothing* stands for a column without a value. So a database can have its columns ready to send, in the same pass;
+    *inline* has shorter forms of what *convert* makes.
     """
 
-    def __init__(self, kind: Kind, convert: Callable[[Column], Convert] = converter, nothing: Any = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        convert: Callable[[Column], Convert] = converter,
+        nothing: Any = None,
+        inline: Mapping[Any, Inline] = MappingProxyType({}),
+    ) -> None:
         self.kind = kind
         self._nothing = nothing
         self._columns = [(column.sources, convert(column)) for column in kind.columns]
-        self._unbound: Bound = [[None] * len(sources) for sources, _ in self._columns]
-        self._captures = [
-            (number, index, source[1:-1], convert)
-            for number, (sources, convert) in enumerate(self._columns)
-            for index, source in enumerate(sources)
-            if source[0] == "{"
-        ]
+        self._captures = [(s[1:-1], convert) for sources, convert in self._columns for s in sources if s[0] == "{"]
         pointers = sorted({s for column in kind.columns for s in column.sources if s.startswith("/")})
-        self._promote, shape = compile_promotion(self._columns, pointers, nothing)
+        self._promote, shape = compile_promotion(self._columns, pointers, nothing, inline)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(shape).decode
 
     def bind(self, captures: dict[str, str]) -> Bound:
         """What an entry's path contributes: worked out once, not once a record."""
-        if not self._captures:
-            return self._unbound
-        bound = [list(values) for values in self._unbound]
-        for column, index, capture, convert in self._captures:
-            found = captures.get(capture)
-            bound[column][index] = None if found is None else convert(found)
-        return bound
+        found = ((captures.get(capture), convert) for capture, convert in self._captures)
+        return [None if value is None else convert(value) for value, convert in found]
 
     def read(self, data: bytes, captures: dict[str, str], *, suspect: bool) -> tuple[str | None, Values]:
         """(reason, values): *reason* is None for safe JSON, else why the record is raw.
@@ -74,25 +88,54 @@ class Reader:
 
     def read_bound(self, data: bytes, bound: Bound, *, suspect: bool) -> tuple[str | None, Values]:
         """As ``read``, with captures that are worked out already."""
-        if suspect or len(data) > 2 * DEPTH_LIMIT:
-            reason = _hazard(data)
-            if reason is not None:
-                return reason, self._tolerant(data, bound)
+        reason = (_hazard(data) if suspect else None) or ("depth" if _is_deep(data) else None)
+        if reason is not None:
+            return reason, self._tolerant(data, bound)
         try:
             return None, self._promote(self._decode(data), bound)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except _UNUSUAL:
             return self._slow(data, bound)
+
+    def read_lines(self, data: bytes, bound: Bound) -> Iterator[tuple[bytes, str | None, Values]]:
+        """(line, reason, values) of each line of *data*."""
+        for piece in self.read_pieces(data, bound):
+            yield from zip(piece.lines, piece.reasons or [None] * len(piece.lines), piece.values, strict=True)
+
+    def read_pieces(self, data: bytes, bound: Bound) -> Iterator[Lines]:
+        """The lines of *data*, a few at a time: the inner loop of every copy. A few, because they are at hand then."""
+        for piece in _pieces(data):
+            lines = split_lines(piece)
+            yield self._read_plain(piece, lines, bound) or self._read_each(lines, bound)
+
+    def _read_plain(self, piece: bytes, lines: list[bytes], bound: Bound) -> Lines | None:
+        """The lines of *piece*, if all of them are what nearly all are; else None."""
+        promote, decode = self._promote, self._decode
+        try:
+            if _may_be_plain(piece, lines):
+                return Lines(lines, None, [promote(decode(line), bound) for line in lines])
+        except _UNUSUAL:
+            pass
+        return None
+
+    def _read_each(self, lines: list[bytes], bound: Bound) -> Lines:
+        found = [self.read_bound(line, bound, suspect=True) for line in lines]
+        return Lines(lines, [reason for reason, _ in found], [values for _, values in found])
 
     def _slow(self, data: bytes, bound: Bound) -> tuple[str | None, Values]:
         """What the typed decode does not take: JSON that is no object, numbers out of range, or no JSON at all."""
         try:
-            value = json.loads(data.decode(), parse_constant=_refuse)
+            value = json.loads(data.decode(), parse_constant=_refuse, parse_int=_integer)
         except (ValueError, RecursionError):
             return _why_not(data), self._tolerant(data, bound)
         return None, self._of_value(value, bound)
 
     def _tolerant(self, data: bytes, bound: Bound) -> Values:
-        """Columns of a raw record, where a forgiving reading finds them: last duplicate wins, a garbage tail is ignored."""
+        """Columns of a raw record, where a forgiving reading finds them: last duplicate wins, a garbage tail is ignored.
+
+        What is nested too deeply is not read at all: how deep a parser can go differs from one to the next.
+        """
+        if _is_deep(data):
+            return self.unread(bound)
         try:
             value, _ = _FORGIVING.raw_decode(data.decode("utf-8", "replace").lstrip("\ufeff \t\r\n"))
         except (ValueError, RecursionError):
@@ -104,41 +147,50 @@ class Reader:
         return self._of_value(None, bound)
 
     def _of_value(self, top: Any, bound: Bound) -> Values:
+        captured = iter(bound)
         return [
-            self._first(zip(sources, from_path, strict=True), convert, top)
-            for (sources, convert), from_path in zip(self._columns, bound, strict=True)
+            self._first([next(captured) if s[0] == "{" else convert(_descend(top, s[1:].split("/"))) for s in sources])
+            for sources, convert in self._columns
         ]
 
-    def _first(self, sources: Iterable[tuple[str, Any]], convert: Convert, top: Any) -> Any:
-        for source, from_path in sources:
-            found = from_path if source[0] == "{" else convert(_descend(top, source[1:].split("/")))
-            if found is not None:
-                return found
-        return self._nothing
+    def _first(self, found: Iterable[Any]) -> Any:
+        return next((value for value in found if value is not None), self._nothing)
 
 
 def suspicious(data: bytes) -> bool:
     """True when some record in *data* may be hazardous. One look at a block spares a look at each record."""
     if b"\\u" in data and _HAZARD.search(data):
         return True
-    if data.isascii():
-        return False
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
+    return not _is_utf8(data)
 
 
-def split_lines(data: bytes) -> Iterator[bytes]:
+def split_lines(data: bytes) -> list[bytes]:
     """The lines of *data*, endings included. Only ``\\n`` ends a line."""
+    if b"\r" not in data:
+        return data.splitlines(keepends=True)
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """*data* in pieces of whole lines, each of about ``_PIECE`` bytes, or one line that is longer."""
     start = 0
-    find = data.find
-    while (end := find(b"\n", start) + 1) > 0:
+    while start < len(data):
+        end = data.find(b"\n", start + _PIECE) + 1 or len(data)
         yield data[start:end]
         start = end
-    if start < len(data):
-        yield data[start:]
+
+
+def _may_be_plain(piece: bytes, lines: list[bytes]) -> bool:
+    """True where no line of *piece* has a hazard that a decoder of JSON would not see. Raises UnicodeDecodeError for others."""
+    if b"\\u" in piece and _HAZARD.search(piece):
+        return False
+    if not piece.isascii():
+        for line in lines:
+            if not line.isascii():
+                line.decode()
+    return max(map(len, lines)) <= _FLAT or not any(map(_is_deep, lines))
 
 
 def _hazard(data: bytes) -> str | None:
@@ -147,9 +199,14 @@ def _hazard(data: bytes) -> str | None:
         return "utf8"
     if b"\\u" in data and _HAZARD.search(data) and (reason := _bad_escape(data)):
         return reason
-    if data.count(b"[") + data.count(b"{") > DEPTH_LIMIT and _depth(data) > DEPTH_LIMIT:
-        return "depth"
     return None
+
+
+def _is_deep(data: bytes) -> bool:
+    """True where brackets are nested deeper than ``DEPTH_LIMIT``."""
+    if len(data) <= _FLAT or data.count(b"[") + data.count(b"{") <= DEPTH_LIMIT:
+        return False
+    return _depth(data) > DEPTH_LIMIT
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -200,7 +257,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-_FORGIVING = json.JSONDecoder(strict=False)
+def _integer(digits: str) -> int | None:
+    """An integer, or nothing where no column can hold it: Python itself refuses very long ones, which are JSON all the same."""
+    return int(digits) if len(digits) <= _DIGITS_MAX else None
+
+
+_DIGITS_MAX = 100
+_FORGIVING = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def _descend(value: Any, names: list[str]) -> Any:

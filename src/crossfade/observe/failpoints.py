@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 FAILPOINTS = {
     "postgres.schema": "the schema is created or brought to this version",
@@ -23,25 +22,38 @@ FAILPOINTS = {
     "file.rename": "an entry gets its real name",
     "file.directory": "a directory's names are on disk",
     "file.metadata": "modes and times of directories are set",
+    "journal.spool": "lines of the journal are on disk, while the database is away",
     "registry.save": "the list of this user's migrations is replaced",
 }
 
+_WANTED = os.environ.get("CROSSFADE_FAILPOINT")
 _passed: Counter[str] = Counter()
 
 
-@contextmanager
-def durable(name: str) -> Iterator[None]:
+class _Durable:
+    """The two places around a durable call. A class, because every file that is restored passes them."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        if _WANTED is not None:
+            _reach(f"{self._name}:before")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if _WANTED is not None and kind is None:
+            _reach(f"{self._name}:after")
+
+
+def durable(name: str) -> AbstractContextManager[None]:
     """Mark the calls inside as durable, under a registered name."""
-    _reach(f"{name}:before")
-    yield
-    _reach(f"{name}:after")
+    return _Durable(name)
 
 
 def _reach(place: str) -> None:
-    wanted = os.environ.get("CROSSFADE_FAILPOINT")
-    if wanted is None:
-        return
-    name, _, count = wanted.partition("@")
+    name, _, count = (_WANTED or "").partition("@")
     if name == place:
         _passed[place] += 1
         if _passed[place] == int(count or 1):

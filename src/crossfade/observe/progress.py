@@ -22,6 +22,7 @@ class KindProgress:
 class Progress:
     """The whole run. ``rate_bytes`` is measured over the last seconds, None before there is a measurement.
 
+    ``lag_seconds`` is how long the target is behind, and by how many paths, once following.
     ``counted`` says that the inventory is complete, so that totals are final and an ETA is honest.
     """
 
@@ -33,6 +34,8 @@ class Progress:
     counted: bool = False
     throttled: str = ""
     throttled_seconds: float = 0.0
+    lag_seconds: float | None = None
+    behind: int = 0
 
     @property
     def bytes(self) -> int:
@@ -66,6 +69,7 @@ class Progress:
             "bytes_total": self.bytes_total if self.counted else None,
             "rate_bytes_per_second": self.rate_bytes,
             "eta_seconds": self.eta_seconds,
+            "lag": None if self.lag_seconds is None else {"seconds": self.lag_seconds, "entries": self.behind},
             "throttle": {"active": bool(self.throttled), "reason": self.throttled, "seconds_total": self.throttled_seconds},
             "kinds": [{"kind": name, **vars(kind)} for name, kind in sorted(self.kinds.items())],
         }

@@ -7,6 +7,7 @@ import errno
 import psycopg
 
 from crossfade.errors import DiskFull, TargetUnreachable
+from crossfade.store.refusals import refused
 
 _PASSING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ENETUNREACH)
 
@@ -30,13 +31,8 @@ def is_transient(error: BaseException) -> bool:
         return False
     state = error.sqlstate
     if state is None:
-        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and not _hopeless(str(error))
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and refused(str(error), "") is None
     return state[:2] in ("08", "40", "53") or state in ("55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "58030")
-
-
-def _hopeless(message: str) -> bool:
-    """libpq gives no SQLSTATE for a refused login."""
-    return "authentication failed" in message or "no password supplied" in message
 
 
 def is_data_error(error: BaseException) -> bool:

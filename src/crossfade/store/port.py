@@ -10,9 +10,12 @@ The port speaks in pages and blocks, never in single records, so that a call's c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
+from crossfade.model.answers import Passed
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
@@ -34,8 +37,7 @@ class Capabilities:
     any_path: bool
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What to read: an entry, from a block's start on. ``within`` names the long record that the offset lies in."""
 
     entry: Entry
@@ -58,12 +60,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one page did: the entries as they now stand, records written, those raw by (path, reason, count), items refused."""
+    """What one page did: the entries as they now stand, records written, those raw by (path, reason, count), items refused.
+
+    ``passed`` is, by kind, what a store that promotes columns saw of the records; None for a kind of which it did not see all.
+    """
 
     entries: tuple[Entry, ...] = ()
     records: int = 0
     raws: tuple[tuple[bytes, str, int], ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    passed: dict[str, Passed | None] = field(default_factory=dict)
 
 
 class Store(Protocol):
@@ -73,10 +79,14 @@ class Store(Protocol):
     can: Capabilities
     layout: Layout
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """Every entry of the moved set, ordered by key (``model.paths``), the root itself first.
 
         *after* goes on behind that path. *tombstones* shows what was removed too, as type ``gone``, where that is known.
+        *under* shows only what lies below that directory, itself not among it. *directories* shows only directories, and
+        tombstones, whatever they were.
         """
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:

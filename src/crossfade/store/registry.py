@@ -46,12 +46,17 @@ class FileRecipe:
     layout: Layout
     include_transient: bool = False
     skip_unreadable: bool = False
+    waits: bool = True
 
     def open(self, worker: int = 0) -> FileStore:
         """A store for one worker."""
         del worker
         return FileStore(
-            self.location, self.layout, include_transient=self.include_transient, skip_unreadable=self.skip_unreadable
+            self.location,
+            self.layout,
+            include_transient=self.include_transient,
+            skip_unreadable=self.skip_unreadable,
+            waits=self.waits,
         )
 
 

@@ -63,10 +63,12 @@ class FaultyStore:
         self.can = store.can
         self.layout = store.layout
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """As the store below."""
         self._fail("entries", "before")
-        for entry in self._store.entries(after=after, tombstones=tombstones):
+        for entry in self._store.entries(after=after, tombstones=tombstones, under=under, directories=directories):
             yield entry
             self._fail("entries", "after")
 

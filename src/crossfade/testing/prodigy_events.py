@@ -122,7 +122,8 @@ def event_lines(
 
 def _facts(bits: str, clock: int, job: str) -> dict[str, object]:
     chance = int(bits[:12], 16)
-    few, many, secs = chance % 9 + 1, chance // 9 % 1_000, chance // 9_000 % 2_000
+    few, many = chance % 9 + 1, chance // 9 % 1_000
+    secs = chance // 9_000 % 2_000 or 1  # never 0: "%(secs)d000" would be 0000, which is no JSON
     agent = f"mapreduce-agent-{job}_agent_{few}"
     return {
         "id": uuid_of(bits),

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from crossfade.console.commands.status import start_again
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import counted, say, show, show_json, sized, table
+from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.model import layouts
@@ -24,10 +24,10 @@ from crossfade.store.registry import DatabaseRecipe
 def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
     """The items that are held."""
     with sought(words, store) as found:
-        items = found.ledger.quarantine(found.row.migration)
+        items, head = found.ledger.quarantine(found.row.migration), _head(found)
     if as_json:
         values = [{**asdict(item), "key": item.key.hex()} for item in items]
-        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "items": values})
+        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "items": values, "head": head.hex()})
     elif items:
         rows = [
             (str(i.item), i.kind, i.path, "whole" if i.pos is None else str(i.pos), sized(i.size), i.code) for i in items
@@ -35,6 +35,7 @@ def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
         show(table(("item", "kind", "path", "offset", "size", "code"), rows, left=6))
     else:
         say("nothing is in quarantine")
+    say_head(head)
     return 4 if items else 0
 
 
@@ -53,10 +54,13 @@ def ignore(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
     with sought(words, store) as found:
         chosen = numbers or [item.item for item in found.ledger.quarantine(found.row.migration)]
         count = found.ledger.settle(found.row.migration, chosen, "ignored")
+        head = _head(found)
     if as_json:
-        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "ignored": count})
+        migration = found.row.migration
+        show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "ignored": count, "head": head.hex()})
     else:
         say(f"{counted(count, 'item')} ignored")
+    say_head(head)
     return 0
 
 
@@ -67,16 +71,22 @@ def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
         whole = [item for item in items if item.pos is None]
         records = [item for item in items if item.pos is not None]
         done = [item.item for item in records if _replay(found, item)]
-        if done:
-            found.ledger.settle(found.row.migration, done, "replayed")
-    held = len(items) - len(done)
+        found.ledger.settle(found.row.migration, done, "replayed")
+        head = _head(found)
+    held, migration = len(items) - len(done), found.row.migration
     if as_json:
-        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "placed": len(done), "held": held})
+        value = {"schema_version": SCHEMA_VERSION, "migration": migration, "placed": len(done), "held": held}
+        show_json({**value, "head": head.hex()})
     else:
         say(f"{counted(len(done), 'item')} placed, {counted(held, 'item')} still held")
     if whole:
         say(f"whole entries are tried again by: {start_again(found.row)}")
+    say_head(head)
     return 4 if len(done) < len(items) else 0
+
+
+def _head(found: Sought) -> bytes:
+    return found.ledger.journal_head(found.row.migration)
 
 
 def _replay(found: Sought, item: Item) -> bool:

@@ -12,27 +12,59 @@ from typing import Any
 
 from crossfade.console import book
 from crossfade.console.progress import display
-from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table, this_command
+from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
+from crossfade.console.verdicts import different, proven
+from crossfade.errors import ContentDiffers
+from crossfade.migrate.certificate import certificate, check_file, write
 from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.validate.ending import sides_of
 from crossfade.model.paths import text_of
 
 
 def start_once(request: Request, *, as_json: bool) -> int:
     """Run it; the exit status."""
     stop = threading.Event()
+    if request.manner.certificate:
+        check_file(request.manner.certificate, request.source, request.target)
     with interruptible(stop), prepared(request) as run:
-        _remember(run)
-        _unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
-        with display() as watch:
-            result = Engine(run, watch=_unless_closed(watch, stop), stop=stop).once()
+        remember(run)
+        if run.request.manner.cpu_max:
+            give_way()
+        unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
+        result = _run_once(run, stop, as_json=as_json)
+        _certify(run, result)
         _show(run, result, as_json=as_json)
+        say_head(result.head)
     held = result.report["quarantined"]
     return 4 if held or result.unreadable else 0
 
 
-def _remember(run: Run) -> None:
+def _run_once(run: Run, stop: threading.Event, *, as_json: bool) -> Result:
+    """Run it. Where its validation finds a difference, that is shown before the error ends it."""
+    shown = display()
+    engine = Engine(run, watch=unless_closed(shown, stop), stop=stop)
+    try:
+        with shown:
+            return engine.once()
+    except ContentDiffers:
+        if engine.different is not None:
+            _certify(run, engine.different)
+            _show(run, engine.different, as_json=as_json)
+        raise
+
+
+def _certify(run: Run, result: Result) -> None:
+    """Write the certificate, where one is wanted."""
+    file = run.request.manner.certificate
+    if file and result.verdict is not None:
+        write(file, certificate(sides_of(run), result.verdict))
+        say(f"certificate {file}")
+
+
+def remember(run: Run) -> None:
     """Note the migration for this user. The list is a convenience, so a home that is read-only stops nothing."""
     try:
         book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
@@ -44,7 +76,7 @@ def _control(run: Run) -> str:
     return run.plan.source if run.to_files else run.plan.target
 
 
-def _unless_closed(watch: Any, stop: threading.Event) -> Any:
+def unless_closed(watch: Any, stop: threading.Event) -> Any:
     """What is told to somebody who went away is the end of the run, at the next page."""
 
     def tell(news: Any) -> None:
@@ -90,23 +122,27 @@ def _show(run: Run, result: Result, *, as_json: bool) -> None:
     if as_json:
         show_json(as_value(run, result))
         return
-    if result.already is not None:
+    if result.verdict is not None and result.verdict.exit == 3:
+        show("\n".join([*_summary(result.report), *different(result.verdict)]))
+    elif result.already is not None:
         show(f"already there, proven at {result.already:%Y-%m-%d %H:%M:%S %Z}")
     else:
-        show(_summary(result.report))
+        show("\n".join([*_summary(result.report), *(proven(result.verdict) if result.verdict else [])]))
     held = result.report["quarantined"]
     if held:
         show(f"{counted(held, 'item')} in quarantine, bytes kept: crossfade quarantine {run.migration} list")
-    show(f"journal head {result.head.hex()[:16]}")
 
 
 def as_value(run: Run, result: Result) -> dict[str, Any]:
     """What ``--json`` ends with."""
     done = "with_quarantine" if result.report["quarantined"] or result.unreadable else "done"
+    state = "copied"
+    if result.verdict is not None and result.verdict.exit == 3:
+        state, done = "different", result.verdict.reason
     return {
         "schema_version": SCHEMA_VERSION,
         "migration": run.migration,
-        "state": "copied",
+        "state": state,
         "reason": "already there" if result.already else done,
         "proved_at": result.already,
         "source": run.plan.source,
@@ -119,7 +155,7 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
         "eta": {"seconds": 0, "basis": "it is done"},
         **result.report,
         "unreadable": [{"path": text_of(path), "why": why} for path, why in result.unreadable],
-        "journal_head": result.head.hex(),
+        "head": result.head.hex(),
         "next_steps": next_steps(run.migration, result.report),
     }
 
@@ -127,12 +163,14 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
 def next_steps(migration: str, report: dict[str, Any]) -> list[dict[str, str]]:
     """What to type next, and why."""
     steps = [{"command": f"crossfade status {migration}", "why": "see what the target holds"}]
+    if not report["validation"]["holds"]:
+        steps.insert(0, {"command": f"crossfade validate {migration} --repair", "why": "mend the target from the source"})
     if report["quarantined"]:
         steps.insert(0, {"command": f"crossfade quarantine {migration} list", "why": "see what could not be placed"})
     return steps
 
 
-def _summary(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any]) -> list[str]:
     rows = [
         (
             str(kind["kind"]),
@@ -145,15 +183,20 @@ def _summary(report: dict[str, Any]) -> str:
         for kind in report["kinds"]
     ]
     head = ("kind", "entries", "records", "bytes", "raw", "quarantine")
-    seconds = report["duration_seconds"]
-    proof, brought = report["validation"], report["brought"]
-    return "\n".join(
-        [
-            table(head, rows),
-            (
-                f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
-                f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
-            ),
-            f"proven: {counted(proof['compared'], 'entry', 'entries')} compared, both roots are {proof['source_root'][:16]}",
-        ]
+    seconds, brought = report["duration_seconds"], report["brought"]
+    return [
+        table(head, rows),
+        (
+            f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
+            f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
+        ),
+        _cost(report["overhead"]),
+    ]
+
+
+def _cost(overhead: dict[str, Any]) -> str:
+    """What the run has taken of the machine, as far as it can be seen."""
+    server = overhead["postgres_cpu_percent"]
+    return f"took {overhead['cpu_percent']:.0f} % of {overhead['cpus']:g} processors" + (
+        f", and PostgreSQL {server:.0f} % for it" if server is not None else ""
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossfade.console.finding import Sought, opened, sought, stores
-from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
+from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.prepare import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
@@ -24,6 +24,7 @@ class Status:
     runner: Runner | None
     totals: list[KindTotals]
     quarantined: dict[str, int]
+    head: bytes = b""
 
 
 def status(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
@@ -34,12 +35,14 @@ def status(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
         show_json(value_of(sample))
     else:
         show(_text(sample))
+    say_head(sample.head)
     return 0
 
 
 def _sample(found: Sought) -> Status:
     ledger, row = found.ledger, found.row
-    return Status(row, ledger.runner(row.migration), ledger.totals(row.store_id), ledger.quarantined(row.migration))
+    held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
+    return Status(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head)
 
 
 def state_of(sample: Status) -> tuple[str, str]:
@@ -53,6 +56,8 @@ def state_of(sample: Status) -> tuple[str, str]:
         return "copied", f"proven at {sample.row.proved_at:%Y-%m-%d %H:%M:%S %Z}" if sample.row.proved_at else ""
     if phase == "planned":
         return "planned", "nothing was copied yet"
+    if phase == "different":
+        return "different", "its validation found that the target is not what the source is"
     return "interrupted", "no runner works on it; nothing is lost"
 
 
@@ -90,6 +95,7 @@ def value_of(sample: Status) -> dict[str, Any]:
         "kinds": kinds,
         "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
         "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
+        "head": sample.head.hex(),
         "next_steps": _next_steps(state, row, sample.quarantined),
     }
 
@@ -99,6 +105,8 @@ def _next_steps(state: str, row: MigrationRow, quarantined: dict[str, int]) -> l
     steps = []
     if quarantined:
         steps.append({"command": f"crossfade quarantine {row.migration} list", "why": "see what could not be placed"})
+    if state == "different":
+        steps.append({"command": f"crossfade validate {row.migration} --repair", "why": "mend the target from the source"})
     if state in ("planned", "interrupted"):
         steps.append({"command": again, "why": "continue where it stopped"})
     if state == "copied":

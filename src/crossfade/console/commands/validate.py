@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
 
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import sought
-from crossfade.console.talk import counted, lasting, say, show, show_json, sized
+from crossfade.console.progress import display
+from crossfade.console.talk import counted, say, say_head, show, show_json
+from crossfade.console.verdicts import judged, spoken_path
+from crossfade.errors import CrossfadeError
+from crossfade.migrate.audit.record import refused
+from crossfade.migrate.certificate import certificate as certificate_of
+from crossfade.migrate.certificate import check_file, write
+from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.validate.repair import mend, mend_orphans, tasks_for
-from crossfade.migrate.validate.sides import sides
-from crossfade.migrate.validate.validator import Findings
-from crossfade.migrate.validate.verdict import Options, Verdict, spoken
-from crossfade.migrate.validate.verdict import validate as compare
-from crossfade.model.paths import text_of
+from crossfade.migrate.validate.sides import Sides, sides
+from crossfade.migrate.validate.validation import validate as compare
+from crossfade.migrate.validate.verdict import Options, Verdict
 from crossfade.store.location import Location, parse
+
+_NAMED = 100
+"""How many paths a line of the journal names, at most; it counts them all."""
 
 
 def validate(
@@ -31,28 +38,49 @@ def validate(
     repair: bool,
     dry_run: bool,
     delete_extra: bool,
+    certificate: str,
     as_json: bool,
 ) -> int:
-    """Compare; with *repair*, mend and compare again."""
+    """Compare; with *repair*, mend and compare again; with *certificate*, write one."""
     source, target, name = _pair(words, store, store_name)
+    if certificate:
+        check_file(certificate, source, target)
     stop = threading.Event()
     with interruptible(stop):
-        request = Request(source, target, store_name=name, manner=Manner(delete_extra=delete_extra))
-        verdict, request = _compare(request, options, stop)
-        while repair and verdict.exit == 3:
-            _mend(request, verdict, dry_run=dry_run)
+        manner = Manner(delete_extra=delete_extra, patience_seconds=options.patience.deadline_seconds)
+        request = Request(source, target, store_name=name, manner=manner, verb="repair")
+        ended = _compare(request, options, stop, certificate)
+        while repair and ended.verdict.exit == 3:
             if dry_run:
+                _rehearse(request, ended.verdict)
                 break
+            _mend(ended.request, ended.verdict)
             say("validating again")
-            before = verdict.count
-            verdict, request = _compare(request, options, stop)
-            if verdict.count >= before:
+            before = ended.verdict.count
+            ended = _compare(ended.request, options, stop, certificate)
+            if ended.verdict.count >= before:
                 break
+    return _show(ended, source, target, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The verdict; the request by which what differs can be mended, with the plan that this pair was begun with; the head."""
+
+    verdict: Verdict
+    request: Request
+    head: bytes
+
+
+def _show(ended: _Ended, source: Location, target: Location, *, as_json: bool) -> int:
     if as_json:
-        show_json({"source": source.url, "target": target.url, **verdict.values()})
+        value = ended.verdict.values()
+        show_json({"source": source.url, "target": target.url, **value, "head": ended.head.hex() or None})
     else:
-        show(_text(verdict, source, target))
-    return verdict.exit
+        show(judged(ended.verdict, source, target))
+    if ended.head:
+        say_head(ended.head)
+    return ended.verdict.exit
 
 
 def _pair(words: tuple[str, ...], store: str, store_name: str) -> tuple[Location, Location, str]:
@@ -62,70 +90,68 @@ def _pair(words: tuple[str, ...], store: str, store_name: str) -> tuple[Location
         return parse(found.row.source), parse(found.row.target), store_name or str(found.row.plan["store"])
 
 
-def _compare(request: Request, options: Options, stop: threading.Event) -> tuple[Verdict, Request]:
-    """The verdict; and the request by which what differs can be mended, with the plan that this pair was begun with."""
+def _compare(request: Request, options: Options, stop: threading.Event, certificate: str) -> _Ended:
     source, target = request.source, request.target
-    with sides(source, target, request.store_name) as pair:
+    with sides(source, target, request.store_name, skip_unreadable=options.skip_unreadable) as pair:
         if pair.migration is None:
             say(f"no migration of {source} to {target} is known; they are compared all the same")
         transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
         known = replace(request, store_name=pair.store, include_transient=transient)
-        return compare(pair, options, watch=_watch(), stop=stop), known
+        try:
+            with display() as watch:
+                verdict = compare(pair, options, watch=watch, stop=stop)
+        except CrossfadeError as error:
+            if pair.migration is not None:
+                refused(pair.ledger, pair.migration.migration, error, "not validated")
+            raise
+        head = _noted(pair, verdict)
+        if certificate:
+            write(certificate, certificate_of(pair, verdict))
+            say(f"certificate {certificate}")
+        return _Ended(verdict, known, head)
 
 
-def _watch() -> Callable[[Findings], None]:
-    """A line every hundred thousand entries: enough to see that it moves."""
-    told = 0
+def _noted(pair: Sides, verdict: Verdict) -> bytes:
+    """Write the verdict into the journal; its head. Nothing where the two sides have no migration in common."""
+    if pair.migration is None:
+        return b""
+    found, names = (
+        verdict.values(),
+        ("entries", "compared", "bytes", "sample", "source_root", "target_root", "duration_seconds"),
+    )
+    classes = {klass: count for klass, count in found["classes"].items() if count}
+    detail = {**{name: found[name] for name in names}, "classes": classes}
+    pair.ledger.note(pair.migration.migration, "validated", detail, found["state"])
+    return pair.ledger.journal_head(pair.migration.migration)
 
-    def watch(findings: Findings) -> None:
-        nonlocal told
-        if findings.entries - told >= 100_000:
-            told = findings.entries
-            say(f"validating; {counted(findings.entries, 'entry', 'entries')}, {sized(findings.size)} compared")
 
-    return watch
+def _rehearse(request: Request, verdict: Verdict) -> None:
+    """Show what would be mended. Nobody is kept from running the migration by a look."""
+    with sides(request.source, request.target, request.store_name) as pair:
+        source, target = pair.recipes
+        to_files = not request.target.is_database
+        delete_extra = request.manner.delete_extra
+        found = verdict.findings.differences
+        for task in tasks_for(source, target, found, to_files=to_files, delete_extra=delete_extra):
+            say(f"would mend {task.verb:<7} {spoken_path(task.entry.path)}")
 
 
-def _mend(request: Request, verdict: Verdict, *, dry_run: bool) -> None:
-    with ExitStack() as held:
-        run = held.enter_context(prepared(request))
-        tasks = tasks_for(run, verdict.findings.differences)
+def _mend(request: Request, verdict: Verdict) -> None:
+    with prepared(request) as run:
+        found, delete_extra = verdict.findings.differences, request.manner.delete_extra
+        tasks = tasks_for(run.source, run.target, found, to_files=run.to_files, delete_extra=delete_extra)
         for task in tasks:
-            say(f"{'would mend' if dry_run else 'mending'} {task.verb:<7} {spoken_path(task.entry.path)}")
-        if dry_run:
-            return
-        run.ledger.note(run.migration, "repair", {"paths": len(tasks)})
+            say(f"mending {task.verb:<7} {spoken_path(task.entry.path)}")
+        run.ledger.note(run.migration, "repairing", _changes(tasks))
         mended, orphaned = mend(run, tasks), mend_orphans(run)
+        run.ledger.note(run.migration, "repaired", {"paths": mended, "orphans": orphaned})
         say(
             f"{counted(mended, 'path')} mended"
             + (f", {counted(orphaned, 'record')} without an entry deleted" if orphaned else "")
         )
 
 
-def spoken_path(path: bytes) -> str:
-    """A path for people; the root has no name of its own."""
-    return text_of(path) or "(the root)"
-
-
-def _text(verdict: Verdict, source: Location, target: Location) -> str:
-    findings, extent = verdict.findings, verdict.options.extent
-    part = "" if extent.percentage >= 100 else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
-    lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
-    lines += [
-        f"{counted(findings.entries, 'entry', 'entries')}, {sized(findings.size)} compared in {lasting(verdict.seconds)}{part}",
-    ]
-    for difference in findings.differences:
-        value = spoken(difference)
-        where = "" if difference.offset is None else f", segment {difference.segment}, offset {difference.offset}"
-        what = value["path"] or ("(the root)" if difference.klass != "query" else f"kind {difference.kind}")
-        lines.append(f"  {difference.klass:<11} {what}: {difference.detail}{where}")
-    if verdict.count > len(findings.differences):
-        lines.append(f"  and {verdict.count - len(findings.differences)} more; --max-report names more")
-    if verdict.exit == 0:
-        lines.append(f"equal: {source} and {target}; root {findings.source_root.hex()[:16]}")
-    elif verdict.exit == 4:
-        lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")
-    else:
-        again = shlex.join(["crossfade", "validate", source.url, target.url])
-        lines.append(f"different: {again} --repair   # mends the target")
-    return "\n".join(lines)
+def _changes(tasks: list[Task]) -> dict[str, Any]:
+    """What is about to be mended, for the journal: how much of what, and the first paths by name."""
+    verbs = Counter(task.verb for task in tasks)
+    return {"paths": len(tasks), "verbs": dict(verbs), "first": [spoken_path(task.entry.path) for task in tasks[:_NAMED]]}

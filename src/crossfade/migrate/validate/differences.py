@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from crossfade.migrate.decide import Task
 from crossfade.model.entries import Entry
 from crossfade.model.figures import Figure
 
@@ -67,3 +68,36 @@ def of_figures(entry: Entry, source: tuple[Figure, ...], target: tuple[Figure, .
             detail = f"{one.records} records, here {other.records}" if one.records != other.records else "promoted columns"
             return Difference(entry.path, entry.kind, "column", detail, one.segment.number, one.segment.offset)
     return None
+
+
+def source_moved(task: Task | None, *, to_files: bool) -> bool:
+    """True where *task*, which is still to be done after a copy, is there because the source changed under it.
+
+    Everything else that would be done differs because of the target. An entry that only the source has is counted as new:
+    whether it was there when the source was listed, nobody knows any more.
+    """
+    if task is None:
+        return False
+    return _moved_from_database(task) if to_files else _moved_from_files(task)
+
+
+def _moved_from_files(task: Task) -> bool:
+    """Toward a database. The mark beside the target's entry is what the source's file was when it was taken."""
+    source, target = task.source, task.target
+    if source is None:
+        return target is not None and target.signature is not None
+    if target is None or target.type == "gone":
+        return True
+    untouched = source.signature is not None and source.signature == target.signature
+    return not untouched or not target.complete or target.unstable
+
+
+def _moved_from_database(task: Task) -> bool:
+    """Toward files. The mark beside the source's entry is what the target's file was when it was written."""
+    source, target = task.source, task.target
+    if source is None or source.type == "gone":
+        return task.verb == "remove"
+    if target is None:
+        return source.signature is None
+    ours = source.signature is not None and source.signature == target.signature
+    return ours and task.verb in ("put", "touch")

@@ -1,150 +1,245 @@
 """Comparing a batch of entries: one side's bytes are read here, the other side's figures are computed in its server.
 
-This is what a validation worker does, in whichever process it lives.
+This is what a validation worker does, in whichever process it lives. What passed by in this very run is not read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from crossfade.migrate.validate.differences import Difference, of_figures
-from crossfade.migrate.validate.queries import Answering, KindAnswer
+import msgspec
+
+from crossfade.errors import Unreadable
+from crossfade.migrate.validate.differences import Class, Difference, of_figures
+from crossfade.model.answers import Answering, KindAnswer, Passed
 from crossfade.model.changes import Block
 from crossfade.model.digests import digest_of
 from crossfade.model.entries import SEGMENT, Entry
-from crossfade.model.figures import NULL, Figure, Figures, Gauge, Record
+from crossfade.model.figures import NULL, Figure, Figures, Gauge, columns_of
 from crossfade.model.kinds import Kind
+from crossfade.model.paths import text_of
 from crossfade.model.records import Reader
-from crossfade.store.backends.postgres.encode import field_of
-from crossfade.store.backends.postgres.figures import ServerFigures, by_kind
+from crossfade.store.backends.postgres.encode import INLINE, field_of
+from crossfade.store.backends.postgres.figures import by_kind
 from crossfade.store.backends.postgres.store import PostgresStore
+from crossfade.store.layers.retrying import Patience, Retrying, patiently
 from crossfade.store.port import Reading, Store
+
+T = TypeVar("T")
+
+_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A file on both sides: where its bytes are read, and where its figures are computed."""
+    """A file on both sides: where its bytes are read, and where its figures are computed.
+
+    ``passed`` says that this run saw its bytes and records pass by, so that they need not be read. With ``at_least``, a
+    log that grows may be longer where it is read than where it is asked for, if that many bytes have arrived.
+    """
 
     bytes: Entry
     server: Entry
+    passed: bool = False
+    at_least: int | None = None
 
 
 @dataclass
 class Measured:
-    """What a batch showed. ``answers`` are by kind, of the side whose bytes were read; ``digests`` by path: here, there."""
+    """What a batch showed. ``answers`` are by kind, of what was read; ``passed`` by kind, of what was only asked for.
+
+    ``digests`` are by path: here, there. ``moved`` are paths that changed, or went, while they were read.
+    """
 
     differences: list[Difference] = field(default_factory=list)
     answers: dict[str, KindAnswer] = field(default_factory=dict)
+    passed: dict[str, Passed] = field(default_factory=dict)
     digests: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    moved: list[bytes] = field(default_factory=list)
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     entries: int = 0
+    records: dict[str, int] = field(default_factory=dict)
     size: int = 0
+    faults: list[str] = field(default_factory=list)
 
 
 class Comparer:
-    """Compares batches. *held* are the places that are in quarantine; *chosen* the values to filter by, per kind."""
+    """Compares batches. *held* are the places that are in quarantine; *is_over* ends trying again."""
 
     def __init__(
         self,
         reads: Store,
         asks: PostgresStore,
-        chosen: dict[str, dict[str, bytes]],
         held: frozenset[tuple[int, int]],
+        patience: Patience,
         *,
         reads_source: bool,
+        skip_unreadable: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._reads = reads
+        self._reads = Retrying(reads, patience, self._told)
         self._asks = asks
-        self._chosen = chosen
         self._held = held
+        self._patience = patience
         self._reads_source = reads_source
+        self._skip_unreadable = skip_unreadable
+        self._is_over = is_over
         self._gauges: dict[str, Gauge] = {}
+        self._measured = Measured()
 
     def compare(self, pairs: Sequence[Pair]) -> Measured:
         """All pairs, kind by kind."""
-        measured = Measured()
-        servers = {pair.server.path: pair.server for pair in pairs}
-        for name, entries in by_kind([pair.bytes for pair in pairs]):
-            kind = self._asks.layout.kind(name)
-            figures = self._server().of(kind, [servers[entry.path] for entry in entries])
-            answering = Answering(kind, self._chosen.get(name, {}))
-            for entry in entries:
-                there = figures.get(servers[entry.path].row, ())
-                here = self._figures(kind, entry, answering)
-                measured.differences += self._one(kind, entry, servers[entry.path], here, there)
-                measured.digests[entry.path] = (_digest(here or ()), _digest(there))
-                measured.entries += 1
-                measured.size += entry.size
-            measured.answers.setdefault(name, KindAnswer()).merge(answering.answer)
-        self._asks.rollback()
+        measured = self._measured = Measured()
+        by_path = {pair.server.path: pair for pair in pairs}
+        for name, entries in by_kind([pair.server for pair in pairs]):
+            self._compare(self._asks.layout.kind(name), [by_path[entry.path] for entry in entries])
+        self._asked(self._asks.rollback)
         return measured
 
-    def _one(
-        self, kind: Kind, entry: Entry, server: Entry, here: tuple[Figure, ...] | None, there: tuple[Figure, ...]
-    ) -> list[Difference]:
-        if here is None:
-            return [Difference(entry.path, entry.kind, "missing", "vanished while it was compared")]
-        source, target = (here, there) if self._reads_source else (there, here)
-        found = of_figures(entry, source, target) or _of_books(server, there)
-        if found is not None and found.klass == "column":
-            found = self._locate(kind, entry, server, found)
-        return [found] if found is not None else []
+    def close(self) -> None:
+        """Let go of both sides."""
+        self._reads.close()
+        self._asks.close()
 
-    def _figures(self, kind: Kind, entry: Entry, answering: Answering) -> tuple[Figure, ...] | None:
-        """Read an entry: its figures, and what its records answer. None where it has vanished."""
-        gauge = self._gauge(kind)
+    def _compare(self, kind: Kind, pairs: list[Pair]) -> None:
+        figures = self._asked(lambda: self._asks.figures().of(kind, [pair.server for pair in pairs]))
+        answering, passed = Answering(kind), Passed()
+        self._measured.records[kind.name] = sum(figure.records for found in figures.values() for figure in found)
+        for pair in pairs:
+            there = figures.get(pair.server.row, ())
+            if not (pair.passed and self._stands(pair, there, passed)):
+                self._read_and_compare(kind, pair, there, answering)
+            self._measured.entries += 1
+            self._measured.size += pair.bytes.size
+        self._measured.answers.setdefault(kind.name, KindAnswer()).merge(answering.answer())
+        self._measured.passed.setdefault(kind.name, Passed()).merge(passed)
+
+    def _stands(self, pair: Pair, there: tuple[Figure, ...], passed: Passed) -> bool:
+        """True where the database holds what was read when it passed by."""
+        digest = _digest(there)
+        wanted = pair.bytes.digest if pair.bytes.digest is not None else pair.server.digest
+        if digest != wanted or _of_books(pair.server, there) is not None:
+            return False
+        passed.fold(pair.server.path, columns_of(there))
+        self._measured.digests[pair.server.path] = (digest, digest)
+        return True
+
+    def _read_and_compare(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
+        path, here = pair.bytes.path, None
+        try:
+            here = self._figures(kind, pair, answering, _arrived(pair, there))
+        except OSError as error:
+            self._failed(path, error)
+        self._measured.digests[path] = (_digest(here or ()), _digest(there))
+        if here is None:
+            return
+        source, target = (here, there) if self._reads_source else (there, here)
+        found = of_figures(pair.bytes, source, target) or (_of_books(pair.server, there) if pair.at_least is None else None)
+        if found is not None and found.klass == "column":
+            found = self._locate(kind, pair, found)
+        self._measured.differences += [found] if found is not None else []
+
+    def _failed(self, path: bytes, error: OSError) -> None:
+        """A file vanished, or cannot be read: the one is a difference, the other a reason to stop, unless it may be left out."""
+        if error.errno in _VANISHED or isinstance(error, FileNotFoundError):
+            klass: Class = "extra" if self._reads_source else "missing"
+            kind = self._asks.layout.place(path).kind.name
+            self._measured.moved.append(path)
+            self._measured.differences.append(Difference(path, kind, klass, "vanished while it was compared"))
+        elif self._skip_unreadable:
+            self._measured.unreadable.append((path, error.strerror or str(error)))
+        else:
+            raise unreadable(path, error) from None
+
+    def _figures(self, kind: Kind, pair: Pair, answering: Answering, end: int | None) -> tuple[Figure, ...]:
+        """Read an entry, up to *end* if that is not None: its figures, and what its records answer."""
+        gauge, entry = self._gauge(kind), pair.bytes
         captures = self._asks.layout.place(entry.path).captures
         figures = Figures()
-        try:
-            for block in self._reads.read([Reading(entry)]):
-                records = list(gauge.records(block, captures))
-                figures.add(block, [gauge.encoded(record) for record in records])
-                answering.take(entry.path, records)
-        except FileNotFoundError:
-            return None
+        for found in self._reads.read([Reading(entry)]):
+            block = found if end is None or found.end <= end else _until(found, end)
+            sheet = gauge.sheet(block, captures)
+            figures.add(block, len(sheet), gauge.encoding.of(sheet))
+            answering.take(entry.path, sheet)
+            if block.last and block.entry.signature != entry.signature and entry.signature is not None:
+                self._measured.moved.append(entry.path)
+            if end is not None and block.end >= end:
+                break
         return figures.finish()
 
-    def _locate(self, kind: Kind, entry: Entry, server: Entry, found: Difference) -> Difference | None:
+    def _locate(self, kind: Kind, pair: Pair, found: Difference) -> Difference | None:
         """The first record whose columns are wrong. Those that the server refused are explained by that."""
         assert found.segment is not None
-        low = found.segment * SEGMENT
-        quarantined = False
-        for segment in range(low, max(server.size, low + 1), SEGMENT):
-            wanted = {record.pos: record for record in self._records(kind, entry, segment)}
-            stands = {
-                pos: (reason, sent) for pos, reason, sent in self._server().rows(kind, server, segment, segment + SEGMENT)
-            }
+        gauge, quarantined = self._gauge(kind), False
+        for segment, wanted in self._by_segment(kind, pair.bytes, found.segment):
+            stands = {pos: (reason, sent) for pos, reason, sent in self._rows(kind, pair.server, segment)}
             for pos in sorted(wanted.keys() | stands.keys()):
-                if pos not in stands and (server.row, pos) in self._held:
+                if pos not in stands and (pair.server.row, pos) in self._held:
                     quarantined = True
-                elif self._is_wrong(kind, wanted.get(pos), stands.get(pos)):
-                    return Difference(entry.path, entry.kind, "column", found.detail, segment // SEGMENT, pos)
-        return Difference(entry.path, entry.kind, "quarantined", "held in quarantine") if quarantined else None
+                elif _is_wrong(wanted.get(pos), stands.get(pos)):
+                    return Difference(pair.bytes.path, gauge.kind.name, "column", found.detail, pos // SEGMENT, pos)
+        return Difference(pair.bytes.path, kind.name, "quarantined", "held in quarantine") if quarantined else None
 
-    def _is_wrong(self, kind: Kind, wanted: Record | None, stands: tuple[str | None, bytes] | None) -> bool:
-        if wanted is None or stands is None:
-            return True
-        reason, sent = stands
-        return not (reason or "").startswith("server ") and self._gauge(kind).encoded(wanted) != sent
+    def _rows(self, kind: Kind, server: Entry, segment: int) -> list[tuple[int, str | None, bytes]]:
+        low = segment * SEGMENT
+        return self._asked(lambda: list(self._asks.figures().rows(kind, server, low, low + SEGMENT)))
 
-    def _records(self, kind: Kind, entry: Entry, low: int) -> list[Record]:
-        """The records of one segment, from the side whose bytes are read."""
-        captures = self._asks.layout.place(entry.path).captures
-        blocks: list[Block] = []
+    def _by_segment(self, kind: Kind, entry: Entry, first: int) -> Iterator[tuple[int, dict[int, bytes]]]:
+        """The rows as they should stand, by their places, one segment after the other, from the *first* on."""
+        gauge, captures = self._gauge(kind), self._asks.layout.place(entry.path).captures
+        number, rows = first, dict[int, bytes]()
         for block in self._reads.read([Reading(entry)]):
-            if block.offset // SEGMENT == low // SEGMENT:
-                blocks.append(block)
-            elif block.offset > low:
-                break
-        return [record for block in blocks for record in self._gauge(kind).records(block, captures)]
+            if block.offset // SEGMENT < first:
+                continue
+            if block.offset // SEGMENT != number:
+                yield number, rows
+                number, rows = block.offset // SEGMENT, {}
+            sheet = gauge.sheet(block, captures)
+            rows |= zip(map(int.from_bytes, sheet.places), gauge.encoding.each(sheet), strict=True)
+        yield number, rows
 
     def _gauge(self, kind: Kind) -> Gauge:
         if kind.name not in self._gauges:
-            self._gauges[kind.name] = Gauge(kind, Reader(kind, field_of, NULL))
+            self._gauges[kind.name] = Gauge(kind, Reader(kind, field_of, NULL, INLINE))
         return self._gauges[kind.name]
 
-    def _server(self) -> ServerFigures:
-        return self._asks.figures()
+    def _asked(self, work: Callable[[], T]) -> T:
+        """Ask the database, and again where a fault passes: nothing is written, so that nothing can be done twice."""
+        return patiently(work, self._patience, self._told)
+
+    def _told(self, error: BaseException) -> None:
+        """A fault that is tried again, unless it is over anyway."""
+        if self._is_over():
+            raise error
+        self._measured.faults.append(type(error).__name__)
+
+
+def _is_wrong(wanted: bytes | None, stands: tuple[str | None, bytes] | None) -> bool:
+    if wanted is None or stands is None:
+        return True
+    reason, sent = stands
+    return not (reason or "").startswith("server ") and wanted != sent
+
+
+def _until(block: Block, end: int) -> Block:
+    return msgspec.structs.replace(block, data=block.data[: end - block.offset], last=True)
+
+
+def _arrived(pair: Pair, there: tuple[Figure, ...]) -> int | None:
+    """How much of a log that grows the database has by now, if that is enough; None where all of it should be there."""
+    size = sum(figure.segment.size for figure in there)
+    return size if pair.at_least is not None and pair.bytes.form == "log" and pair.at_least <= size else None
+
+
+def unreadable(path: bytes, error: OSError) -> Unreadable:
+    """A file that is there, and cannot be read."""
+    return Unreadable(
+        f"cannot read {text_of(path)}: {error.strerror or error}",
+        hint="mend it and repeat the command, or leave it out with --skip-unreadable",
+    )
 
 
 def _of_books(server: Entry, figures: tuple[Figure, ...]) -> Difference | None:

@@ -7,7 +7,6 @@ the migration's lease and fenced by its epoch, from inventories taken under that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from psycopg import sql
 
@@ -20,9 +19,8 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.differences import Difference
 from crossfade.model.changes import Page
 from crossfade.model.entries import Entry
-from crossfade.store.backends.postgres.schema import quoted
 from crossfade.store.backends.postgres.server import Connection
-from crossfade.store.port import Store
+from crossfade.store.port import Recipe, Store
 
 MENDABLE = ("missing", "extra", "content", "metadata", "column")
 
@@ -30,24 +28,28 @@ _HOLDERS = (("dir", "file"), ("dir", "link"))
 """A directory where something else belongs: it may hold a stranger's files."""
 
 
-def tasks_for(run: Run, differences: list[Difference]) -> list[Task]:
+def tasks_for(
+    source: Recipe, target: Recipe, differences: list[Difference], *, to_files: bool, delete_extra: bool
+) -> list[Task]:
     """What would mend *differences*; strangers in a directory are left alone unless they may be deleted."""
     wanted = {d.path: d for d in differences if d.klass in MENDABLE}
-    source, target = run.source.open(0), run.target.open(0)
+    one, other = source.open(0), target.open(0)
     try:
-        pairs = merge(source.entries(tombstones=run.to_files), target.entries(tombstones=True))
-        return list(_tasks(run, pairs, wanted))
+        pairs = merge(one.entries(tombstones=to_files), other.entries(tombstones=True))
+        return list(_tasks(pairs, wanted, may_delete=not to_files or delete_extra))
     finally:
-        source.close()
-        target.close()
+        one.close()
+        other.close()
 
 
-def _tasks(run: Run, pairs: Iterator[tuple[Entry | None, Entry | None]], wanted: dict[bytes, Difference]) -> Iterator[Task]:
+def _tasks(
+    pairs: Iterator[tuple[Entry | None, Entry | None]], wanted: dict[bytes, Difference], *, may_delete: bool
+) -> Iterator[Task]:
     for one, other in pairs:
         entry = one or other
         if entry is None or entry.path not in wanted:
             continue
-        verb = _verb(one, other, wanted[entry.path], may_delete=not run.to_files or run.request.manner.delete_extra)
+        verb = _verb(one, other, wanted[entry.path], may_delete=may_delete)
         if verb is not None:
             yield Task(verb, one if one is None or one.type != "gone" else None, other)
 
@@ -83,11 +85,12 @@ def _cleared(target: Store, tasks: list[Task]) -> list[Task]:
     obstacles = Obstacles()
     for task in tasks:
         obstacles.look(task)
-    if removals := obstacles.removals():
-        target.apply(Page(tuple(removals)))
+    removals = tuple(obstacles.removals)
+    if removals:
+        target.apply(Page(removals))
     gone = {removal.entry.path for removal in removals}
     left = [task for task in tasks if task.verb != "remove" or task.entry.path not in gone]
-    return [replace(task, target=None) if task.replaces else task for task in left]
+    return [Task(task.verb, task.source, None) if task.replaces else task for task in left]
 
 
 def mend_orphans(run: Run) -> int:
@@ -109,18 +112,3 @@ def mend_orphans(run: Run) -> int:
         return count
 
     return run.ledger.change(work)
-
-
-def orphans(connection: Connection, schema: str, store_id: int, kinds: list[str]) -> dict[str, int]:
-    """Records that belong to no entry, by kind."""
-    found: dict[str, int] = {}
-    for kind in kinds:
-        query = (
-            f"SELECT count(*) FROM {quoted(schema)}.{quoted(kind)} k WHERE store_id = %s AND NOT EXISTS"
-            f" (SELECT FROM {quoted(schema)}.entries e WHERE e.store_id = k.store_id AND e.entry_id = k.entry_id"
-            " AND e.kind = %s AND e.type = 'file')"
-        )
-        row = connection.execute(query.encode(), [store_id, kind]).fetchone()
-        if row and row[0]:
-            found[kind] = int(str(row[0]))
-    return found

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from crossfade.errors import MigrationUnknown, SourceMissing
 from crossfade.migrate.prepare import check_pair, find_store
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
+from crossfade.store.backends.postgres.schema import quoted
 from crossfade.store.location import Location
 from crossfade.store.port import Recipe
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
+
+_SILENT_SECONDS = 5.0
+"""Who follows says once a second how far it is."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,39 @@ class Sides:
         """The kinds that were to be moved; None for all."""
         named = self.migration.kinds if self.migration else None
         return None if named is None else frozenset(named)
+
+    @property
+    def recipes(self) -> tuple[Recipe, Recipe]:
+        """How to open the source, and the target."""
+        return (self.reads, self.asks) if self.reads_source else (self.asks, self.reads)
+
+    @property
+    def name(self) -> str:
+        """The migration's id; empty for strangers."""
+        return self.migration.migration if self.migration else ""
+
+    def is_alive(self) -> bool:
+        """True while somebody brings changes over."""
+        return self.migration is not None and self.ledger.runner(self.name) is not None
+
+    def changed_kinds(self, since: datetime) -> frozenset[str]:
+        """The kinds of which something came over *since*, by the server's clock."""
+        query = f"SELECT DISTINCT kind FROM {quoted(self.ledger.schema)}.entries WHERE store_id = %s AND changed_at >= %s"
+        rows = self.ledger.ask(lambda c: c.execute(query.encode(), [self.store_id, since]).fetchall())
+        return frozenset(str(kind) for (kind,) in rows)
+
+    def lag_seconds(self) -> float | None:
+        """How far behind the target was, when whoever follows looked last; None where nobody follows, or says so."""
+        row = next((row for row in self.ledger.migrations() if row.migration == self.name), None)
+        if row is None or row.progress is None or (self.ledger.now() - row.updated_at).total_seconds() > _SILENT_SECONDS:
+            return None
+        found = (row.progress.get("lag") or {}).get("seconds")
+        return None if found is None else float(found)
+
+    def is_followed(self, lag_max: float) -> bool:
+        """True where somebody follows, and is not farther behind than that."""
+        lag = self.lag_seconds()
+        return lag is not None and lag <= lag_max
 
 
 @contextmanager

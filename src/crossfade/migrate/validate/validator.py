@@ -9,19 +9,21 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from crossfade.migrate.inventory import merge
-from crossfade.migrate.validate.crew import Submit
+from crossfade.migrate.validate.crew import Crew
 from crossfade.migrate.validate.differences import Difference, of_metadata, of_presence
 from crossfade.migrate.validate.measure import Measured, Pair
-from crossfade.migrate.validate.queries import KindAnswer
+from crossfade.model.answers import KindAnswer, Passed
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of
-from crossfade.model.roots import START, chained
+from crossfade.model.roots import START, Waypoints, chained
 
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 16 << 20
+_HELD = 1000
+"""Differences that are kept, at least: more than people want to see named, for a second look and for repair."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,14 @@ class Extent:
     percentage: float = 100.0
     seed: int = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """True where nothing is left out."""
+        return self.percentage >= 100
+
     def takes(self, path: bytes) -> bool:
         """True for entries in the sample."""
-        if self.percentage >= 100:
+        if self.is_whole:
             return True
         number = int.from_bytes(hashlib.sha256(b"%d/" % self.seed + path).digest()[:8], "big")
         return number < self.percentage / 100 * 2**64
@@ -41,24 +48,49 @@ class Extent:
 
 @dataclass
 class Findings:
-    """What was found so far. ``differences`` names at most so many; ``classes`` counts them all."""
+    """What was found so far. ``differences`` names at most so many; ``classes`` counts them all.
+
+    ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
+    ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
+    """
 
     after: bytes | None = None
+    inventory: bytes = START
     entries: int = 0
     compared: int = 0
     size: int = 0
+    directories: int = 0
+    links: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     answers: dict[str, KindAnswer] = field(default_factory=dict)
+    moved: list[bytes] = field(default_factory=list)
+    moved_count: int = 0
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    rooted: int = 0
     source_root: bytes = START
     target_root: bytes = START
+    waypoints: list[tuple[int, bytes, bytes]] = field(default_factory=list)
 
     def note(self, difference: Difference, limit: int) -> None:
         """Count a difference, and name it while there is room."""
         self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
-        if len(self.differences) < limit:
+        if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
+
+    def drop(self, difference: Difference) -> None:
+        """A difference turned out to be none."""
+        self.differences.remove(difference)
+        self.classes[difference.klass] -= 1
+
+    def move(self, path: bytes) -> None:
+        """Count a path that changed under a copy, and name it while there is room."""
+        self.moved_count += 1
+        if len(self.moved) < _HELD:
+            self.moved.append(path)
 
 
 @dataclass
@@ -68,29 +100,45 @@ class _Batch:
     pairs: list[Pair] = field(default_factory=list)
     seen: list[tuple[Entry | None, Entry | None]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    moved: list[bytes] = field(default_factory=list)
+    held: int = 0
     size: int = 0
+    inventory: bytes = START
+
+
+def _never(_one: Entry | None, _other: Entry | None) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of two trees is compared, and how.
+
+    ``is_held``: a whole entry of that key is in quarantine. ``is_outside``: none of our business. ``has_moved``: the source
+    changed under a copy. ``passed`` names the kinds whose records passed by in this run; ``at_least`` how much of a growing
+    log has to have arrived, by path. ``is_remembered`` says that an interrupted validation is to go on.
+    """
+
+    reads_source: bool
+    limit: int
+    extent: Extent = field(default_factory=Extent)
+    is_held: Callable[[bytes], bool] = lambda _key: False
+    is_outside: Callable[[Entry | None, Entry | None], bool] = _never
+    has_moved: Callable[[Entry | None, Entry | None], bool] = _never
+    passed: frozenset[str] = frozenset()
+    at_least: dict[bytes, int] = field(default_factory=dict)
+    is_remembered: bool = False
 
 
 class Validator:
-    """Compares two inventories; *submit* has the content of batches compared, several at a time."""
+    """Compares two inventories; *crew* has the content of batches compared, several at a time."""
 
-    def __init__(
-        self,
-        submit: Submit,
-        *,
-        reads_source: bool,
-        extent: Extent,
-        limit: int,
-        is_held: Callable[[bytes], bool],
-        is_outside: Callable[[Entry], bool],
-    ) -> None:
-        self._submit = submit
-        self._reads_source = reads_source
-        self._extent = extent
-        self._limit = limit
-        self._is_held = is_held
-        self._is_outside = is_outside
+    def __init__(self, crew: Crew, scope: Scope, *, is_over: Callable[[], bool] = lambda: False) -> None:
+        self._crew = crew
+        self._scope = scope
+        self._is_over = is_over
         self._sampled: set[str] = set()
+        self.passed: dict[str, Passed] = {}
 
     def run(
         self,
@@ -98,74 +146,136 @@ class Validator:
         target: Iterator[Entry],
         findings: Findings,
         *,
-        told: Callable[[Findings], None],
-        ahead: int,
+        told: Callable[[Findings, Measured], None] = lambda _findings, _measured: None,
     ) -> Findings:
         """Go through both; *told* hears after each batch, and may raise to end it."""
+        waypoints = Waypoints(findings.waypoints)
         waiting: deque[tuple[_Batch, Future[Measured]]] = deque()
-        for batch in self._batches(source, target):
-            waiting.append((batch, self._submit(batch.pairs)))
-            if len(waiting) > ahead:
-                self._fold(*waiting.popleft(), findings)
-                told(findings)
-        for batch, future in waiting:
-            self._fold(batch, future, findings)
-            told(findings)
+
+        def fold() -> None:
+            batch, future = waiting.popleft()
+            measured = self._crew.hear(future, self._is_over)
+            self._fold(batch, measured, findings, waypoints)
+            told(findings, measured)
+
+        for batch in self._batches(source, target, findings.inventory):
+            waiting.append((batch, self._crew.give(batch.pairs)))
+            if len(waiting) > self._crew.jobs + 1:
+                fold()
+        while waiting:
+            fold()
         return findings
 
-    def _batches(self, source: Iterator[Entry], target: Iterator[Entry]) -> Iterator[_Batch]:
-        batch = _Batch()
+    def _batches(self, source: Iterator[Entry], target: Iterator[Entry], inventory: bytes) -> Iterator[_Batch]:
+        batch = _Batch(inventory=inventory)
         for one, other in merge(source, target):
-            entry = one or other
-            if entry is None or self._is_outside(entry):
+            if self._scope.is_outside(one, other):
                 continue
-            self._look(one, other, batch)
+            if self._scope.is_remembered:
+                batch.inventory = listed(batch.inventory, one, other)
+            if self._scope.has_moved(one, other):
+                batch.moved += [entry.path for entry in (one or other,) if entry is not None]
+            else:
+                self._look(_present(one), _present(other), batch)
             if len(batch.seen) >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
                 yield batch
-                batch = _Batch()
-        if batch.seen:
+                batch = _Batch(inventory=batch.inventory)
+        if batch.seen or batch.moved or batch.held:
             yield batch
 
     def _look(self, one: Entry | None, other: Entry | None, batch: _Batch) -> None:
         """What the two inventories say; and whether the content is to be compared."""
+        if one is None and other is None:
+            return
+        if one is not None and self._scope.is_held(key_of(one.path)):
+            batch.differences.append(Difference(one.path, one.kind, "quarantined", "held in quarantine"))
+            batch.held += 1
+            return
         batch.seen.append((one, other))
         found = of_presence(one, other)
-        if found is not None:
-            held = found.klass == "missing" and self._is_held(key_of(found.path))
-            batch.differences.append(replace(found, klass="quarantined") if held else found)
+        if found is not None or one is None or other is None:
+            batch.differences += [found] if found is not None else []
             return
-        assert one is not None
-        assert other is not None
         metadata = of_metadata(one, other)
         batch.differences += [metadata] if metadata else []
         if one.type == "file" and self._is_chosen(one):
-            here, there = (one, other) if self._reads_source else (other, one)
-            batch.pairs.append(Pair(here, there))
+            here, there = (one, other) if self._scope.reads_source else (other, one)
+            passed = one.kind in self._scope.passed
+            batch.pairs.append(Pair(here, there, passed, self._scope.at_least.get(one.path)))
             batch.size += one.size
 
     def _is_chosen(self, entry: Entry) -> bool:
         """All, or the sample; of each kind at least one."""
-        if self._extent.takes(entry.path) or entry.kind not in self._sampled:
+        if self._scope.extent.takes(entry.path) or entry.kind not in self._sampled:
             self._sampled.add(entry.kind)
             return True
         return False
 
-    def _fold(self, batch: _Batch, future: Future[Measured], findings: Findings) -> None:
-        measured = future.result()
+    def _fold(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
+        moved = set(measured.moved)
         for difference in sorted([*batch.differences, *measured.differences], key=lambda d: key_of(d.path)):
-            findings.note(difference, self._limit)
+            findings.note(difference, self._scope.limit)
+        for path in [*batch.moved, *moved]:
+            findings.move(path)
         for kind, answer in measured.answers.items():
             findings.answers.setdefault(kind, KindAnswer()).merge(answer)
+        for kind, passed in measured.passed.items():
+            self.passed.setdefault(kind, Passed()).merge(passed)
+        for kind, count in measured.records.items():
+            findings.records[kind] = findings.records.get(kind, 0) + count
         findings.entries += len(batch.seen)
         findings.compared += measured.entries
         findings.size += measured.size
+        findings.unreadable += measured.unreadable
+        self._fold_roots(batch, measured, findings, waypoints)
+        findings.inventory = batch.inventory
+
+    def _fold_roots(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
+        left_out = {path for path, _ in measured.unreadable}
         for one, other in batch.seen:
             entry = one or other
             assert entry is not None
-            findings.kinds[entry.kind or "-"] = findings.kinds.get(entry.kind or "-", 0) + 1
+            _count(entry, findings)
+            findings.after = entry.path
+            if entry.path in left_out:
+                continue
             here, there = measured.digests.get(entry.path, (b"", b""))
-            source, target = (here, there) if self._reads_source else (there, here)
+            source, target = (here, there) if self._scope.reads_source else (there, here)
             findings.source_root = chained(findings.source_root, one, source)
             findings.target_root = chained(findings.target_root, other, target)
-        last = batch.seen[-1][0] or batch.seen[-1][1]
-        findings.after = last.path if last else findings.after
+            findings.rooted += 1
+            waypoints.pass_by(findings.rooted, entry.path, findings.source_root)
+
+
+def _present(entry: Entry | None) -> Entry | None:
+    """*entry*, unless it is a tombstone."""
+    return None if entry is None or entry.type == "gone" else entry
+
+
+def _count(entry: Entry, findings: Findings) -> None:
+    name = entry.kind or "-"
+    findings.kinds[name] = findings.kinds.get(name, 0) + 1
+    findings.directories += entry.type == "dir"
+    findings.links += entry.type == "link"
+    if entry.type == "file":
+        findings.sizes[name] = findings.sizes.get(name, 0) + entry.size
+
+
+def listed(inventory: bytes, one: Entry | None, other: Entry | None) -> bytes:
+    """The hash of two inventories with one more path: everything that tells, without reading, that it is as it was."""
+    said = b"".join([_said(entry) for entry in (one, other) if entry is not None])
+    return hashlib.sha256(inventory + said).digest()
+
+
+def _said(e: Entry) -> bytes:
+    s = e.signature
+    numbers = (
+        e.size,
+        e.mode,
+        e.mtime_ns,
+        e.generation,
+        e.row,
+        *((s.ctime_ns, s.inode, s.mtime_ns, s.size) if s else (0,) * 4),
+    )
+    words = b"%b\0%b\0%b\0%b\0" % (e.path, e.type.encode(), e.kind.encode(), e.link)
+    return words + (e.digest or b"") + b"\0%d %d %d %d %d %d %d %d %d\0" % numbers

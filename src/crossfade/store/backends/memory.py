@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from crossfade.model.changes import Block, Page, Put, Remove
 from crossfade.model.cut import cut
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, altered
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import key_of
+from crossfade.model.paths import is_below, key_of
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading
 
@@ -31,11 +30,14 @@ class MemoryStore:
         self._bytes: dict[bytes, bytes] = {}
         self._segments: dict[bytes, tuple[Segment, ...]] = {}
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """See the port. Nothing is known of what was removed."""
         del tombstones
         found = sorted(self._entries.values(), key=lambda entry: key_of(entry.path))
-        return (entry for entry in found if after is None or key_of(entry.path) > key_of(after))
+        found = [e for e in found if e.type == "dir" or not directories]
+        return (e for e in found if is_below(e.path, under) and (after is None or key_of(e.path) > key_of(after)))
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """See the port."""
@@ -73,7 +75,7 @@ class MemoryStore:
         self._bytes[path] = self._bytes.get(path, b"")[: block.offset] + block.data
         whole = {s.number: s for s in self.segments(put.entry) if s.offset < block.offset}
         self._segments[path] = tuple((whole | {s.number: s for s in put.segments}).values())
-        self._entries[path] = replace(
+        self._entries[path] = altered(
             put.entry, size=block.end, within=block.record, complete=block.last, digest=put.digest, signature=None
         )
 

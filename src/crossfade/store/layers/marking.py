@@ -26,9 +26,11 @@ class Marking:
         self.can = store.can
         self.layout = store.layout
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """As the store below."""
-        return self._store.entries(after=after, tombstones=tombstones)
+        return self._store.entries(after=after, tombstones=tombstones, under=under, directories=directories)
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """As the store below."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 from crossfade.model.changes import Block, Change, Page, Put, Touch
 from crossfade.model.cut import cut
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import RECORD_LIMIT, SEGMENT, Entry
+from crossfade.model.entries import RECORD_LIMIT, SEGMENT, Entry, altered
 from crossfade.model.kinds import Form
 from crossfade.model.layouts import parse
 from crossfade.store.port import Applied, Reading, Store
@@ -59,7 +58,7 @@ class Bench:
         kind = self.store.layout.place(path).kind
         entry = Entry(path=path, kind=kind.name, form=kind.form, mtime_ns=mtime_ns, mode=mode)
         there = self.standing(path)
-        return entry if there is None else replace(entry, generation=there.generation + 1, row=there.row)
+        return entry if there is None else altered(entry, generation=there.generation + 1, row=there.row)
 
     def standing(self, path: bytes) -> Entry | None:
         """What the store has at *path*, a tombstone included where it keeps them."""
@@ -156,5 +155,5 @@ def rest_of(bench: Bench, entry: Entry, data: bytes) -> list[Put]:
     segments = bench.store.segments(there or entry)
     end = segments[-1].offset + segments[-1].size if segments else 0
     within = there.within if there else None
-    there = replace(entry, row=there.row, generation=there.generation) if there else entry
+    there = altered(entry, row=there.row, generation=there.generation) if there else entry
     return puts(there, data, segments, within if within is not None and end > within else None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from crossfade.model.entries import RECORD_LIMIT, SEGMENT
+from crossfade.model.entries import RECORD_LIMIT, SEGMENT, altered
 from crossfade.store.port import Reading
 from crossfade.testing.contract.bench import Bench, lines, puts, rest_of
 from crossfade.testing.contract.case import case
@@ -44,8 +42,8 @@ def what_was_put_is_read_back(bench: Bench) -> None:
 def compressed_content_is_a_blob_whatever_its_name_promises(bench: Bench) -> None:
     """A log that is gzip inside is not cut at its newlines, which are none."""
     data = b"\x1f\x8b\x08" + b"a\nb\n" * 100
-    bench.apply(*puts(replace(bench.entry(b"old.jsonl"), form="blob"), data))
-    (blocks,) = [list(bench.store.read([Reading(replace(bench.there(b"old.jsonl"), form="blob"))]))]
+    bench.apply(*puts(altered(bench.entry(b"old.jsonl"), form="blob"), data))
+    (blocks,) = [list(bench.store.read([Reading(altered(bench.there(b"old.jsonl"), form="blob"))]))]
 
     assert bench.content(b"old.jsonl") == data
     assert [(block.data, block.entry.form, block.last) for block in blocks] == [(data, "blob", True)]

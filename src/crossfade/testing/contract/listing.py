@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossfade.model.changes import Remove
 from crossfade.model.paths import key_of
-from crossfade.testing.contract.bench import Bench, directory
+from crossfade.testing.contract.bench import Bench, directory, link
 from crossfade.testing.contract.case import case
 
 
@@ -58,3 +58,36 @@ def a_look_shows_what_stands_at_some_paths_and_what_stood_there(bench: Bench) ->
     bench.apply(Remove(bench.there(b"c")))
     assert [entry.type for entry in bench.store.look([b"c"])] in ([], ["gone"])
     assert list(bench.store.look([])) == []
+
+
+@case()
+def a_list_may_be_of_what_lies_below_one_directory(bench: Bench) -> None:
+    """A directory that came or went is looked through without the rest; its neighbours in the order are not part of it."""
+    for path in (b"a/x.json", b"a.b", b"a/b/c", b"a-", b"b/x"):
+        bench.put(path, b"1")
+    bench.apply(directory(b"a/b"), directory(b"b"), directory(b"a"), directory(b""))
+
+    assert [e.path for e in bench.store.entries(under=b"a")] == [b"a/b", b"a/b/c", b"a/x.json"]
+    assert [e.path for e in bench.store.entries(under=b"a", after=b"a/b")] == [b"a/b/c", b"a/x.json"]
+    assert [e.path for e in bench.store.entries(under=b"a/b")] == [b"a/b/c"]
+    for nothing in (b"missing", b"a/x.json", b"a/b/c/d"):
+        assert list(bench.store.entries(under=nothing)) == []
+
+
+@case()
+def a_list_of_directories_shows_no_files(bench: Bench) -> None:
+    """Whoever puts directories right at the end looks at these only; what was removed may have been one."""
+    for path in (b"a/x.json", b"a/b/c", b"a.b", b"d"):
+        bench.put(path, b"1")
+    bench.apply(directory(b"a"), directory(b"a/b"), directory(b"e"), directory(b""), link(b"f", b"a"))
+    every = [entry for entry in bench.store.entries() if entry.type == "dir"]
+
+    assert [entry.path for entry in every] == [b"", b"a", b"a/b", b"e"]
+    assert list(bench.store.entries(directories=True)) == every
+    assert list(bench.store.entries(directories=True, under=b"a", after=b"a/a")) == every[2:3]
+    bench.apply(Remove(bench.there(b"d")), Remove(bench.there(b"e")))
+    found = [(e.path, e.type) for e in bench.store.entries(directories=True, tombstones=True)]
+    assert found in (
+        [(b"", "dir"), (b"a", "dir"), (b"a/b", "dir")],
+        [(b"", "dir"), (b"a", "dir"), (b"a/b", "dir"), (b"d", "gone"), (b"e", "gone")],
+    )

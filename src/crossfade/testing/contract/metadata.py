@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossfade.model.changes import Touch
-from crossfade.model.entries import SEGMENT
+from crossfade.model.entries import SEGMENT, altered
 from crossfade.testing.contract.bench import TIME, Bench, directory, lines, link, puts
 from crossfade.testing.contract.case import case
 
@@ -16,7 +14,7 @@ def a_touch_changes_metadata_and_nothing_else(bench: Bench) -> None:
     data = lines(2 * SEGMENT)
     bench.apply(*puts(bench.entry(b"log.jsonl"), data), *puts(bench.entry(b"doc.json"), b"{}"))
     before = bench.there(b"log.jsonl")
-    bench.apply(Touch(replace(before, mode=0o600, mtime_ns=TIME + 1, records=0, raws=0)))
+    bench.apply(Touch(altered(before, mode=0o600, mtime_ns=TIME + 1, records=0, raws=0)))
     after = bench.there(b"log.jsonl")
 
     assert (after.mode, after.mtime_ns) == (0o600, TIME + 1)
@@ -53,6 +51,6 @@ def a_link_can_be_made_to_say_something_else(bench: Bench) -> None:
     """Links are replaced, never followed."""
     bench.apply(link(b"l", b"one"))
     there = bench.there(b"l")
-    bench.apply(Touch(replace(there, link=b"two", mtime_ns=TIME + 1, generation=there.generation + 1)))
+    bench.apply(Touch(altered(there, link=b"two", mtime_ns=TIME + 1, generation=there.generation + 1)))
 
     assert bench.tree() == [(b"l", "link", 0, TIME + 1, b"two", b"")]

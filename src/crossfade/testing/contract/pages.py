@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossfade.model.changes import Change, Page, Remove
-from crossfade.model.entries import SEGMENT
+from crossfade.model.entries import SEGMENT, altered
 from crossfade.testing.contract.bench import TIME, Bench, directory, lines, link, puts, rest_of
 from crossfade.testing.contract.case import case
 
@@ -59,8 +57,8 @@ def a_tail_is_cut_back_and_written_again(bench: Bench) -> None:
     bench.reopen()
     there = bench.there(b"log.jsonl")
     whole = bench.store.segments(there)[:2]
-    there = there if whole else replace(there, generation=there.generation + 1)
-    bench.apply(*puts(replace(there, mtime_ns=TIME + 1), new, whole))
+    there = there if whole else altered(there, generation=there.generation + 1)
+    bench.apply(*puts(altered(there, mtime_ns=TIME + 1), new, whole))
 
     assert bench.files() == {b"log.jsonl": new}
 
@@ -113,7 +111,7 @@ def a_page_is_applied_whole_or_not_at_all(bench: Bench) -> None:
         *puts(bench.entry(b"old.json"), b"new"),
         directory(b"dir"),
     ]
-    bad = puts(replace(bench.entry(b"bad.json"), kind="nowhere"), b"1")
+    bad = puts(altered(bench.entry(b"bad.json"), kind="nowhere"), b"1")
     try:
         bench.apply(*good, *bad)
     except Exception:  # noqa: BLE001 - each store refuses in its own way

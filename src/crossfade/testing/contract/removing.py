@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from crossfade.model.changes import Remove, Touch
+from crossfade.model.entries import altered
 from crossfade.testing.contract.bench import Bench, directory, lines, link, puts
 from crossfade.testing.contract.case import case
 
@@ -44,8 +43,8 @@ def one_thing_takes_the_place_of_another(bench: Bench) -> None:
     bench.put(b"a.json", b"{}")
     bench.apply(directory(b"b"), link(b"c.json", b"text"))
     a, b, c = (bench.there(path) for path in (b"a.json", b"b", b"c.json"))
-    bench.apply(Remove(a), Touch(replace(directory(a.path).entry, row=a.row, generation=a.generation + 1)))
-    bench.apply(Remove(b), Touch(replace(link(b.path, b"x").entry, row=b.row, generation=b.generation + 1)))
+    bench.apply(Remove(a), Touch(altered(directory(a.path).entry, row=a.row, generation=a.generation + 1)))
+    bench.apply(Remove(b), Touch(altered(link(b.path, b"x").entry, row=b.row, generation=b.generation + 1)))
     bench.apply(Remove(c), *puts(bench.entry(b"c.json"), b"[]"))
     bench.reopen()
 

@@ -26,11 +26,21 @@ from crossfade.store.backends.embedded.cluster import SUPERUSER, Cluster
 from crossfade.store.backends.embedded.home import claim, major_of, open_log
 from crossfade.store.backends.embedded.postmaster import EXCLUSIVE, SERVER, SHARED, START, USERS, WATCH, Postmaster
 from crossfade.store.backends.embedded.programs import majors, programs_for
+from crossfade.store.refusals import refused
 
 START_SECONDS_MAX = 300.0  # crash recovery of a large log takes its time
 LEAVE_SECONDS_MAX = 10.0
 MAJOR_DEFAULT = 18
 DATABASE = "crossfade"
+
+_ALOOF = dict.fromkeys(("hostaddr", "options", "requirepeer", "sslrootcert"), "") | {
+    "target_session_attrs": "any",
+    "sslmode": "disable",
+    "gssencmode": "disable",
+    "channel_binding": "disable",
+    **({"require_auth": ""} if psycopg.pq.version() >= 160000 else {}),
+}
+"""What PG... variables and services say of other servers is not for ours: PGHOSTADDR would lead to another one."""
 
 
 class EmbeddedServer:
@@ -208,7 +218,7 @@ def _conninfo(directory: str, server: Postmaster) -> str:
             f"{server.socket_dir}, which holds the socket of the server in {directory}, is gone or not its own any more",
             hint="end the programs that use this directory: when the last has gone, the server stops and can start anew",
         )
-    return make_conninfo(host=server.socket_dir, port=server.port, user=SUPERUSER, dbname=DATABASE)
+    return make_conninfo(host=server.socket_dir, port=server.port, user=SUPERUSER, dbname=DATABASE, **_ALOOF)
 
 
 def _ensure_database(conninfo: str) -> None:
@@ -220,6 +230,6 @@ def _ensure_database(conninfo: str) -> None:
 
 
 def _final(error: psycopg.OperationalError) -> bool:
-    """True when the server itself said no, for another reason than that it starts or recovers at the moment."""
+    """True when the server itself said no, for another reason than that it starts or recovers at the moment; or libpq did."""
     said = str(error)
-    return "FATAL" in said and "the database system is" not in said
+    return ("FATAL" in said and "the database system is" not in said) or refused(said, "") is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,13 +11,14 @@ import msgspec
 
 from crossfade.errors import SourceMissing, Unreadable
 from crossfade.model.changes import Block, Page
-from crossfade.model.cut import cut, form_of
+from crossfade.model.cut import COMPRESSED, cut, form_of
 from crossfade.model.digests import EMPTY, Digester, Segment
-from crossfade.model.entries import RECORD_LIMIT, Entry, altered
+from crossfade.model.entries import RECORD_LIMIT, Entry, Signature
+from crossfade.model.kinds import Form
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.file.tree import Tree
-from crossfade.store.backends.file.walk import Found, entry_of, look, signature_of, walk
+from crossfade.store.backends.file.walk import Found, look, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading
@@ -26,17 +28,29 @@ _SETTLE_SECONDS = 0.02
 _YOUNG_NS = 2_000_000_000
 _REST_TRIES = 3
 _TICK_NS = 10_000_000
+_MAGIC = max(map(len, COMPRESSED))
 
 
 class FileStore:
-    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that."""
+    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that.
+
+    With *waits* a file that is being written is waited for. Without, whoever follows gets it at once: a document flagged
+    ``unstable``, and a signature without ctime where another change in the same tick of the clock would not show.
+    """
 
     can = Capabilities(atomic=False, digests=False, signatures=True, any_path=False)
 
     def __init__(
-        self, location: Location, layout: Layout, *, include_transient: bool = False, skip_unreadable: bool = False
+        self,
+        location: Location,
+        layout: Layout,
+        *,
+        include_transient: bool = False,
+        skip_unreadable: bool = False,
+        waits: bool = True,
     ) -> None:
         self.location = location
+        self._waits = waits
         self._fates = ("keep", "transient") if include_transient else ("keep",)
         self.layout = layout
         self.skip_unreadable = skip_unreadable
@@ -51,21 +65,34 @@ class FileStore:
             raise _unreadable(b"", error) from None
         self._writer: PageWriter | None = None
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """See the port. What the layout excludes is left out; nothing is known of what was removed."""
         del tombstones
-        found = (found.entry for found in self.walk() if self.moves(found))
-        return (entry for entry in found if after is None or key_of(entry.path) > key_of(after))
+        found = (found.entry for found in self.walk(under=under, directories=directories) if self.moves(found))
+        if after is None:
+            return found
+        last = key_of(after)
+        return (entry for entry in found if key_of(entry.path) > last)
 
     def moves(self, found: Found) -> bool:
         """True for what is in the moved set."""
         return found.placement.fate in self._fates and not found.special
 
-    def walk(self, *, everything: bool = False) -> Iterator[Found]:
-        """All that is there, with the rule that placed it; for a plan, which names what is left out."""
+    def walk(self, *, everything: bool = False, under: bytes = b"", directories: bool = False) -> Iterator[Found]:
+        """All that is there, or below *under*, with the rule that placed it; for a plan, which names what is left out."""
         self.passed_over.clear()
         self._tree.renew()
-        return walk(self._tree, self.layout, self._cannot_read, everything=everything)
+        return walk(
+            self._tree,
+            self.layout,
+            self._cannot_read,
+            everything=everything,
+            under=under,
+            directories=directories,
+            fates=self._fates,
+        )
 
     def _cannot_read(self, path: bytes, error: OSError) -> None:
         if not self.skip_unreadable:
@@ -80,7 +107,7 @@ class FileStore:
         """See the port. Sees what the layout leaves in, as the walk does; directories may have been exchanged meanwhile."""
         self._tree.renew()
         for path in sorted(set(paths), key=key_of):
-            found = look(self._tree, path, self.layout, self._cannot_read)
+            found = look(self._tree, path, self.layout, self._cannot_read, self._fates)
             if found is not None and self.moves(found):
                 yield found.entry
 
@@ -94,23 +121,44 @@ class FileStore:
                 os.close(descriptor)
 
     def _read_open(self, descriptor: int, reading: Reading) -> Iterator[Block]:
-        status = _rested(descriptor)
-        form = form_of(reading.entry.form, os.pread(descriptor, 4, 0))
-        entry = self._fresh(reading.entry, status, form)
-        if form == "document" and status.st_size <= RECORD_LIMIT:
-            data, status, unstable = _settled(descriptor)
-            entry = altered(self._fresh(entry, status, form), size=len(data), unstable=unstable)
-            yield Block(entry, 0, data, None, last=True)
+        status = _rested(descriptor) if self._waits else os.fstat(descriptor)
+        document = self._document(descriptor, reading.entry, status)
+        if document is not None:
+            yield document
             return
-        for part in cut(
-            _reader(descriptor, reading.offset, status.st_size), form, offset=reading.offset, within=reading.within
-        ):
+        form = form_of(reading.entry.form, os.pread(descriptor, _MAGIC, 0))
+        entry = self._fresh(reading.entry, status, form, status.st_size)
+        read = _reader(descriptor, reading.offset, status.st_size)
+        for part in cut(read, form, offset=reading.offset, within=reading.within):
             yield Block(entry, part.offset, part.data, part.record, part.last)
 
-    def _fresh(self, entry: Entry, status: os.stat_result, form: str) -> Entry:
+    def _document(self, descriptor: int, entry: Entry, status: os.stat_result) -> Block | None:
+        """A document as one block; None for what is no document, too long for one record, or compressed after all."""
+        if entry.form != "document" or status.st_size > RECORD_LIMIT:
+            return None
+        data = _read_all(descriptor, status.st_size)
+        if data.startswith(COMPRESSED):
+            return None
+        data, status, unstable = (_settled if self._waits else _at_once)(descriptor, data, status)
+        return Block(self._fresh(entry, status, "document", len(data), unstable=unstable), 0, data, None, last=True)
+
+    def _fresh(self, entry: Entry, status: os.stat_result, form: Form, size: int, *, unstable: bool = False) -> Entry:
         """The entry as the open file says, with the form that its content has."""
-        now = entry_of(entry.path, status, b"", self.layout)
-        return altered(now, generation=entry.generation, row=entry.row, form=form)
+        signature = signature_of(status)
+        if not self._waits and _is_fresh(status):
+            signature = blurred(signature)
+        return Entry(
+            path=entry.path,
+            kind=entry.kind,
+            form=form,
+            size=size,
+            mode=stat.S_IMODE(status.st_mode),
+            mtime_ns=status.st_mtime_ns,
+            generation=entry.generation,
+            unstable=unstable,
+            signature=signature,
+            row=entry.row,
+        )
 
     def segments(self, entry: Entry) -> tuple[Segment, ...]:
         """See the port: those of the staged file, as far as they are whole."""
@@ -131,14 +179,6 @@ class FileStore:
             digester.add(block.offset, block.data)
         return digester.finish()
 
-    def stat(self, path: bytes) -> Entry | None:
-        """What is at *path* now."""
-        try:
-            status = self._tree.stat(path)
-        except FileNotFoundError:
-            return None
-        return entry_of(path, status, b"", self.layout)
-
     def close(self) -> None:
         """See the port."""
         if self._writer is not None:
@@ -147,7 +187,7 @@ class FileStore:
 
     def _writing(self) -> PageWriter:
         if self._writer is None:
-            self._writer = PageWriter(self._tree, self.layout)
+            self._writer = PageWriter(self._tree)
         return self._writer
 
 
@@ -171,35 +211,55 @@ def _rested(descriptor: int) -> os.stat_result:
     """
     for _ in range(_REST_TRIES):
         status = os.fstat(descriptor)
-        if abs(time.time_ns() - status.st_ctime_ns) > _TICK_NS:
+        if not _is_fresh(status):
             break
         time.sleep(_TICK_NS / 1e9)
     return status
 
 
-def _settled(descriptor: int) -> tuple[bytes, os.stat_result, bool]:
+def _is_fresh(status: os.stat_result) -> bool:
+    """True for a file that was touched this very instant."""
+    return abs(time.time_ns() - status.st_ctime_ns) <= _TICK_NS
+
+
+def blurred(signature: Signature) -> Signature:
+    """*signature* as one that no look at the file will find again, so that it is looked at once more."""
+    return Signature(signature.size, signature.mtime_ns, 0, signature.inode)
+
+
+def _at_once(descriptor: int, data: bytes, before: os.stat_result) -> tuple[bytes, os.stat_result, bool]:
+    """As :func:`_settled`, but whatever is there now; unstable where it may be half written."""
+    after = os.fstat(descriptor)
+    return data, after, not (_held_still(data, before, after) and (_is_old(after) or _is_json(data)))
+
+
+def _settled(descriptor: int, data: bytes, before: os.stat_result) -> tuple[bytes, os.stat_result, bool]:
     """A document's bytes in one untorn state, what ``stat`` says of them, and whether it would not hold still.
 
-    Programs rewrite documents in place (prodigy-formats 8a): a young one that is empty or no JSON may be half written.
+    *data* was read after a look that said *before*, and may be all that there is to do. Programs rewrite documents in place
+    (prodigy-formats 8a): a young one that is empty or no JSON may be half written.
     """
     for attempt in range(_SETTLE_TRIES):
-        before = _rested(descriptor)
-        data = _read_all(descriptor, before.st_size)
         after = os.fstat(descriptor)
-        still = signature_of(before) == signature_of(after) and len(data) == after.st_size
-        if still and (_is_old(after) or _is_json(data)):
+        if _held_still(data, before, after) and (_is_old(after) or _is_json(data)):
             return data, after, False
-        time.sleep(_SETTLE_SECONDS * 2**attempt)
-    return data, after, not still
+        if attempt < _SETTLE_TRIES - 1:
+            time.sleep(_SETTLE_SECONDS * 2**attempt)
+            before = _rested(descriptor)
+            data = _read_all(descriptor, before.st_size)
+    return data, after, not _held_still(data, before, after)
+
+
+def _held_still(data: bytes, before: os.stat_result, after: os.stat_result) -> bool:
+    return len(data) == after.st_size and signature_of(before) == signature_of(after)
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
-    parts = []
-    position = 0
-    while position < size and (part := os.pread(descriptor, size - position, position)):
-        parts.append(part)
-        position += len(part)
-    return b"".join(parts)
+    """All *size* bytes. Where there should be none, a byte is asked for, since what is no file then says so."""
+    data = os.pread(descriptor, size or 1, 0)
+    while len(data) < size and (part := os.pread(descriptor, size - len(data), len(data))):
+        data += part
+    return data
 
 
 def _is_old(status: os.stat_result) -> bool:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from contextlib import suppress
 
 from crossfade.model.paths import leaves_root, parent_of
+from crossfade.store.backends.file.spelling import refuse_other_spelling
 
 _KEPT = 128
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -22,6 +23,7 @@ class Tree:
         self.root = root
         self._handle = _open_root(root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._made: set[bytes] = set()
 
     def directory(self, path: bytes, *, create: bool = False) -> int:
         """A handle on the directory *path*, valid until the next call. *create* makes it and its parents, for us only.
@@ -30,36 +32,53 @@ class Tree:
         """
         if not path:
             return self._handle
-        if path in self._open:
+        held = self._open.get(path)
+        if held is not None:
             self._open.move_to_end(path)
-            return self._open[path]
-        handle = self._nearest(path, create=create)
-        self._keep(path, handle)
-        return handle
+            return held
+        if leaves_root(path):
+            raise ValueError("the path leaves the root")
+        return self._descend(path, create=create)
 
-    def _nearest(self, path: bytes, *, create: bool) -> int:
-        """Open *path* from its closest ancestor at hand, a component at a time."""
-        missing: list[bytes] = []
+    def _descend(self, path: bytes, *, create: bool) -> int:
+        """Open *path* from its closest ancestor at hand, a component at a time; all of them stay at hand."""
         at = path
         while at and at not in self._open:
-            at, _, name = at.rpartition(b"/")
-            missing.append(name)
+            at = parent_of(at)
         handle = self._open.get(at, self._handle)
-        owned = False
-        for name in reversed(missing):
-            try:
-                deeper = _step(handle, name, create=create)
-            finally:
-                if owned:
-                    os.close(handle)
-            handle, owned = deeper, True
+        while at != path:
+            end = path.find(b"/", len(at) + 1)
+            deeper = path if end < 0 else path[:end]
+            handle = self._step(handle, at, deeper, create=create)
+            self._keep(deeper, handle)
+            at = deeper
         return handle
+
+    def _step(self, handle: int, path: bytes, deeper: bytes, *, create: bool) -> int:
+        """A handle on *deeper*, a directory in *path*, on which *handle* is open."""
+        name = deeper[len(path) + 1 :] if path else deeper
+        try:
+            found = os.open(name, _FLAGS, dir_fd=handle)
+        except FileNotFoundError:
+            if not create:
+                raise
+        else:
+            return _checked(found, handle, name) if create else found
+        with suppress(FileExistsError):  # another worker was quicker
+            os.mkdir(name, 0o700, dir_fd=handle)
+            self._made.add(path)
+        return os.open(name, _FLAGS, dir_fd=handle)
 
     def _keep(self, path: bytes, handle: int) -> None:
         self._open[path] = handle
         if len(self._open) > _KEPT:
             _, oldest = self._open.popitem(last=False)
             os.close(oldest)
+
+    def take_made(self) -> set[bytes]:
+        """The directories in which others were made since the last call: their names are not on disk yet."""
+        made, self._made = self._made, set()
+        return made
 
     def place(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
         """The handle of the directory that holds *path*, and the name in it. Raises ValueError for what leaves the root."""
@@ -99,16 +118,15 @@ class Tree:
             self._handle = -1
 
 
+def _checked(found: int, handle: int, name: bytes) -> int:
+    """*found*, opened as *name* in *handle*; raises OtherSpelling where that is another's name."""
+    try:
+        refuse_other_spelling(handle, name, os.fstat(found))
+    except OSError:
+        os.close(found)
+        raise
+    return found
+
+
 def _open_root(root: bytes) -> int:
     return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _step(handle: int, name: bytes, *, create: bool) -> int:
-    try:
-        return os.open(name, _FLAGS, dir_fd=handle)
-    except FileNotFoundError:
-        if not create:
-            raise
-    with suppress(FileExistsError):  # another worker was quicker
-        os.mkdir(name, 0o700, dir_fd=handle)
-    return os.open(name, _FLAGS, dir_fd=handle)

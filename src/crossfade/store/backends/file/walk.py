@@ -1,4 +1,4 @@
-"""A walk in key order: depth first, names sorted bytewise, in bounded memory but for one directory's names at a time."""
+"""A walk in key order: depth first, names sorted bytewise, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
 
 from crossfade.model.entries import Entry, Signature, Type
-from crossfade.model.kinds import Placement
+from crossfade.model.kinds import Kind, Placement
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import ancestors_of
+from crossfade.model.paths import ancestors_of, leaves_root
+from crossfade.store.backends.file.names import in_order
 from crossfade.store.backends.file.tree import Tree
 
 OURS = b".crossfade"
@@ -22,9 +24,11 @@ _STAGED = re.compile(rb"[0-9a-f]{40}").fullmatch
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What opening a directory says that is gone, or has become a file or a link, since it was met."""
 
+_TYPES: dict[int, Type] = {stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
+_MOVED = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
-@dataclass(frozen=True)
-class Found:
+
+class Found(msgspec.Struct, frozen=True, gc=False):
     """One thing that the walk met. ``special`` are devices, pipes and sockets, which are reported and not moved."""
 
     entry: Entry
@@ -36,33 +40,61 @@ class Found:
 
 
 def walk(
-    tree: Tree, layout: Layout, on_error: Callable[[bytes, OSError], None], *, everything: bool = False
+    tree: Tree,
+    layout: Layout,
+    on_error: Callable[[bytes, OSError], None],
+    *,
+    everything: bool = False,
+    under: bytes = b"",
+    directories: bool = False,
+    fates: Sequence[str] = ("keep",),
 ) -> Iterator[Found]:
-    """All that is under the root, the root first. Pruned directories are met but, unless *everything*, not entered.
+    """All that is under the root, the root first; or all below *under*; or only the *directories* of it.
 
-    What cannot be listed or looked at goes to *on_error*, which may raise. What vanishes under the walk is passed over.
+    Pruned directories are met but, unless *everything*, or what they are pruned for is among the *fates* that are moved, not entered. What cannot be listed or looked at goes to *on_error*,
+    which may raise. What vanishes under the walk is passed over.
     """
-    yield Found(entry_of(b"", os.fstat(tree.directory(b"")), b"", layout), layout.place(b"", directory=True))
-    stack: list[tuple[bytes, list[bytes]]] = [(b"", _names(tree, b"", on_error))]
+    if not under:
+        yield _root(tree, layout)
+    elif any(_is_pruned(layout, path, fates) for path in (under, *ancestors_of(under))):
+        return
+    stack = [(under, _names(tree, under, on_error, directories=directories))]
     while stack:
         directory, names = stack[-1]
-        if not names:
+        name = next(names, None)
+        if name is None:
             stack.pop()
             continue
-        name = names.pop()
         path = directory + b"/" + name if directory else name
         found = _look(tree, directory, name, path, layout, on_error)
         if found is None:
             continue
         yield found
-        if found.entry.type == "dir" and not found.special and (everything or layout.prunes(path) is None):
-            stack.append((path, _names(tree, path, on_error)))
+        if found.entry.type == "dir" and (everything or found.placement.fate in fates):
+            stack.append((path, _names(tree, path, on_error, directories=directories)))
 
 
-def look(tree: Tree, path: bytes, layout: Layout, on_error: Callable[[bytes, OSError], None]) -> Found | None:
+def _root(tree: Tree, layout: Layout) -> Found:
+    return Found(entry_of(b"", os.fstat(tree.directory(b"")), b"", None), layout.rule(b"", directory=True))
+
+
+def _is_pruned(layout: Layout, directory: bytes, fates: Sequence[str]) -> bool:
+    placement = layout.prunes(directory)
+    return placement is not None and placement.fate not in fates
+
+
+def look(
+    tree: Tree,
+    path: bytes,
+    layout: Layout,
+    on_error: Callable[[bytes, OSError], None],
+    fates: Sequence[str] = ("keep",),
+) -> Found | None:
     """What the walk would meet at *path*; None for what it would not."""
     if not path:
-        return Found(entry_of(b"", os.fstat(tree.directory(b"")), b"", layout), layout.place(b"", directory=True))
+        return _root(tree, layout)
+    if leaves_root(path):
+        return None
     directory, _, name = path.rpartition(b"/")
     try:
         tree.directory(directory)
@@ -70,26 +102,25 @@ def look(tree: Tree, path: bytes, layout: Layout, on_error: Callable[[bytes, OSE
         if error.errno not in _VANISHED:
             on_error(path, error)
         return None
-    if any(layout.prunes(above) is not None for above in ancestors_of(path)) or (
+    if any(_is_pruned(layout, above, fates) for above in ancestors_of(path)) or (
         path.split(b"/", 1)[0] == OURS and is_ours(tree)
     ):
         return None
     return _look(tree, directory, name, path, layout, on_error)
 
 
-def _names(tree: Tree, path: bytes, on_error: Callable[[bytes, OSError], None]) -> list[bytes]:
-    """The names in a directory, last first, so that they can be popped."""
+def _names(
+    tree: Tree, path: bytes, on_error: Callable[[bytes, OSError], None], *, directories: bool = False
+) -> Iterator[bytes]:
+    """The names in a directory, in order; only of its *directories*, where that is asked."""
     try:
         with os.scandir(tree.directory(path)) as entries:
-            names = [os.fsencode(entry.name) for entry in entries]
+            names = in_order(os.fsencode(e.name) for e in entries if not directories or e.is_dir(follow_symlinks=False))
     except OSError as error:
         if error.errno not in _VANISHED:
             on_error(path, error)
-        return []
-    names.sort(reverse=True)
-    if not path and OURS in names and is_ours(tree):
-        names.remove(OURS)
-    return names
+        return iter(())
+    return names if path or not is_ours(tree) else (name for name in names if name != OURS)
 
 
 def is_ours(tree: Tree) -> bool:
@@ -113,25 +144,27 @@ def _look(
     except OSError as error:
         on_error(path, error)
         return None
-    is_directory = stat.S_ISDIR(status.st_mode)
-    special = not (is_directory or stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode))
-    placement = layout.place(path, directory=is_directory)
-    entry = entry_of(path, status, link, layout, placement)
-    sparse = entry.type == "file" and status.st_blocks * 512 < status.st_size
-    return Found(entry, placement, special, status.st_nlink, (status.st_uid, status.st_gid), sparse)
+    return _found(path, status, link, layout)
 
 
-def entry_of(path: bytes, status: os.stat_result, link: bytes, layout: Layout, placement: Placement | None = None) -> Entry:
-    """The entry for what ``stat`` says of *path*."""
-    type_: Type = "dir" if stat.S_ISDIR(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "file"
-    kind = (placement or layout.place(path)).kind if type_ == "file" else None
+def _found(path: bytes, status: os.stat_result, link: bytes, layout: Layout) -> Found:
+    what = stat.S_IFMT(status.st_mode)
+    placement = layout.rule(path, directory=what == stat.S_IFDIR)
+    entry = entry_of(path, status, link, placement.kind if what == stat.S_IFREG else None)
+    sparse = what == stat.S_IFREG and status.st_blocks * 512 < status.st_size
+    return Found(entry, placement, what not in _MOVED, status.st_nlink, (status.st_uid, status.st_gid), sparse)
+
+
+def entry_of(path: bytes, status: os.stat_result, link: bytes, kind: Kind | None) -> Entry:
+    """The entry for what ``stat`` says of *path*; a file is of *kind*."""
+    mode = status.st_mode
     return Entry(
         path=path,
-        type=type_,
+        type=_TYPES.get(stat.S_IFMT(mode), "file"),
         kind=kind.name if kind else "",
         form=kind.form if kind else "blob",
-        size=status.st_size if type_ == "file" else 0,
-        mode=stat.S_IMODE(status.st_mode),
+        size=status.st_size if kind else 0,
+        mode=stat.S_IMODE(mode),
         mtime_ns=status.st_mtime_ns,
         link=link,
         signature=signature_of(status),

@@ -1,108 +1,107 @@
 """Writing a page of files so that a power cut leaves each entry whole or absent.
 
-Bytes go under a temporary name into a directory of ours, are synced once a page, get their mode and time, and are renamed;
-then the directories are synced. An entry that spans pages grows under its temporary name, and goes on there after a crash.
-Directories get their modes and times last, bottom up, by ``Touch`` changes that come in that order.
+Bytes go under a temporary name into a directory of ours (``staging``), get their mode and time, are synced once a page, and
+are renamed; then the directories are synced. An entry that spans pages grows under its temporary name, and goes on there
+after a crash. Directories get their modes and times last, bottom up, by ``Touch`` changes that come in that order.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from crossfade.errors import TargetForeign
 from crossfade.model.changes import Page, Put, Remove, Touch
-from crossfade.model.cut import cut, form_of
-from crossfade.model.digests import Digester, Segment
+from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, altered
-from crossfade.model.layouts import Layout
 from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
+from crossfade.store.backends.file.spelling import OtherSpelling, refuse_other_spelling
+from crossfade.store.backends.file.staging import Staging, name_of
+from crossfade.store.backends.file.syncing import sync_each
 from crossfade.store.backends.file.tree import Tree
-from crossfade.store.backends.file.walk import OURS, signature_of
+from crossfade.store.backends.file.walk import signature_of
 from crossfade.store.port import Applied, Refusal
 
 REFUSED = {errno.ENAMETOOLONG: "name-too-long", errno.EILSEQ: "name-not-allowed", errno.EINVAL: "name-not-allowed"}
 """What a file system says of a name that it cannot hold; the entry goes to quarantine."""
 
-_SYNC_EACH = 8
+_OPEN = 64
+"""How many directories are held open at once, waiting to be synced."""
+
+T = TypeVar("T")
 
 
 class PageWriter:
     """Writes pages into *tree*."""
 
-    def __init__(self, tree: Tree, layout: Layout) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._layout = layout
-        self._staging, self._staging_path = _staging(tree)
-        self._staged: set[bytes] = set()
+        self._staging = Staging(tree)
 
     def write(self, page: Page) -> Applied:
         """Make *page* true and durable; safe to repeat. What this file system cannot hold is refused, not skipped."""
         refusals: dict[bytes, Refusal] = {}
-        finished: list[Entry] = []
         touched: set[bytes] = set()
+        try:
+            whole = self._prepare(page, refusals, touched)
+            self._staging.sync()
+        finally:
+            self._staging.drop()
+        settled = self._settle(whole, refusals, touched)
+        self._sync_directories(touched | self._tree.take_made())
+        return Applied(entries=tuple(settled), refusals=tuple(refusals.values()))
+
+    def _prepare(self, page: Page, refusals: dict[bytes, Refusal], touched: set[bytes]) -> list[tuple[Entry, bytes]]:
+        """Everything that may happen before the sync. The entries that only lack their names, and what they are staged under."""
+        whole: list[tuple[Entry, bytes]] = []
         for change in page.changes:
             try:
-                done = self._prepare(change)
+                name = self._begin(change)
             except (OSError, ValueError) as error:
                 refusals[change.entry.path] = _refusal(change.entry, error)
                 continue
             if isinstance(change, Remove):
                 touched.add(parent_of(change.entry.path))
-            finished += [done] if done else []
-        self._sync()
-        settled: list[Entry] = []
-        for entry in finished:
-            try:
-                settled.append(self._settle(entry))
-            except (OSError, ValueError) as error:
-                refusals[entry.path] = _refusal(entry, error)
-                _unlink(_staged_name(entry), self._staging)
-            else:
-                touched.add(parent_of(entry.path))
-        self._sync_directories(touched)
-        return Applied(entries=tuple(settled), refusals=tuple(refusals.values()))
+            elif not isinstance(change, Put):
+                whole.append((change.entry, name))
+            elif change.block.last:
+                whole.append((altered(change.entry, size=change.block.end, digest=change.digest), name))
+        return whole
 
-    def _prepare(self, change: Put | Touch | Remove) -> Entry | None:
-        """Everything that may happen before the sync. The entry, when it is whole and only lacks its name."""
-        if change.entry.path and leaves_root(change.entry.path):
+    def _begin(self, change: Put | Touch | Remove) -> bytes:
+        """Take *change* as far as it goes before the sync; the name that it is staged under, empty for none."""
+        entry = change.entry
+        if leaves_root(entry.path) and (entry.path or entry.type != "dir"):
             raise ValueError("escapes-root")
         if isinstance(change, Remove):
-            self._remove(change.entry)
-            return None
+            self._remove(entry)
+            return b""
+        if entry.type == "dir":
+            return b""
+        name = name_of(entry)
         if isinstance(change, Put):
-            return self._stage(change)
-        if change.entry.type == "link":
-            self._stage_link(change.entry)
-        else:
-            _unlink(_staged_name(change.entry), self._staging)  # of an earlier run: what is touched is there already
-        return change.entry
+            return self._stage(change, name)
+        if entry.type == "link":
+            self._staging.link(name, entry.link, entry.mtime_ns)
+            return name
+        self._staging.remove(name)  # of an earlier run: what is touched is there already
+        return b""
 
-    def _stage(self, put: Put) -> Entry | None:
-        """Append to the staged file. It is ours alone, and readable, until it gets its name."""
+    def _stage(self, put: Put, name: bytes) -> bytes:
+        """Append to the staged file *name*. It is ours alone until it is whole. Empty where the entry has its own name by now."""
         block = put.block
-        name = _staged_name(put.entry)
-        if block.offset > max(_size(name, self._staging), 0):
+        if block.offset and block.offset > self._staging.size(name):
             self._check_placed(put)
-        else:
-            self._append(name, put)
-        return altered(put.entry, size=block.end, digest=put.digest) if block.last else None
-
-    def _append(self, name: bytes, put: Put) -> None:
-        block = put.block
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._staging)
-        try:
-            if os.fstat(descriptor).st_size > block.offset:  # a truncated file is flushed when it is closed, on ext4
-                os.ftruncate(descriptor, block.offset)
-            _write_all(descriptor, block.data, block.offset)
-        finally:
-            os.close(descriptor)
-        self._staged.add(name)
+            return b""
+        descriptor = self._staging.write(name, block.data, block.offset)
+        if block.last:
+            _finish(descriptor, put.entry)
+        return name
 
     def _check_placed(self, put: Put) -> None:
         """What came before is not staged any more: an earlier try of this page gave the entry its name, or somebody took it."""
@@ -119,71 +118,65 @@ class PageWriter:
         if not (is_there and ends_there):
             raise _taken(put.entry)
 
-    def _stage_link(self, entry: Entry) -> None:
-        name = _staged_name(entry)
-        _unlink(name, self._staging)
-        os.symlink(entry.link, name, dir_fd=self._staging)
-        self._staged.add(name)
-
-    def _sync(self) -> None:
-        """The staged bytes, on disk: one call for the file system, or one a file where they are few."""
-        with durable("file.sync"):
-            if len(self._staged) > _SYNC_EACH and _syncfs is not None:
-                _syncfs(self._staging)
+    def _settle(self, whole: list[tuple[Entry, bytes]], refusals: dict[bytes, Refusal], touched: set[bytes]) -> list[Entry]:
+        """Give what is *whole* its name; the entries with the signatures that they have now."""
+        settled: list[Entry] = []
+        for entry, name in whole:
+            try:
+                settled.append(self._settle_directory(entry) if entry.type == "dir" else self._place(entry, name))
+            except (OSError, ValueError) as error:
+                refusals[entry.path] = _refusal(entry, error)
+                self._staging.remove(name or name_of(entry))
             else:
-                for name in self._staged:
-                    _fsync_name(name, self._staging)
-        self._staged.clear()
+                touched.add(entry.path if entry.type == "dir" else parent_of(entry.path))
+        return settled
 
-    def _settle(self, entry: Entry) -> Entry:
-        """Give *entry* its name, or a directory its mode and time; the entry with the signature that it has now."""
-        if entry.type == "dir":
-            return self._settle_directory(entry)
-        name = _staged_name(entry)
-        handle, final = self._placed(entry.path)
-        if _size(name, self._staging) >= 0:
-            _dress(name, self._staging, entry)
-            with durable("file.rename"):
-                self._with_right(entry.path, lambda: os.rename(name, final, src_dir_fd=self._staging, dst_dir_fd=handle))
+    def _place(self, entry: Entry, name: bytes) -> Entry:
+        """Give *entry* its name. It may have it: from an earlier try of this page, or because it is only touched."""
+        directory, _, final = entry.path.rpartition(b"/")
+        handle = self._make(directory)
+        if name:
+            self._rename(name, handle, final, directory)
         else:
             _dress(final, handle, entry)
-        return altered(entry, signature=signature_of(self._tree.stat(entry.path)))
+        return altered(entry, signature=signature_of(os.stat(final, dir_fd=handle, follow_symlinks=False)))
+
+    def _rename(self, name: bytes, handle: int, final: bytes, directory: bytes) -> None:
+        staging = self._staging.handle
+        with suppress(FileNotFoundError):
+            refuse_other_spelling(handle, final, os.stat(final, dir_fd=handle, follow_symlinks=False))
+        with durable("file.rename"):
+            self._with_right(directory, lambda: os.rename(name, final, src_dir_fd=staging, dst_dir_fd=handle))
 
     def _settle_directory(self, entry: Entry) -> Entry:
-        self._make(entry.path)
-        handle = self._tree.directory(entry.path)
+        handle = self._make(entry.path)
         found = os.fstat(handle)
         if stat.S_IMODE(found.st_mode) != entry.mode or found.st_mtime_ns != entry.mtime_ns:
             with durable("file.metadata"):
                 os.fchmod(handle, entry.mode)
                 os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
-        return altered(entry, signature=signature_of(os.fstat(handle)))
+            found = os.fstat(handle)
+        return altered(entry, signature=signature_of(found))
 
-    def _placed(self, path: bytes) -> tuple[int, bytes]:
-        """The handle of the directory that holds *path*, made where it is missing, and the name in it."""
-        self._make(parent_of(path))
-        return self._tree.place(path)
-
-    def _make(self, path: bytes) -> None:
-        """Have the directory *path*, and all above it."""
-        assert not path or not leaves_root(path)
+    def _make(self, path: bytes) -> int:
+        """A handle on the directory *path*, made where it is missing, with all above it."""
         try:
-            self._tree.directory(path, create=True)
+            return self._tree.directory(path, create=True)
         except PermissionError:
             self._make(parent_of(path))  # it may lie below one that even its owner made read-only
-            self._with_right(path, lambda: self._tree.directory(path, create=True))
+            return self._with_right(parent_of(path), lambda: self._tree.directory(path, create=True))
 
-    def _with_right(self, path: bytes, act: Callable[[], object]) -> None:
-        """Do *act* in the directory of *path*, which may be one that even its owner made read-only."""
+    def _with_right(self, directory: bytes, act: Callable[[], T]) -> T:
+        """What *act* does in *directory*, which may be one that even its owner made read-only."""
         try:
-            act()
+            return act()
         except PermissionError:
-            handle = self._tree.directory(parent_of(path))
+            handle = self._tree.directory(directory)
             mode = stat.S_IMODE(os.fstat(handle).st_mode)
             if mode & 0o300 == 0o300:
                 raise
             os.fchmod(handle, mode | 0o700)  # put right again when directories are settled
-            act()
+            return act()
 
     def _remove(self, entry: Entry) -> None:
         try:
@@ -192,67 +185,44 @@ class PageWriter:
             return
         if entry.type == "dir":
             self._tree.forget(entry.path)
-            self._with_right(entry.path, lambda: _rmdir(name, handle))
+            self._with_right(parent_of(entry.path), lambda: _rmdir(name, handle))
         else:
-            self._with_right(entry.path, lambda: _unlink(name, handle))
+            self._with_right(parent_of(entry.path), lambda: _unlink(name, handle))
 
     def _sync_directories(self, paths: set[bytes]) -> None:
         with durable("file.directory"):
-            for path in sorted(paths):
-                if _is_directory(self._tree, path):
-                    os.fsync(self._tree.directory(path))
+            if self._staging.disk.takes_whole(len(paths)):
+                self._staging.disk.sync()
+                return
+            ordered = sorted(paths)
+            for start in range(0, len(ordered), _OPEN):
+                self._sync_some(ordered[start : start + _OPEN])
+
+    def _sync_some(self, paths: list[bytes]) -> None:
+        held: list[int] = []
+        try:
+            for path in paths:
+                held += [os.dup(self._tree.directory(path))] if _is_directory(self._tree, path) else []
+            sync_each(held)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
 
     def staged(self, entry: Entry) -> tuple[Segment, ...]:
-        """The whole segments of what is staged for *entry*, up to where a record ends: where to go on."""
-        try:
-            descriptor = os.open(_staged_name(entry), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._staging)
-        except FileNotFoundError:
-            return ()
-        digester, whole = Digester(), 0
-        try:
-            form = form_of(entry.form, os.pread(descriptor, 4, 0))
-            for part in cut(lambda size: os.read(descriptor, size), form):
-                digester.add(part.offset, part.data)
-                is_cut_short = form == "log" and not part.data.endswith(b"\n")
-                whole = whole if is_cut_short else part.offset + len(part.data)
-        finally:
-            os.close(descriptor)
-        return tuple(segment for segment in digester.fresh() if segment.offset + segment.size <= whole)
+        """The whole segments of what is staged for *entry*: where to go on."""
+        return self._staging.segments(entry)
 
     def close(self) -> None:
         """Leave nothing behind but what is staged and unfinished. May be called twice."""
-        if self._staging >= 0:
-            os.close(self._staging)
-            self._staging = -1
-            _remove_if_empty(self._staging_path)
-
-
-def _staging(tree: Tree) -> tuple[int, bytes]:
-    """A directory of ours on the tree's own file system: beside the root, or, where that is another one, inside it."""
-    beside = os.path.realpath(tree.root).rstrip(b"/") + OURS
-    for path in (beside, os.path.join(tree.root, OURS)):
-        try:
-            os.makedirs(path, 0o700, exist_ok=True)
-        except (PermissionError, OSError):
-            continue
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if os.fstat(handle).st_dev == tree.stat(b"").st_dev:
-            return handle, path
-        os.close(handle)
-        _remove_if_empty(path)
-    raise PermissionError(errno.EACCES, "no place for temporary files beside or inside the target")
-
-
-def _staged_name(entry: Entry) -> bytes:
-    """One name for one content of one path: what is left of another content is never gone on with."""
-    text = b"%b\0%d\0%d" % (entry.path, entry.generation, entry.mtime_ns)
-    return hashlib.sha256(text).hexdigest()[:40].encode()
+        self._staging.close()
 
 
 def _refusal(entry: Entry, error: OSError | ValueError) -> Refusal:
     """What cannot be placed goes to quarantine; anything else is not about this entry, and is raised."""
     if isinstance(error, ValueError):
         return Refusal(entry, None, entry.size, "escapes-root")
+    if isinstance(error, OtherSpelling):
+        return Refusal(entry, None, entry.size, "name-collides")
     if error.errno in REFUSED:
         return Refusal(entry, None, entry.size, REFUSED[error.errno])
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
@@ -266,37 +236,31 @@ def _taken(entry: Entry) -> TargetForeign:
     )
 
 
+def _finish(descriptor: int, entry: Entry) -> None:
+    """Give a staged file, which has all its bytes, its mode and time: they are synced with the bytes."""
+    os.fchmod(descriptor, entry.mode)
+    os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
 def _dress(name: bytes, handle: int, entry: Entry) -> None:
     """Give what is at *name* its mode and time. A link has only a time."""
     found = os.stat(name, dir_fd=handle, follow_symlinks=False)
     if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) != entry.mode:
-        os.chmod(name, entry.mode, dir_fd=handle)
+        _change_mode(name, handle, entry.mode)
     os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=handle, follow_symlinks=False)
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def _fsync_name(name: bytes, handle: int) -> None:
-    if stat.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
+def _change_mode(name: bytes, handle: int, mode: int) -> None:
+    """Of a file, whatever its mode is now; not of what a link leads to that took its place since it was looked at."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, mode, dir_fd=handle, follow_symlinks=False)
         return
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=handle)
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
     try:
-        os.fsync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.chmod(f"/proc/self/fd/{descriptor}", mode)
     finally:
         os.close(descriptor)
-
-
-def _size(name: bytes, handle: int) -> int:
-    """The size of what is at *name*; -1 where nothing is."""
-    try:
-        return os.stat(name, dir_fd=handle, follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return -1
 
 
 def _is_directory(tree: Tree, path: bytes) -> bool:
@@ -319,28 +283,3 @@ def _rmdir(name: bytes, handle: int) -> None:
         os.rmdir(name, dir_fd=handle)
     except FileNotFoundError:
         return
-
-
-def _remove_if_empty(path: bytes) -> None:
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise
-
-
-def _find_syncfs() -> Callable[[int], None] | None:
-    """Linux's ``syncfs``, which the standard library does not offer."""
-    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if function is None:
-        return None
-
-    def syncfs(descriptor: int) -> None:
-        if function(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-
-    return syncfs
-
-
-_syncfs = _find_syncfs()

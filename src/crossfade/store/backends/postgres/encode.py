@@ -7,24 +7,29 @@ Fields: store_id, entry_id, pos, the promoted columns, reason, body, raw.
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+import msgspec
+
 from crossfade.model.changes import Block
-from crossfade.model.columns import TEXT_BYTES_MAX, Convert, converter, text
-from crossfade.model.figures import NULL
+from crossfade.model.columns import TEXT_BYTES_MAX, Convert, converter, second, text, timestamp
+from crossfade.model.figures import NULL, Sheet
 from crossfade.model.kinds import Column, Kind
-from crossfade.model.promotion import Bound
-from crossfade.model.records import Reader, split_lines, suspicious
+from crossfade.model.promotion import Bound, Inline
+from crossfade.model.records import Lines, Reader, split_lines, suspicious
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 
 _LENGTH = struct.Struct("!i")
 _BIGINT = struct.Struct("!iq")
-_HEAD = struct.Struct("!hiiiq")
+_PLACE = struct.Struct("!q")
+_HEAD = struct.Struct("!hiiiqi")
+"""The start of a row: how many fields, store_id, entry_id, and the length of the pos that follows."""
+
 _TRUE, _FALSE = struct.pack("!i?", 1, True), struct.pack("!i?", 1, False)
 
 
@@ -34,8 +39,27 @@ class Row:
 
     pos: int
     size: int
-    data: bytes
+    parts: list[bytes]
     reason: str | None
+
+    @property
+    def data(self) -> bytes:
+        """As it is sent."""
+        return b"".join(self.parts)
+
+
+class Encoded(msgspec.Struct, gc=False):
+    """Rows of a block: ready to be sent, one part behind the other; their promoted columns; why some of them are raw.
+
+    They stand for ``size`` bytes of the entry from ``offset`` on; ``last`` says that it ends with them.
+    """
+
+    offset: int
+    size: int
+    rows: list[bytes]
+    sheet: Sheet
+    raws: list[str]
+    last: bool
 
 
 class Encoder:
@@ -43,34 +67,57 @@ class Encoder:
 
     def __init__(self, kind: Kind, store_id: int) -> None:
         self.kind = kind
-        self._reader = Reader(kind, field_of, NULL)
+        self._reader = Reader(kind, field_of, NULL, INLINE)
         self._store_id = store_id
         self._fields = 3 + len(kind.columns) + 3
         self._nothing = [NULL] * len(kind.columns)
 
-    def encode(self, entry_id: int, block: Block, captures: dict[str, str], reasons: Counter[str]) -> list[bytes]:
-        """The rows of a block, to be sent as they are; *reasons* counts those that are raw."""
-        if block.entry.form == "log" and block.record is None:
-            return self._log(entry_id, block, captures, reasons)
-        rows = self.rows(entry_id, block, captures)
-        reasons.update(row.reason for row in rows if row.reason is not None)
-        return [row.data for row in rows]
+    def encode(self, entry_id: int, block: Block, captures: dict[str, str]) -> Iterator[Encoded]:
+        """The rows of a block, a few at a time; once at least."""
+        if block.record is None and block.data and block.entry.form == "log":
+            yield from self._log(entry_id, block, captures)
+        elif block.record is None and block.data and block.entry.form == "document":
+            yield self._document(entry_id, block, captures)
+        else:
+            rows = self.rows(entry_id, block, captures)
+            parts, width = [part for row in rows for part in row.parts], self._fields
+            sheet = Sheet(parts[1::width], [parts[at::width] for at in range(2, width - 4)], parts[width - 4 :: width])
+            raws = [row.reason for row in rows if row.reason is not None]
+            yield Encoded(block.offset, len(block.data), parts, sheet, raws, block.last)
 
-    def _log(self, entry_id: int, block: Block, captures: dict[str, str], reasons: Counter[str]) -> list[bytes]:
-        """The inner loop of every copy: as ``rows``, without a value a row."""
-        bound, read, suspect = self._reader.bind(captures), self._reader.read_bound, suspicious(block.data)
-        head, pos = self._head(entry_id), block.offset
-        rows: list[bytes] = []
-        for line in split_lines(block.data):
-            reason, fields = read(line, bound, suspect=suspect)
-            if reason is None:
-                parts = (head, _BIGINT.pack(8, pos), *fields, NULL, _LENGTH.pack(len(line)), line, NULL)
-            else:
-                reasons[reason] += 1
-                parts = (head, _BIGINT.pack(8, pos), *fields, _text(reason), NULL, _LENGTH.pack(len(line)), line)
-            rows.append(b"".join(parts))
-            pos += len(line)
-        return rows
+    def _document(self, entry_id: int, block: Block, captures: dict[str, str]) -> Encoded:
+        """As ``rows``, for the only row that there is."""
+        data = block.data
+        reason, fields = self._reader.read_bound(data, self._reader.bind(captures), suspect=suspicious(data))
+        parts = self._parts(entry_id, block.offset, data, reason, fields, is_json=reason is None)
+        sheet = Sheet(parts[1:2], list(zip(fields)), parts[-4:-3])
+        return Encoded(block.offset, len(data), parts, sheet, [] if reason is None else [reason], block.last)
+
+    def _log(self, entry_id: int, block: Block, captures: dict[str, str]) -> Iterator[Encoded]:
+        """The inner loop of every copy: as ``rows``, but column by column, without a value a row."""
+        head, offset = self._head(entry_id), block.offset
+        for lines in self._reader.read_pieces(block.data, self._reader.bind(captures)):
+            sizes = list(map(len, lines.lines))
+            sheet = _sheet(lines, accumulate(sizes[:-1], initial=offset))
+            rows, size = self._joined(head, sheet, lines, sizes), sum(sizes)
+            raws = [reason for reason in lines.reasons or () if reason is not None]
+            yield Encoded(offset, size, [rows], sheet, raws, block.last and offset + size == block.end)
+            offset += size
+
+    def _joined(self, head: bytes, sheet: Sheet, lines: Lines, sizes: list[int]) -> bytes:
+        """The rows of *lines*, one behind the other."""
+        width = self._fields
+        lengths = list(map(_LENGTH.pack, sizes)) if max(sizes) > TEXT_BYTES_MAX else [_LENGTHS[size] for size in sizes]
+        parts = [head, *[NULL] * (width - 1)] * len(sizes)
+        parts[1::width] = sheet.places
+        for number, values in enumerate(sheet.columns, 2):
+            parts[number::width] = values
+        parts[width - 3 :: width], parts[width - 2 :: width] = lengths, lines.lines
+        for number, reason in enumerate(lines.reasons or ()):
+            if reason is not None:
+                end = (number + 1) * width
+                parts[end - 4 : end] = [sheet.reasons[number], NULL, lengths[number], lines.lines[number]]
+        return b"".join(parts)
 
     def rows(self, entry_id: int, block: Block, captures: dict[str, str]) -> list[Row]:
         """The rows for a block. A long record has one, for its first piece, without content: that goes to ``chunks``."""
@@ -98,22 +145,34 @@ class Encoder:
     def _row(
         self, entry_id: int, pos: int, data: bytes, reason: str | None, fields: Iterable[bytes], *, is_json: bool = False
     ) -> Row:
-        content = NULL + NULL if reason == "long" else _bytes(data) + NULL if is_json else NULL + _bytes(data)
-        why = NULL if reason is None else _text(reason)
-        encoded = b"".join((self._head(entry_id), _BIGINT.pack(8, pos), *fields, why, content))
-        return Row(pos, len(data), encoded, reason)
+        return Row(pos, len(data), self._parts(entry_id, pos, data, reason, fields, is_json=is_json), reason)
+
+    def _parts(
+        self, entry_id: int, pos: int, data: bytes, reason: str | None, fields: Iterable[bytes], *, is_json: bool
+    ) -> list[bytes]:
+        length = _LENGTH.pack(len(data))
+        content = (NULL, NULL, b"") if reason == "long" else (length, data, NULL) if is_json else (NULL, length, data)
+        return [self._head(entry_id), pos.to_bytes(8), *fields, NULL if reason is None else _text(reason), *content]
 
     def _head(self, entry_id: int) -> bytes:
-        return _HEAD.pack(self._fields, 4, self._store_id, 8, entry_id)
+        return _HEAD.pack(self._fields, 4, self._store_id, 8, entry_id, 8)
 
     def bare(self, entry_id: int, row: Row, data: bytes, reason: str) -> Row:
         """The same record as raw bytes without any column: what a server takes when it refused the columns."""
         return self._row(entry_id, row.pos, data, reason, self._nothing)
 
 
+def _sheet(lines: Lines, places: Iterable[int]) -> Sheet:
+    if lines.reasons is None:
+        why = [NULL] * len(lines.lines)
+    else:
+        why = [NULL if reason is None else _text(reason) for reason in lines.reasons]
+    return Sheet(list(map(_PLACE.pack, places)), list(zip(*lines.values, strict=True)), why)
+
+
 def chunk(store_id: int, entry_id: int, pos: int, data: bytes) -> bytes:
     """A row of ``chunks``."""
-    return _HEAD.pack(4, 4, store_id, 8, entry_id) + _BIGINT.pack(8, pos) + _bytes(data)
+    return _HEAD.pack(4, 4, store_id, 8, entry_id, 8) + pos.to_bytes(8) + _bytes(data)
 
 
 def _bytes(value: bytes) -> bytes:
@@ -128,21 +187,42 @@ def field_of(column: Column) -> Convert:
     """From a JSON value to a field of a row, None where it does not fit the column."""
     if column.type == "text" and not column.mapping:
         return _text_field
+    if column.type == "timestamp":
+        return _timestamp_field
     convert, encode = converter(column), _ENCODERS[column.type]
 
     def field(value: Any) -> bytes | None:
         found = convert(value)
         return None if found is None else encode(found)
 
-    return field
+    return _remembering(field) if column.mapping else field
 
 
 def _text_field(value: Any) -> bytes | None:
-    """As ``columns.text`` and then encoded, for the usual case in one step."""
-    if type(value) is str and value.isascii() and len(value) <= TEXT_BYTES_MAX and "\0" not in value:
-        return _LENGTHS[len(value)] + value.encode()
+    """As ``columns.text``, then encoded."""
     found = text(value)
     return None if found is None else _text(found)
+
+
+def _timestamp_field(value: Any) -> bytes | None:
+    """As ``columns.timestamp``, then encoded."""
+    found = timestamp(value)
+    return None if found is None else _BIGINT.pack(8, found)
+
+
+def _remembering(field: Convert) -> Convert:
+    """For a column of few values: what *field* made of a short text is kept."""
+    known: dict[str, Any] = {}
+
+    def remembered(value: Any) -> Any:
+        found = known.get(value) if type(value) is str else None
+        if found is None:
+            found = field(value)
+            if type(value) is str and len(value) < _KNOWN and len(known) < _KNOWN:
+                known[value] = found
+        return found
+
+    return remembered
 
 
 def _int(value: int) -> bytes:
@@ -153,6 +233,22 @@ def _bool(value: bool) -> bytes:
     return _TRUE if value else _FALSE
 
 
+_KNOWN = 256
+"""Values that are remembered for a column, and how long each may be."""
+
 _LENGTHS = [_LENGTH.pack(length) for length in range(TEXT_BYTES_MAX + 1)]
 
-_ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": _text, "bigint": _int, "boolean": _bool, "timestamp": _int}
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": _text, "bigint": _int, "boolean": _bool}
+
+INLINE = {
+    _text_field: Inline(
+        "lengths[len(b)] + b if len(b := v.encode()) <= text_bytes_max else None",
+        {"lengths": _LENGTHS, "text_bytes_max": TEXT_BYTES_MAX},
+    ),
+    _timestamp_field: Inline(
+        "bigint(8, s + int(v[20:26])) if v[19:20] == '.' and v[26:] and v[-1] == 'Z' and v.isascii() and v[20:-1].isdigit()"
+        " and (s := second(v[:19])) is not None else timestamp_field(v)",
+        {"bigint": _BIGINT.pack, "second": second, "timestamp_field": _timestamp_field},
+    ),
+}
+"""The usual text, and the usual timestamp, in one step. See ``promotion.Inline``."""

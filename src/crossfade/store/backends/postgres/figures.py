@@ -17,6 +17,11 @@ from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
 _SPAN = 64 * SEGMENT
+_STRETCHES = 500
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+Stretch = tuple[int, int, int, int]
+"""Entry, number of the segment, and the positions of records from and to, both included."""
 
 
 class ServerFigures:
@@ -28,17 +33,49 @@ class ServerFigures:
         self._store_id = store_id
 
     def of(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, tuple[Figure, ...]]:
-        """The figures of entries of one kind, by row number; none for those without bytes."""
+        """The figures of entries of one kind, by row number; none for those without records.
+
+        Rows that stand behind the end of an entry, or before its beginning, are part of its last figure, or of its first.
+        """
+        pieced = self._pieced(entries)
+        found = self._with_pieces(kind, [entry for entry in entries if entry.row in pieced]) if pieced else {}
+        stretches = [stretch for entry in entries if entry.row not in pieced for stretch in _stretches(entry)]
+        for start in range(0, len(stretches), _STRETCHES):
+            for row, figure in self._stretched(kind, stretches[start : start + _STRETCHES]):
+                found.setdefault(row, []).append(figure)
+        return {row: tuple(figures) for row, figures in found.items()}
+
+    def _stretched(self, kind: Kind, stretches: Sequence[Stretch]) -> Iterator[tuple[int, Figure]]:
+        """The records of a kind's table alone."""
+        values = dict(zip(("entries", "numbers", "lows", "highs"), map(list, zip(*stretches, strict=True)), strict=True))
+        for row, number, offset, size, digest, records, columns in cast(
+            "list[tuple[int, int, int, int | None, bytes | None, int, bytes]]",
+            self._fetch(self._of_columns("figures", kind), values),
+        ):
+            yield row, Figure(Segment(number, offset, size or 0, digest or b""), records, columns)
+
+    def _pieced(self, entries: Sequence[Entry]) -> set[int]:
+        """Those of *entries* that have bytes in ``chunks``: long records, and records that the server refused."""
+        query = (
+            f"SELECT DISTINCT entry_id FROM {quoted(self._schema)}.chunks"
+            " WHERE store_id = %(store_id)s AND entry_id = ANY(%(entries)s)"
+        )
+        return {cast("int", row) for (row,) in self._fetch(query.encode(), {"entries": [entry.row for entry in entries]})}
+
+    def _with_pieces(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, list[Figure]]:
+        """Records and pieces together, in the order of their places."""
         found: dict[int, list[Figure]] = {}
-        for low in range(0, max((max(entry.size, 1) for entry in entries), default=0), _SPAN):
+        end = max((max(entry.size, 1) for entry in entries), default=0)
+        for low in range(0, end, _SPAN):
             rows = [entry.row for entry in entries if max(entry.size, 1) > low]
-            values = {"entries": rows, "segment": SEGMENT, "low": low, "high": low + _SPAN}
+            first, last = low or _LEAST, low + _SPAN if low + _SPAN < end else _GREATEST
+            values = {"entries": rows, "segment": SEGMENT, "low": first, "high": last}
             columns = {(row, number): (count, digest) for row, number, count, digest in self._columns(kind, values)}
             for row, number, offset, size, digest in self._content(kind, values):
                 count, of_columns = columns.get((row, number), (0, b""))
                 figure = Figure(Segment(number, offset, size, digest), count, of_columns)
                 found.setdefault(row, []).append(figure)
-        return {row: tuple(figures) for row, figures in found.items()}
+        return found
 
     def _content(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, int, bytes]]:
         return cast(
@@ -47,9 +84,11 @@ class ServerFigures:
         )
 
     def _columns(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, bytes]]:
-        text = statement("figure_columns", self._schema, kind.name).decode()
-        text = text.replace("{columns}", _names(kind)).replace("{reason}", _reason(kind))
-        return cast("list[tuple[int, int, int, bytes]]", self._fetch(text.encode(), values))
+        return cast("list[tuple[int, int, int, bytes]]", self._fetch(self._of_columns("figure_columns", kind), values))
+
+    def _of_columns(self, name: str, kind: Kind) -> bytes:
+        text = statement(name, self._schema, kind.name).decode()
+        return text.replace("{columns}", _names(kind)).replace("{reason}", _reason(kind)).encode()
 
     def rows(self, kind: Kind, entry: Entry, low: int, high: int) -> Iterator[tuple[int, str | None, bytes]]:
         """(pos, reason, row as sent) of the records that start in a stretch."""
@@ -63,6 +102,14 @@ class ServerFigures:
     def _fetch(self, query: bytes | sql.Composed, values: dict[str, Any]) -> list[tuple[object, ...]]:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(query, {**values, "store_id": self._store_id}).fetchall()
+
+
+def _stretches(entry: Entry) -> Iterator[Stretch]:
+    """The segments of an entry: the first begins, and the last ends, wherever there are rows."""
+    last = max(entry.size - 1, 0) // SEGMENT
+    for number in range(last + 1):
+        low = number * SEGMENT if number else _LEAST
+        yield entry.row, number, low, (number + 1) * SEGMENT - 1 if number < last else _GREATEST
 
 
 def _names(kind: Kind) -> str:

@@ -14,21 +14,25 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import psycopg
-import stamina
 from psycopg import sql
 
 from crossfade.errors import Fenced
 from crossfade.model.entries import Entry
 from crossfade.model.kinds import Kind
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import journal, leases, schema
+from crossfade.store.backends.postgres import indexes, journal, leases, schema
+from crossfade.store.backends.postgres.arrays import numbers
+from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.page import insert_refusal, mark_values
 from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
 from crossfade.store.backends.postgres.statements import statement
-from crossfade.store.faults import passes
+from crossfade.store.patience import Patience, patiently
 from crossfade.store.port import Refusal
 
 T = TypeVar("T")
+
+_NAMED = 100
+"""How many items a line of the journal names, at most; it counts them all."""
 
 
 @dataclass(frozen=True)
@@ -117,22 +121,21 @@ class Ledger:
 
         self._run(work, name="postgres.schema")
 
+    def long_builds(self, kind: Kind) -> list[str]:
+        """Those of a kind's indexes that are left to build and long to build, to be built side by side."""
+        return self._run(lambda c: indexes.long_builds(c, self.schema, kind))
+
+    def build_index(self, text: str) -> None:
+        """Build one index, if it is not there."""
+        self._run(lambda c: indexes.build_one(c, text), name="postgres.index")
+
     def build_indexes(self, kind: Kind) -> bool:
         """Build what a first load left out; False when there was nothing to do. ANALYZE follows."""
+        return self._run(lambda c: indexes.build(c, self.schema, kind), name="postgres.index")
 
-        def work(connection: Connection) -> bool:
-            query = self._sql("SELECT indexed FROM {}.kinds WHERE name = %s FOR UPDATE")
-            row = connection.execute(query, [kind.name]).fetchone()
-            if row is None or row[0]:
-                return False
-            connection.execute("SET LOCAL maintenance_work_mem = '256MB'")
-            for text in schema.index_statements(self.schema, kind):
-                connection.execute(text.encode())
-            connection.execute(self._sql("UPDATE {}.kinds SET indexed = true WHERE name = %s"), [kind.name])
-            connection.execute(sql.SQL("ANALYZE {}.{}").format(sql.Identifier(self.schema), sql.Identifier(kind.name)))
-            return True
-
-        return self._run(work, name="postgres.index")
+    def analyze_entries(self) -> None:
+        """After a first load: the planner hears of the entries, too."""
+        self._run(lambda c: indexes.analyze_entries(c, self.schema), name="postgres.index")
 
     # Stores and migrations
 
@@ -164,17 +167,20 @@ class Ledger:
     def claim(self, row: dict[str, Any], kinds: list[str] | None) -> int:
         """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive."""
         insert = self._sql(
-            "INSERT INTO {}.migrations (migration_id, store_id, source, target, plan, kinds, phase)"
-            " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned')"
-            " ON CONFLICT (migration_id) DO UPDATE SET kinds = excluded.kinds"
+            "INSERT INTO {}.migrations (migration_id, store_id, source, target, plan, kinds, phase, wanted)"
+            " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned', %(wanted)s)"
+            " ON CONFLICT (migration_id) DO UPDATE SET kinds = excluded.kinds, wanted = excluded.wanted"
         )
-        values = {**row, "plan": json.dumps(row["plan"]), "kinds": None if kinds is None else json.dumps(kinds)}
+        texts = {"plan": json.dumps(row["plan"]), "wanted": json.dumps(row.get("wanted", {}))}
+        values = {**row, **texts, "kinds": None if kinds is None else json.dumps(kinds)}
 
         def work(connection: Connection) -> int:
             connection.execute(insert, values)
             leases.refuse_another(connection, self.schema, row)
             epoch = leases.take(connection, self.schema, row["migration"])
-            journal.append(connection, self.schema, row["migration"], "claimed", {"epoch": epoch, "plan": row["plan"]})
+            reason = f"to {row.get('verb', 'start')}"
+            line = Line("claimed", {"epoch": epoch, "plan": row["plan"]}, reason)  # each try is a claim of its own
+            journal.append(connection, self.schema, row["migration"], line)
             return epoch
 
         return self._run(work, name="postgres.claim")
@@ -191,27 +197,49 @@ class Ledger:
         """Who runs it now."""
         return self._run(lambda c: leases.holder_of(c, self.schema, migration))
 
-    def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any]) -> None:
+    def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any], reason: str = "") -> None:
         """Enter *phase*, with its line in the journal, as one."""
         update = self._sql("UPDATE {}.migrations SET phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s")
+        line = Line(event, detail, reason)
 
         def work(connection: Connection) -> None:
             connection.execute(update, [phase, migration])
-            journal.append(connection, self.schema, migration, event, detail)
+            journal.append(connection, self.schema, migration, line)
 
         self._run(work, name="postgres.ledger")
 
-    def note(self, migration: str, event: str, detail: dict[str, Any]) -> None:
+    def note(self, migration: str, event: str, detail: dict[str, Any], reason: str = "") -> None:
         """One line in the journal."""
-        self._run(lambda c: journal.append(c, self.schema, migration, event, detail), name="postgres.ledger")
+        line = Line(event, detail, reason)
+        self._run(lambda c: journal.append(c, self.schema, migration, line), name="postgres.ledger")
 
-    def progress(self, migration: str, progress: dict[str, Any]) -> None:
-        """What ``status`` shows from another terminal."""
-        query = self._sql("UPDATE {}.migrations SET progress = %s, updated_at = clock_timestamp() WHERE migration_id = %s")
-        self._run(lambda c: c.execute(query, [json.dumps(progress), migration]), name="postgres.ledger")
+    def progress(self, migration: str, progress: dict[str, Any]) -> dict[str, Any]:
+        """Write down what ``status`` shows from another terminal; what was wished there."""
+        query = self._sql(
+            "UPDATE {}.migrations SET progress = %s, updated_at = clock_timestamp() WHERE migration_id = %s RETURNING wanted"
+        )
+        row = self._run(lambda c: c.execute(query, [json.dumps(progress), migration]).fetchone(), name="postgres.ledger")
+        return cast("dict[str, Any]", row[0]) if row else {}
+
+    def wish(self, migration: str, wanted: dict[str, Any]) -> None:
+        """What a run is to keep to from now on, beside what was wished before: it hears of it within a second or two."""
+        query = self._sql("UPDATE {}.migrations SET wanted = wanted || %s::jsonb WHERE migration_id = %s")
+        line = Line("wished", wanted)
+
+        def work(connection: Connection) -> None:
+            connection.execute(query, [json.dumps(wanted), migration])
+            journal.append(connection, self.schema, migration, line)
+
+        self._run(work, name="postgres.ledger")
+
+    def wishes(self, migration: str) -> dict[str, Any]:
+        """All that was wished."""
+        rows = self._rows(self._sql("SELECT wanted FROM {}.migrations WHERE migration_id = %s"), [migration])
+        return cast("dict[str, Any]", rows[0][0]) if rows else {}
 
     def proved(self, migration: str, since: datetime, report: dict[str, Any]) -> None:
         """Both sides were found equal, as of *since*: what changed later is to be proved again."""
+        line = Line("proved", {"since": since.isoformat()})
         query = self._sql(
             "UPDATE {}.migrations SET phase = 'copied', proved_at = %s, report = %s, updated_at = clock_timestamp()"
             " WHERE migration_id = %s"
@@ -219,7 +247,7 @@ class Ledger:
 
         def work(connection: Connection) -> None:
             connection.execute(query, [since, json.dumps(report), migration])
-            journal.append(connection, self.schema, migration, "proved", {"since": since.isoformat()})
+            journal.append(connection, self.schema, migration, line)
 
         self._run(work, name="postgres.ledger")
 
@@ -229,9 +257,7 @@ class Ledger:
 
     def journal_head(self, migration: str) -> bytes:
         """The hash of the last line."""
-        query = self._sql("SELECT hash FROM {}.journal WHERE migration_id = %s ORDER BY seq DESC LIMIT 1")
-        rows = self._rows(query, [migration])
-        return cast("bytes", rows[0][0]) if rows else journal.START
+        return self._run(lambda c: journal.head(c, self.schema, migration))
 
     # What a tree holds
 
@@ -257,8 +283,10 @@ class Ledger:
                 raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
             if entries:
                 connection.execute(statement("marks_upsert", self.schema), mark_values(migration, entries))
-                query = self._sql("DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s)")
-                connection.execute(query, [migration, [entry.row for entry in entries]])
+                query = self._sql(
+                    "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
+                )
+                connection.execute(query, [migration, numbers(entry.row for entry in entries)])
             if removed:
                 query = self._sql("DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)")
                 connection.execute(query, [migration, [entry.row for entry in removed]])
@@ -295,10 +323,11 @@ class Ledger:
     def settle(self, migration: str, items: list[int], state: str) -> int:
         """Move items to another state; how many there were."""
         query = self._sql("UPDATE {}.quarantine SET state = %s WHERE migration_id = %s AND item_id = ANY(%s)")
+        line = Line(f"quarantine {state}", {"count": len(items), "items": sorted(items)[:_NAMED]})
 
         def work(connection: Connection) -> int:
             count = connection.execute(query, [state, migration, items]).rowcount
-            journal.append(connection, self.schema, migration, f"quarantine {state}", {"items": items})
+            journal.append(connection, self.schema, migration, line)
             return count
 
         return self._run(work, name="postgres.ledger")
@@ -314,6 +343,10 @@ class Ledger:
                 yield connection
             finally:
                 connection.rollback()
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """A look that is tried again where a fault passes; nothing of it stays."""
+        return self._run(work)
 
     def change(self, work: Callable[[Connection], T]) -> T:
         """One durable transaction around *work*."""
@@ -332,14 +365,9 @@ class Ledger:
 
     def _run(self, work: Callable[[Connection], T], *, name: str | None = None) -> T:
         """One transaction around *work*, which may run again: a fault that passes is waited for, as long as there is patience."""
-        for attempt in stamina.retry_context(
-            on=lambda error: self.patience_seconds > 0 and passes(error),
-            attempts=None,
-            timeout=self.patience_seconds or None,
-        ):
-            with attempt:
-                return self._once(work, name)
-        raise AssertionError("stamina either returns or raises")
+        if self.patience_seconds <= 0:
+            return self._once(work, name)
+        return patiently(lambda: self._once(work, name), Patience(self.patience_seconds), lambda _: None)
 
     def _once(self, work: Callable[[Connection], T], name: str | None) -> T:
         connection = self._open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from psycopg import sql
 
@@ -47,12 +48,20 @@ def _copy(connection: Connection, schema: str, table: str, columns: tuple[str, .
 def _entry(store_id: int, draft: Draft) -> bytes:
     e = draft.entry
     fixed = _FIXED.pack(
-        *(len(_ENTRY), 4, store_id, 8, e.row, 4, e.generation, 8, e.size, 8, draft.records, 8, draft.raws.total()),
+        *(len(_ENTRY), 4, store_id, 8, e.row, 4, e.generation, 8, e.size, 8, draft.records, 8, sum(draft.raws.values())),
         *(4, e.mode, 8, e.mtime_ns, 1, e.complete, 1, e.unstable),
     )
     within = NULL if e.within is None else _BIGINT.pack(8, e.within)
-    texts = (text_of(e.path).encode(), key_of(e.path), e.type.encode(), e.kind.encode(), e.form.encode(), e.link)
-    return b"".join((fixed, *map(_field, texts), NULL if e.digest is None else _field(e.digest), within))
+    path, words, link = _field(text_of(e.path).encode()), _words(e.type, e.kind, e.form), _field(e.link)
+    return b"".join(
+        (fixed, path, _field(key_of(e.path)), words, link, NULL if e.digest is None else _field(e.digest), within)
+    )
+
+
+@lru_cache(maxsize=256)
+def _words(*words: str) -> bytes:
+    """The same few for all entries."""
+    return b"".join([_field(word.encode()) for word in words])
 
 
 def _mark(migration: bytes, entry: Entry) -> bytes:

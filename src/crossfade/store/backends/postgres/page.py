@@ -14,10 +14,12 @@ from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
+from crossfade.store.backends.postgres.arrays import numbers, octets
 from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
+from crossfade.store.backends.postgres.watching import Watch
 from crossfade.store.port import Applied, Refusal
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ class PageWriter:
         self._open: dict[bytes, int] = {}
         self._open_then: dict[bytes, int] = {}
         self._sender = Sender(schema, store_id, layout)
+        self._watch = Watch(layout)
 
     def keep(self) -> None:
         """The page that was written last is committed, so what was learnt from it is true; before that, nothing is."""
         self._open = self._open_then
+        self._watch.keep()
 
     def write(self, connection: Connection, page: Page, *, careful: bool) -> Applied:
         """Write *page*. *careful* takes refused rows apart, until each stands, is raw, or is in quarantine."""
@@ -46,12 +50,13 @@ class PageWriter:
         self._fence(connection)
         drafts = self._drafts(connection, page)
         self._clear(connection, drafts, [c.entry for c in page.changes if isinstance(c, Remove)])
-        refusals = self._sender.send(connection, drafts, careful=careful)
+        self._watch.begin()
+        refusals = self._sender.send(connection, drafts, careful=careful, watch=self._watch)
         insert(connection, self._schema, self._store_id, self._name(), [d for d in drafts if d.new])
         self._upsert(connection, [d for d in drafts if not d.new])
-        self._open_then = self._open | {d.entry.path: d.entry.row for d in drafts}
+        self._open_then = self._open | {d.entry.path: d.entry.row for d in drafts if not d.entry.complete}
         for entry in (d.entry for d in drafts if d.entry.complete):
-            del self._open_then[entry.path]
+            self._open_then.pop(entry.path, None)
         self._segments(connection, page, drafts)
         self._mark(connection, page, drafts)
         self._quarantine(connection, refusals)
@@ -60,6 +65,7 @@ class PageWriter:
             records=sum(draft.records for draft in drafts),
             raws=tuple((d.entry.path, reason, count) for d in drafts for reason, count in d.raws.items() if count > 0),
             refusals=tuple(refusals),
+            passed=self._watch.seen(),
         )
 
     def lock(self, connection: Connection) -> None:
@@ -138,7 +144,8 @@ class PageWriter:
         rows = connection.execute(statement("records_cut", self._schema, draft.entry.kind), values).fetchall()
         for reason, count in cast("list[tuple[str | None, int]]", rows):
             draft.records -= count
-            draft.raws.subtract({} if reason is None else {reason: count})
+            if reason is not None:
+                draft.raws[reason] -= count
         for table in ("chunks", "segments"):
             query = sql.SQL("DELETE FROM {}.{} WHERE store_id = %(store_id)s AND entry_id = %(entry)s AND pos >= %(pos)s")
             connection.execute(query.format(sql.Identifier(self._schema), sql.Identifier(table)), values)
@@ -157,7 +164,7 @@ class PageWriter:
             "path": [text_of(e.path) for e in entries],
             "key": [key_of(e.path) for e in entries],
             "records": [d.records for d in drafts],
-            "raws": [d.raws.total() for d in drafts],
+            "raws": [sum(d.raws.values()) for d in drafts],
         }
         for name in (
             "type",
@@ -226,12 +233,12 @@ def mark_values(migration: str, entries: list[Entry]) -> dict[str, Any]:
     signatures = [entry.signature for entry in entries if entry.signature is not None]
     return {
         "migration": migration,
-        "entry_id": [entry.row for entry in entries],
-        "size": [s.size for s in signatures],
-        "mtime_ns": [s.mtime_ns for s in signatures],
-        "ctime_ns": [s.ctime_ns for s in signatures],
-        "inode": [s.inode for s in signatures],
-        "digest": [entry.digest for entry in entries],
+        "entry_id": numbers(entry.row for entry in entries),
+        "size": numbers(s.size for s in signatures),
+        "mtime_ns": numbers(s.mtime_ns for s in signatures),
+        "ctime_ns": numbers(s.ctime_ns for s in signatures),
+        "inode": numbers(s.inode for s in signatures),
+        "digest": octets(entry.digest for entry in entries),
     }
 
 

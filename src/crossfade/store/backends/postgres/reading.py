@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 from crossfade.model.changes import Block
 from crossfade.model.cut import cut
 from crossfade.model.digests import EMPTY, Segment, digest_of
 from crossfade.model.entries import SEGMENT, Entry
+from crossfade.store.backends.postgres.arrays import numbers
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.port import Reading
@@ -17,6 +19,7 @@ from crossfade.store.port import Reading
 _SMALL = SEGMENT
 _BATCH_BYTES = 4 * SEGMENT
 _BATCH_ENTRIES = 2000
+_BATCH_RECORDS = 20_000
 _RANGE = 4 * SEGMENT
 _DIGEST_SPAN = 64 * SEGMENT
 
@@ -32,44 +35,54 @@ class Rows:
     def blocks(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """The blocks of *readings*, in order; short entries are fetched together."""
         for batch in _batches(readings):
-            small = self._small([r.entry for r in batch]) if _is_small(batch[0]) else {}
+            if not _is_small(batch[0]):
+                yield from _blocks(batch[0], self._ranges(batch[0]))
+                continue
+            small = self._small([reading.entry for reading in batch])
             for reading in batch:
-                if _is_small(reading) and reading.entry.size and reading.entry.row not in small:
+                data = small.get(reading.entry.row, b"")
+                if reading.entry.size and not data:
                     raise FileNotFoundError(reading.entry.path)
-                source = _once(small.get(reading.entry.row, b"")) if _is_small(reading) else self._ranges(reading)
-                yield from _blocks(reading, source)
+                yield from _short(reading, data)
 
     def _small(self, entries: list[Entry]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for kind, group in groupby(sorted(entries, key=lambda e: e.kind), key=lambda e: e.kind):
-            rows = [entry.row for entry in group if entry.size]
             query = statement("read_small", self._schema, kind)
-            found |= dict(cast("list[tuple[int, bytes]]", self._fetch(query, {"entries": rows})))
+            rows = self._fetch(query, {"entries": numbers([entry.row for entry in group if entry.size])})
+            rows.sort(key=itemgetter(0, 1))
+            for row, records in groupby(cast("list[tuple[int, int, bytes]]", rows), key=itemgetter(0)):
+                found[row] = b"".join([data for _, _, data in records])
         return found
 
     def _ranges(self, reading: Reading) -> Callable[[int], bytes]:
         """A read function over one long entry, which fetches a few segments at a time."""
         pieces = self._pieces(reading)
-        held = b""
+        held, at = b"", 0
 
         def read(size: int) -> bytes:
-            nonlocal held
-            held = held or next(pieces, b"")
-            part, held = held[:size], held[size:]
+            nonlocal held, at
+            if at >= len(held):
+                held, at = next(pieces, b""), 0
+            part = held[at : at + size]
+            at += len(part)
             return part
 
         return read
 
     def _pieces(self, reading: Reading) -> Iterator[bytes]:
+        """The bytes from the reading's offset on, a stretch of records at a time, however many there are in it."""
         query = statement("read_range", self._schema, reading.entry.kind)
         low, found = reading.offset, False
         while low < reading.entry.size:
             high = (low // _RANGE + 1) * _RANGE
-            values = {"entry": reading.entry.row, "low": low, "high": high, "segment": SEGMENT}
-            for _, data in cast("list[tuple[int, bytes]]", self._fetch(query, values)):
+            values = {"entry": reading.entry.row, "low": low, "high": high, "limit": _BATCH_RECORDS}
+            rows = cast("list[tuple[int, bytes]]", self._fetch(query, values))
+            rows.sort(key=itemgetter(0))
+            low = high if len(rows) < _BATCH_RECORDS else rows[_BATCH_RECORDS - 1][0] + 1
+            if data := b"".join([data for pos, data in rows if pos < low]):  # none where a record goes on that began before
                 found = True
                 yield data
-            low = high
         if reading.offset < reading.entry.size and not found:
             raise FileNotFoundError(reading.entry.path)
 
@@ -101,27 +114,31 @@ class Rows:
 
 
 def _is_small(reading: Reading) -> bool:
-    return reading.offset == 0 and reading.entry.size <= _SMALL
+    entry = reading.entry
+    return reading.offset == 0 and entry.size <= _SMALL and entry.records <= _BATCH_RECORDS
 
 
 def _batches(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
     """Runs of short entries, as many as fit a batch; each long one alone."""
     batch: list[Reading] = []
-    size = 0
+    size = records = 0
     for reading in readings:
-        full = size + reading.entry.size > _BATCH_BYTES or len(batch) >= _BATCH_ENTRIES
+        size, records = size + reading.entry.size, records + reading.entry.records
+        full = size > _BATCH_BYTES or records > _BATCH_RECORDS or len(batch) >= _BATCH_ENTRIES
         if batch and (full or not _is_small(reading) or not _is_small(batch[0])):
             yield batch
-            batch, size = [], 0
+            batch, size, records = [], reading.entry.size, reading.entry.records
         batch.append(reading)
-        size += reading.entry.size
     if batch:
         yield batch
 
 
-def _once(data: bytes) -> Callable[[int], bytes]:
+def _short(reading: Reading, data: bytes) -> Iterator[Block]:
+    """The blocks of a short entry: one, but for a log whose last line has no end."""
+    if reading.entry.form != "log" or not data or data.endswith(b"\n"):
+        return iter([Block(reading.entry, 0, data, None, last=True)])
     parts = [data]
-    return lambda _size: parts.pop() if parts else b""
+    return _blocks(reading, lambda _size: parts.pop() if parts else b"")
 
 
 def _blocks(reading: Reading, read: Callable[[int], bytes]) -> Iterator[Block]:

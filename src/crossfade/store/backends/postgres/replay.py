@@ -39,4 +39,4 @@ def _place(
     draft = Draft(entry, [Put(Block(entry, item.pos, bytes(cast("bytes", row[0]))))])
     Sender(schema, store_id, layout).send(connection, [draft], careful=False)
     count = sql.SQL("UPDATE {}.entries SET records = records + %s, raws = raws + %s WHERE store_id = %s AND entry_id = %s")
-    connection.execute(count.format(sql.Identifier(schema)), [draft.records, draft.raws.total(), store_id, item.entry])
+    connection.execute(count.format(sql.Identifier(schema)), [draft.records, sum(draft.raws.values()), store_id, item.entry])

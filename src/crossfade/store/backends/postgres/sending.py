@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import groupby
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -15,6 +15,7 @@ from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.encode import SIGNATURE, TRAILER, Encoder, Row, chunk
 from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.backends.postgres.watching import Watch
 from crossfade.store.faults import is_data_error
 from crossfade.store.port import Refusal
 
@@ -22,22 +23,20 @@ _SENT_AT_ONCE = 1 << 18
 """Bytes of records that are gathered before they are sent."""
 
 
-@dataclass
-class Draft:
+class Draft(msgspec.Struct):
     """One entry of a page, while its puts are written; counts of the records that it gained. ``new``: no table has it yet."""
 
     entry: Entry
-    puts: list[Put] = field(default_factory=list)
+    puts: list[Put] = []
     new: bool = False
     records: int = 0
-    raws: Counter[str] = field(default_factory=Counter)
+    raws: defaultdict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
 
-    def count(self, rows: list[Row]) -> None:
-        """Take *rows* as written."""
-        self.records += len(rows)
-        for row in rows:
-            if row.reason is not None:
-                self.raws[row.reason] += 1
+    def count(self, records: int, raws: Iterable[str]) -> None:
+        """So many records are written, some of them raw, for these reasons."""
+        self.records += records
+        for reason in raws:
+            self.raws[reason] += 1
 
 
 class Sender:
@@ -49,37 +48,43 @@ class Sender:
         self._layout = layout
         self._encoders: dict[str, Encoder] = {}
 
-    def send(self, connection: Connection, drafts: list[Draft], *, careful: bool) -> list[Refusal]:
-        """Send the records of *drafts*, and the pieces of long ones. *careful* takes refused records apart."""
+    def send(
+        self, connection: Connection, drafts: list[Draft], *, careful: bool, watch: Watch | None = None
+    ) -> list[Refusal]:
+        """Send the records of *drafts*, and the pieces of long ones. *careful* takes refused records apart, unwatched."""
         refusals: list[Refusal] = []
         chunks: list[bytes] = []
         files = sorted((d for d in drafts if d.puts), key=lambda d: d.entry.kind)
         for kind, group in groupby(files, key=lambda d: d.entry.kind):
             members = list(group)
             if careful:
+                if watch is not None:
+                    watch.miss(kind)
                 for draft in members:
                     refusals += self._send_carefully(connection, draft, chunks)
             else:
-                self._send_kind(connection, kind, members)
+                self._send_kind(connection, kind, members, watch)
             chunks += [piece for draft in members for piece in self._pieces(draft)]
         if chunks:
             self._copy(connection, "chunks", chunks)
         return refusals
 
-    def _send_kind(self, connection: Connection, kind: str, drafts: list[Draft]) -> None:
+    def _send_kind(self, connection: Connection, kind: str, drafts: list[Draft], watch: Watch | None) -> None:
         encoder = self._encoder(kind)
         with connection.cursor() as cursor, cursor.copy(self._statement(kind)) as copy:
             held, size = [SIGNATURE], 0
             for draft in drafts:
                 captures = self._layout.place(draft.entry.path).captures
                 for put in draft.puts:
-                    rows = encoder.encode(draft.entry.row, put.block, captures, draft.raws)
-                    draft.records += len(rows)
-                    held += rows
-                    size += len(put.block.data)
-                    if size >= _SENT_AT_ONCE:
-                        copy.write(b"".join(held))
-                        held, size = [], 0
+                    for encoded in encoder.encode(draft.entry.row, put.block, captures):
+                        draft.count(len(encoded.sheet), encoded.raws)
+                        if watch is not None:
+                            watch.take(kind, draft.entry.path, encoded)
+                        held += encoded.rows
+                        size += encoded.size
+                        if size >= _SENT_AT_ONCE:
+                            copy.write(b"".join(held))
+                            held, size = [], 0
             copy.write(b"".join([*held, TRAILER]))
 
     def _send_carefully(self, connection: Connection, draft: Draft, chunks: list[bytes]) -> list[Refusal]:
@@ -98,7 +103,7 @@ class Sender:
                 else:
                     chunks.append(chunk(self._store_id, draft.entry.row, row.pos, data))
                     refusals.append(Refusal(draft.entry, row.pos, row.size, code))
-            draft.count(rows)
+            draft.count(len(rows), (row.reason for row in rows if row.reason is not None))
         return refusals
 
     def _bisect(self, connection: Connection, kind: str, rows: list[Row]) -> list[tuple[Row, str]]:

@@ -24,18 +24,19 @@ from crossfade.errors import (
 )
 from crossfade.store.backends.postgres.session import Session
 from crossfade.store.faults import is_transient
+from crossfade.store.refusals import LOGIN, refused
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 OLDEST = 140000
 
-for _library in ("psycopg", "stamina"):  # what they would say on stderr, where nobody listens, is said by us
-    logging.getLogger(_library).addHandler(logging.NullHandler())
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it would say on stderr, where nobody listens
 
 
 _SESSION = b"""
 SET lock_timeout = '30s';
 SET search_path = pg_catalog;
+SET DateStyle = 'ISO, MDY'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; -- whatever a role or PG... says
 SET idle_in_transaction_session_timeout = '60s'; -- a client that vanished holds its worker's lock until the server notices:
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3 -- soon, not after two hours
 """
@@ -56,6 +57,7 @@ class Server:
             connection = Session.connect(
                 self.conninfo,
                 application_name=f"crossfade {purpose}",
+                client_encoding="UTF8",
                 connect_timeout=10,
                 keepalives_idle=10,
                 keepalives_interval=5,
@@ -100,8 +102,10 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
         return DiskFull(
             f"no space is left on the server of {name}", hint="free some space there, then give the same command again"
         )
-    if state.startswith("28") or (not state and ("password" in str(error) or "authentication failed" in str(error))):
-        return TargetDenied(f"{name} refused the login", hint="check the user, and the password in PGPASSFILE or PGPASSWORD")
+    if not state and (found := refused(str(error), name)):
+        return found
+    if state.startswith("28"):
+        return TargetDenied(f"{name} refused the login", hint=LOGIN)
     if state == "3D000" or (not state and "does not exist" in str(error) and "database" in str(error)):
         return TargetUnreachable(
             f"{name}: there is no such database", hint="createdb --encoding=UTF8 --template=template0 NAME"
@@ -123,9 +127,11 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
 
 
 def _where(error: psycopg.Error) -> str:
-    """SQLSTATE, table and constraint; nothing that could hold a record's content."""
+    """SQLSTATE, table and constraint; nothing that could hold a record's content. A trigger may say what it likes."""
     diagnosis = error.diag
     parts = [f"SQLSTATE {error.sqlstate}" if error.sqlstate else type(error).__name__]
+    if (diagnosis.source_file or "").startswith("pl"):  # RAISE, and its like in other languages
+        return parts[0]
     parts += [f"table {diagnosis.table_name}"] if diagnosis.table_name else []
     parts += [f"constraint {diagnosis.constraint_name}"] if diagnosis.constraint_name else []
     return ", ".join(parts)

@@ -15,11 +15,12 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from crossfade.errors import TargetUnfit
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, Signature
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import key_of, path_of
+from crossfade.model.paths import is_below, key_of, path_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres.figures import ServerFigures
 from crossfade.store.backends.postgres.page import PageWriter
@@ -70,17 +71,23 @@ class PostgresStore:
         self._heard = False
         self._said = Applied()
 
-    def entries(self, *, after: bytes | None = None, tombstones: bool = False) -> Iterator[Entry]:
+    def entries(
+        self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
+    ) -> Iterator[Entry]:
         """See the port. Each entry comes with its mark as signature. Reads a few thousand at a time, in short transactions."""
-        last = None if after is None else key_of(after)
+        start = after if after is not None else under or None
+        last = None if start is None else key_of(start)
+        query = statement("entries_list", self.location.schema)
         values = {"store_id": self._store_id, "migration": self._migration, "gone": tombstones, "limit": _LISTED}
+        values["directories"] = directories
         while True:
             connection = self._open()
             with connection.cursor(binary=True) as cursor:
-                rows = cursor.execute(statement("entries_list", self.location.schema), {**values, "after": last}).fetchall()
+                rows = cursor.execute(query, {**values, "after": last}).fetchall()
             connection.rollback()
-            yield from map(_entry, rows)
-            if len(rows) < _LISTED:
+            found = [entry for entry in map(_entry, rows) if not under or is_below(entry.path, under)]
+            yield from found
+            if len(rows) < _LISTED or len(found) < len(rows):
                 return
             last = cast("bytes", rows[-1][1])
 
@@ -195,6 +202,11 @@ class PostgresStore:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
+    if b"/" in row[1]:
+        raise TargetUnfit(
+            f"entry {row[0]} of the database has a slash in its key, which no path gives",
+            hint=f"somebody edited it by SQL: set it right, or DELETE FROM entries WHERE entry_id = {row[0]}",
+        )
     signature = Signature(*row[16:20]) if row[16] is not None else None
     return Entry(
         path=path_of(row[1]),

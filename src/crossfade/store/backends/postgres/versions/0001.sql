@@ -82,6 +82,7 @@ CREATE TABLE {schema}.migrations (
     kinds        json,
     phase        text NOT NULL,
     progress     json,
+    wanted       jsonb NOT NULL DEFAULT '{}', -- limits that were asked for while it runs
     report       json,
     proved_at    timestamptz,
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -146,16 +147,27 @@ CREATE TABLE {schema}.validations (
     PRIMARY KEY (pair, options)
 );
 
--- Append-only; each line's hash covers the one before.
+-- Append-only; each line's hash covers the one before. "said_at" is earlier than "at" where the database was away.
 CREATE TABLE {schema}.journal (
     migration_id text NOT NULL,
     seq          bigint NOT NULL,
+    line         uuid NOT NULL,
+    said_at      timestamptz NOT NULL,
     at           timestamptz NOT NULL,
     actor        text NOT NULL,
     host         text NOT NULL,
     event        text NOT NULL,
+    reason       text NOT NULL,
     detail       text NOT NULL,
     previous     bytea NOT NULL,
     hash         bytea NOT NULL,
     PRIMARY KEY (migration_id, seq)
 );
+CREATE UNIQUE INDEX journal_once ON {schema}.journal (migration_id, line);
+
+CREATE FUNCTION {schema}.refuse_journal_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the journal is append-only' USING ERRCODE = 'insufficient_privilege', HINT = 'crossfade audit ID';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.journal
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_journal_change();

@@ -1,0 +1,51 @@
+"""``crossfade start``: copy, then follow until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crossfade.console.commands.start import interruptible, remember, unless_closed
+from crossfade.console.progress import display
+from crossfade.console.talk import say, say_head
+from crossfade.errors import Interrupted
+from crossfade.migrate.follow.live import Live
+from crossfade.migrate.governor import give_way
+from crossfade.migrate.prepare import Request, prepared
+
+
+def start_following(request: Request, *, grace_seconds: float, allow_removals: bool) -> int:
+    """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0."""
+    stop = threading.Event()
+    with interruptible(stop), _supervised(stop) as ended, prepared(request) as run:
+        remember(run)
+        give_way()
+        unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
+        with display() as watch:
+            live = Live(
+                run, watch=unless_closed(watch, stop), stop=stop, grace_seconds=grace_seconds, allow_removals=allow_removals
+            )
+            live.follow()
+        say("stopped")
+        say_head(live.head())
+    if not ended.is_set():
+        raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")
+    return 0
+
+
+@contextmanager
+def _supervised(stop: threading.Event) -> Iterator[threading.Event]:
+    """Note whether it was a SIGTERM that ended the run; a second one ends it at once, as a second Ctrl-C does."""
+    ended = threading.Event()
+    at_once = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: object) -> None:
+        ended.set()
+        if callable(at_once):
+            at_once(number, frame)  # type: ignore[arg-type]
+
+    signal.signal(signal.SIGTERM, handle)
+    yield ended
+    del stop

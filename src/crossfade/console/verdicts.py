@@ -1,0 +1,73 @@
+"""Verdicts in words: what was compared, what differs, and where first."""
+
+from __future__ import annotations
+
+import shlex
+
+from crossfade.console.talk import counted, lasting, sized
+from crossfade.migrate.validate.differences import Difference
+from crossfade.migrate.validate.verdict import Verdict, spoken
+from crossfade.model.paths import text_of
+from crossfade.store.location import Location
+
+_SHOWN = 20
+
+
+def spoken_path(path: bytes) -> str:
+    """A path for people; the root has no name of its own."""
+    return text_of(path) or "(the root)"
+
+
+def different(verdict: Verdict) -> list[str]:
+    """A line for each difference that is to be named, and one for the rest."""
+    lines = [_line(difference) for difference in verdict.named]
+    if verdict.count > len(verdict.named):
+        lines.append(f"  and {verdict.count - len(verdict.named)} more; --max-report names more")
+    return lines
+
+
+def _line(difference: Difference) -> str:
+    value = spoken(difference)
+    where = "" if difference.offset is None else f", segment {difference.segment}, offset {difference.offset}"
+    what = value["path"] or (f"kind {difference.kind}" if difference.kind else "(the root)")
+    return f"  {difference.klass:<11} {what}: {difference.detail}{where}"
+
+
+def proven(verdict: Verdict) -> list[str]:
+    """What a copy that ended well was proven by."""
+    found = verdict.findings
+    records = sum(found.records.values())
+    entries, questions = counted(found.entries, "entry", "entries"), counted(verdict.questions, "question")
+    return [
+        f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
+        f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
+    ]
+
+
+def judged(verdict: Verdict, source: Location, target: Location) -> str:
+    """The whole of it, as ``validate`` shows it."""
+    findings, extent = verdict.findings, verdict.options.extent
+    part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
+    lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
+    lines += [
+        f"{counted(findings.entries, 'entry', 'entries')}, {sized(findings.size)} compared in {lasting(verdict.seconds)}{part}",
+        *different(verdict),
+    ]
+    lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
+    lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
+    if verdict.unasked:
+        why = "not all of it was read" if findings.unreadable else "something came over meanwhile"
+        lines.append(f"  not asked, {why}: {', '.join(verdict.unasked)}")
+    return "\n".join([*lines, *_ending(verdict, source, target)])
+
+
+def _ending(verdict: Verdict, source: Location, target: Location) -> list[str]:
+    if verdict.exit == 3:
+        again = shlex.join(["crossfade", "validate", source.url, target.url])
+        return [f"different: {again} --repair   # mends the target"]
+    if verdict.exit == 0:
+        return [f"equal: {source} and {target}; root {verdict.findings.source_root.hex()[:16]}"]
+    lines = ["equal, but for what could not be read"] if verdict.findings.unreadable else []
+    if verdict.count:
+        lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")
+    return lines

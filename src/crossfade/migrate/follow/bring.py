@@ -1,0 +1,169 @@
+"""Bringing over what lives: as copying does, but what is being written this moment waits for its turn."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+import msgspec
+
+from crossfade.migrate.carry import Carried, Carrier, Outcome, touched
+from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.tails import Growing, Tail, Tails, last_record
+from crossfade.migrate.plan import Limits
+from crossfade.model.changes import Block, Change, Page, Put, Touch
+from crossfade.model.digests import Digester
+from crossfade.model.entries import altered
+from crossfade.store.port import Reading, Store
+
+TORN_SECONDS = 2.0
+"""How long a log's last line may lack its newline before it is taken as it is: its writer has crashed, or is done."""
+
+_BEING_WRITTEN = "it is being written"
+
+
+@dataclass
+class Brought:
+    """What became of some tasks: paths to look at again because they *moved*, were *held* back or *blurred*, and those not read.
+
+    Held back is a torn line or a document that is half written. Blurred is a file that was touched in the very tick in
+    which it was looked at, so that its signature would not show another change.
+    """
+
+    moved: list[bytes] = field(default_factory=list)
+    held: list[bytes] = field(default_factory=list)
+    blurred: list[bytes] = field(default_factory=list)
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+class Bringer(Carrier):
+    """A carrier for a source that is being written. *patient* says of a path whether it may be held back once more."""
+
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        limits: Limits,
+        *,
+        tails: Tails,
+        ready: Callable[[Page, int], None],
+        done: Callable[[Outcome], None],
+        stop: Callable[[], bool],
+        patient: Callable[[bytes], bool],
+    ) -> None:
+        super().__init__(source, target, limits, ready=ready, done=done, stop=stop, skip_unreadable=True)
+        self._tails = tails
+        self._patient = patient
+        self._brought = Brought()
+        self._grown: dict[bytes, Growing] = {}
+
+    def bring(self, tasks: list[Task]) -> Brought:
+        """Carry out *tasks*."""
+        self._brought, self._grown = Brought(), {}
+        carried: Carried = self.carry(tasks)
+        self._brought.moved += carried.moved
+        self._brought.unreadable += carried.unreadable
+        return self._brought
+
+    def _leave_out(self, task: Task, why: str, carried: Carried) -> None:
+        if why == _BEING_WRITTEN:
+            self._brought.held.append(task.entry.path)
+        else:
+            super()._leave_out(task, why, carried)
+
+    def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
+        for block in super()._blocks(readings):
+            if block.entry.signature is not None and not block.entry.signature.ctime_ns:
+                self._brought.blurred.append(block.entry.path)
+            if block.last and block.entry.form == "log":
+                yield self._whole_lines(block)
+                continue
+            if block.entry.unstable and self._patient(block.entry.path):
+                raise BlockingIOError(errno.EAGAIN, _BEING_WRITTEN)
+            yield block
+
+    def _whole_lines(self, block: Block) -> Block:
+        """*block* up to its last newline, while whoever writes may be about to go on."""
+        torn = bool(block.data) and not block.data.endswith(b"\n")
+        if not torn or block.entry.signature is None or block.record is not None or not _is_young(block):
+            return block
+        self._brought.held.append(block.entry.path)
+        whole = block.data[: block.data.rfind(b"\n") + 1]
+        return msgspec.structs.replace(block, entry=altered(block.entry, unstable=True), data=whole)
+
+    def _puts(self, left: list[Task]) -> Iterator[Change]:
+        tail = self._tails.find(left[0].entry.path) if left[0].verb == "refresh" else None
+        if tail is None or not tail.goes_on(left[0].entry.signature):
+            yield from super()._puts(left)
+        else:
+            yield from self._appended(left, tail)
+
+    def _appended(self, left: list[Task], tail: Tail) -> Iterator[Change]:
+        """What a log has behind its tail; all of it where the tail does not stand there any more."""
+        task, source, target = left[0], left[0].source, left[0].target
+        assert source is not None
+        assert target is not None
+        blocks = self._blocks([Reading(source, tail.start)])
+        first = next(blocks)
+        if not (_stands(tail, first) and target.size == tail.end):
+            self._tails.keep(source.path, None)
+            yield from super()._puts(left)
+            return
+        growing = tail.growing.fork()
+        behind = msgspec.structs.replace(first, offset=tail.end, data=first.data[len(tail.record) :])
+        for block in chain([behind], blocks):
+            yield self._grow(block, task, growing)
+            if block.data:
+                tail = _tail_after(block, growing)
+        self._tails.keep(source.path, tail if tail.record else None)
+        left.pop(0)
+
+    def _grow(self, block: Block, task: Task, growing: Growing) -> Change:
+        assert task.target is not None
+        seen = msgspec.structs.replace(task, source=block.entry)
+        entry = altered(touched(seen, self._row(task)), unstable=block.entry.unstable)
+        if not block.data and block.last and block.offset == task.target.size:
+            return Touch(entry)
+        segments = growing.add(block.offset, block.data) if block.data else ()
+        whole = (*segments, *growing.last()) if block.last else segments
+        return Put(msgspec.structs.replace(block, entry=entry), whole, growing.digest() if block.last else None)
+
+    def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
+        self._remember(block, digester)
+        return super()._put(block, task, digester, fresh=fresh)
+
+    def _remember(self, block: Block, digester: Digester) -> None:
+        """Keep how a log ends, for the next time that it grows."""
+        path = block.entry.path
+        if block.entry.form != "log" or block.entry.signature is None:
+            return
+        growing = self._grown.get(path)
+        if growing is None or not block.offset:
+            growing = self._grown[path] = Growing.after(digester.segments)
+        if block.data:
+            growing.add(block.offset, block.data)
+        if block.last:
+            del self._grown[path]
+            tail = _tail_after(block, growing)
+            self._tails.keep(path, tail if tail.record else None)
+
+
+def _stands(tail: Tail, block: Block) -> bool:
+    """True where *block*, read from the tail's start on, begins with the tail's record."""
+    return block.entry.form == "log" and tail.goes_on(block.entry.signature) and block.data.startswith(tail.record)
+
+
+def _tail_after(block: Block, growing: Growing) -> Tail:
+    """How a log ends that ends with *block*; with no record where it cannot be gone on from there."""
+    signature = block.entry.signature
+    assert signature is not None
+    whole = block.data.endswith(b"\n") and block.record is None
+    record = last_record(block.data) if whole else b""
+    return Tail(signature.inode, block.end - len(record), record, block.end, growing)
+
+
+def _is_young(block: Block) -> bool:
+    return abs(time.time() - block.entry.mtime_ns / 1e9) < TORN_SECONDS

@@ -1,0 +1,183 @@
+"""Keeping the target in step, until told to stop.
+
+One turn: hear what the person wants, take the paths that are due, look at both sides, bring over what differs, and give the
+sweep its slice. Nothing here remembers a position: what is in step is written in the marks, by the page that made it so.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+
+from crossfade.errors import SourceMissing
+from crossfade.migrate.carry import Outcome
+from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.brake import Footing, Removals, why_to_brake
+from crossfade.migrate.follow.bring import Bringer
+from crossfade.migrate.follow.dirty import Dirt, Dirty
+from crossfade.migrate.follow.hints import Watch
+from crossfade.migrate.follow.look import Look, in_order
+from crossfade.migrate.follow.sweep import Sweep, look_over
+from crossfade.migrate.follow.tails import Tails
+from crossfade.migrate.plan import Limits
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.telling import Teller
+from crossfade.model.changes import Page
+from crossfade.model.paths import parent_of
+from crossfade.store.port import Store
+
+_BATCH = 512
+_IDLE_SECONDS = 0.05
+_BLURRED_SECONDS = 0.025
+_UNREADABLE_SECONDS = 30.0
+_TRIES = 12
+_PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
+
+
+class Braked(Exception):
+    """Removals that are not to be believed: a person decides."""
+
+
+class Follower:
+    """Follows the source of *run*. *take* hears of each page, *pace* waits where it should, *open_store* opens one side."""
+
+    def __init__(
+        self,
+        run: Run,
+        teller: Teller,
+        *,
+        source: Store,
+        target: Store,
+        sweeping: tuple[Store, Store],
+        take: Callable[[Outcome], None],
+        pace: Callable[[Page, int], None],
+    ) -> None:
+        self._run = run
+        self._teller = teller
+        self._take = take
+        self._dirty = Dirty()
+        self._tails = Tails()
+        self._removals = Removals()
+        self._footing: Footing | None = None
+        self._total = 0
+        self._tries: dict[bytes, int] = {}
+        self._over = threading.Event()
+        self.unreadable: dict[bytes, str] = {}
+        self.allowed_removals = False
+        self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
+        self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
+        self._bringer = Bringer(
+            source,
+            target,
+            _PAGE,
+            tails=self._tails,
+            ready=pace,
+            done=take,
+            stop=lambda: False,
+            patient=lambda path: self._tries.get(path, 0) < _TRIES,
+        )
+
+    def follow(self, stop: threading.Event) -> None:
+        """Follow until *stop* is set. Raises Braked, and whatever the stores raise that does not pass."""
+        watch: Watch | None = None
+        with ExitStack() as held:
+            if self._run.from_files:
+                watch = held.enter_context(Watch(self._run.request.source.path, self._hear))
+                self._footing = footing_of(self._run.request.source.path)
+            while not stop.is_set():
+                self._turn(watch.trouble if watch else "")
+
+    def drain(self, seconds: float) -> bool:
+        """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
+        until = time.monotonic() + seconds
+        while len(self._dirty) and time.monotonic() < until:
+            if not self._bring(self._dirty.take(float("inf"), _BATCH)):
+                time.sleep(_IDLE_SECONDS)
+        return not len(self._dirty)
+
+    def _hear(self, paths: dict[bytes, bool]) -> None:
+        self._dirty.add(paths, time.monotonic())
+
+    def _turn(self, trouble: str) -> None:
+        """One round of the loop."""
+        now = time.monotonic()
+        if self._dirty.overflowed:
+            self._dirty.overflowed = False
+            self._sweep.at_once()
+        batch = self._dirty.take(now, _BATCH)
+        self._bring(batch)
+        found = self._sweep.slice(now)
+        self._dirty.add({task.entry.path: False for task in found}, now)
+        self._total = max(self._total, self._sweep.met)
+        self._tell(trouble)
+        if not batch and not found:
+            due = self._dirty.next_due()
+            pause = _IDLE_SECONDS if due is None else min(max(due - time.monotonic(), 0.001), _IDLE_SECONDS)
+            self._dirty.wait(pause)
+
+    def _tell(self, trouble: str) -> None:
+        oldest = self._dirty.oldest()
+        lag = 0.0 if oldest is None else max(time.monotonic() - oldest, 0.0)
+        self._teller.progress = replace(
+            self._teller.progress, reason=trouble, lag_seconds=round(lag, 3), behind=len(self._dirty)
+        )
+        self._teller.tell()
+
+    def _bring(self, batch: list[Dirt]) -> int:
+        """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""
+        done = 0
+        ahead = self._look.tasks(batch)
+        unsettled: dict[bytes, float | None] = {}
+        while tasks := self._next(ahead):
+            done += len(tasks)
+            self._check_removals(tasks)
+            brought = self._bringer.bring(in_order(tasks, to_files=self._run.to_files))
+            unsettled |= dict.fromkeys([*brought.held, *brought.moved])
+            unsettled |= dict.fromkeys(brought.blurred, _BLURRED_SECONDS)
+            unsettled |= {path: _UNREADABLE_SECONDS for path, _ in brought.unreadable}
+            self.unreadable |= dict(brought.unreadable)
+            if self._run.to_files:
+                self._hear({parent_of(task.entry.path): False for task in tasks if task.entry.type != "dir"})
+        self._settle(batch, unsettled)
+        return done
+
+    def _next(self, ahead: Iterator[Task]) -> list[Task]:
+        """Some more tasks. What is a stranger's or was changed by one in the target is left to people."""
+        found = islice((task for task in ahead if task.verb not in ("stranger", "conflict")), _BATCH)
+        return list(found)
+
+    def _settle(self, batch: Sequence[Dirt], unsettled: dict[bytes, float | None]) -> None:
+        now = time.monotonic()
+        known = {dirt.path: dirt for dirt in batch}
+        for path, pause in unsettled.items():
+            dirt = known.get(path, Dirt(path, now, now))
+            self._tries[path] = dirt.tries + 1
+            self._dirty.again(replace(dirt, deep=False), now, pause)
+        for path in known.keys() - unsettled.keys():
+            self._tries.pop(path, None)
+            self.unreadable.pop(path, None)
+
+    def _check_removals(self, tasks: Sequence[Task]) -> None:
+        count = sum(task.verb == "remove" for task in tasks)
+        if not count or self._footing is None or self.allowed_removals:
+            return
+        now = time.monotonic()
+        footing = footing_of(self._run.request.source.path)
+        why = why_to_brake(self._removals.with_more(count, now), self._total, self._footing, footing)
+        if why:
+            raise Braked(why)
+        self._removals.add(count, now)
+
+
+def footing_of(root: bytes) -> Footing | None:
+    """What the directory *root* stands on; None where there is none."""
+    try:
+        with os.scandir(root) as found:
+            return Footing(os.stat(root).st_dev, next(found, None) is None)
+    except (FileNotFoundError, NotADirectoryError, SourceMissing):
+        return None

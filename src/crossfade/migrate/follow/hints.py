@@ -1,0 +1,83 @@
+"""What the file system says of a live tree. Only hints: a queue may overflow, a name may be garbled, a watch may end."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+import watchfiles
+from watchfiles import Change
+
+from crossfade.model.paths import parent_of
+
+_STEP_MS = 20
+_DEBOUNCE_MS = 60
+_AGAIN_SECONDS = 2.0
+_GARBLED = "\ufffd"
+
+
+class Watch:
+    """Tells *hear* of paths under *root*; a path maps to True where what lies below may have changed as well."""
+
+    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None]) -> None:
+        self._root = root
+        self._hear = hear
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.trouble = ""
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        """Watch until it is over; a watch that breaks is made again, and the sweep finds what it missed."""
+        while not self._over.is_set():
+            try:
+                self._listen()
+            except (OSError, RuntimeError) as error:  # no watches left, or the root is gone
+                self.trouble = f"no hints from the file system ({type(error).__name__}): changes are found by the sweep"
+            self._over.wait(_AGAIN_SECONDS)
+
+    def _listen(self) -> None:
+        changes = watchfiles.watch(
+            os.fsdecode(self._root),
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            step=_STEP_MS,
+            stop_event=self._over,
+            rust_timeout=1000,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        )
+        for found in changes:
+            self.trouble = ""
+            if found:
+                self._hear(hinted(self._root, found))
+
+
+def hinted(root: bytes, changes: Iterable[tuple[Change, str]]) -> dict[bytes, bool]:
+    """The paths that *changes* name, below *root*. What came or went changes its directory, too."""
+    found: dict[bytes, bool] = {}
+    for change, text in changes:
+        path = _below(root, text)
+        came_or_went = change is not Change.modified
+        found[path] = found.get(path, False) or came_or_went or _GARBLED in text
+        if came_or_went and path:
+            found.setdefault(parent_of(path), False)
+    return found
+
+
+def _below(root: bytes, text: str) -> bytes:
+    """The path under *root*; for a name that is not UTF-8, which the watch cannot say, the directory that holds it."""
+    path = os.fsencode(text)
+    below = path[len(root.rstrip(b"/")) + 1 :]
+    while _GARBLED in os.fsdecode(below):
+        below = parent_of(below)
+    return below

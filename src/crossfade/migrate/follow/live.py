@@ -1,0 +1,123 @@
+"""One run of ``start``: copy what is new, then follow, for as long as nobody says stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+
+from crossfade.errors import Removed, SourceMoved
+from crossfade.migrate.engine import ENGINE, Engine
+from crossfade.migrate.follow.brake import why_to_brake
+from crossfade.migrate.follow.follower import Braked, Follower, footing_of
+from crossfade.migrate.prepare import Run
+from crossfade.model.changes import Page
+from crossfade.observe.progress import Progress
+from crossfade.store.layers.retrying import Patience, Retrying
+from crossfade.store.port import Store
+from crossfade.store.registry import FileRecipe
+
+_FOR_EVER = Patience(deadline_seconds=10e8)
+
+
+class Live(Engine):
+    """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is known."""
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        watch: Callable[[Progress], None],
+        stop: threading.Event,
+        grace_seconds: float,
+        allow_removals: bool,
+    ) -> None:
+        super().__init__(run, watch=watch, stop=stop)
+        self._grace_seconds = grace_seconds
+        self._allow_removals = allow_removals
+
+    def follow(self) -> None:
+        """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
+        with self._holding_the_lease():
+            try:
+                self._arrive()
+                self._follow()
+            finally:
+                self._source.close()
+                self._target.close()
+
+    def _arrive(self) -> None:
+        """Have everything there once: the first copy, proven; or what changed while nobody followed."""
+        before = self._run.before
+        if before is not None and before.proved_at is not None:
+            self._catch_up()
+            return
+        with suppress(SourceMoved):  # what moved is what following is for
+            self._once()
+
+    def _catch_up(self) -> None:
+        in_the_way = self._survey()
+        self._check_removals()
+        self._apply(in_the_way)
+        ahead = self._tasks()
+        if (first := next(ahead, None)) is not None:
+            self._copy(chain([first], ahead))
+            self._settle_directories()
+            self._check_stop()
+            self._check_held()
+
+    def _check_removals(self) -> None:
+        """A root that was emptied, or never filled, while nobody looked."""
+        if not self._run.from_files or self._allow_removals:
+            return
+        removals = sum(task.verb == "remove" for task in self._every_task())
+        total = sum(total.entries for total in self._run.ledger.totals(self._run.store_id))
+        now = footing_of(self._run.request.source.path)
+        if removals and now is not None and (why := why_to_brake(removals, total, replace(now, empty=False), now)):
+            raise self._removed(why)
+
+    def _removed(self, why: str) -> Removed:
+        self._run.ledger.phase(self._run.migration, "braked", "braked", {"reason": why})
+        return Removed(
+            f"{why}: nothing was removed from the target",
+            hint="mount the volume, or crossfade restore; --allow-removals if it is meant",
+        )
+
+    def _follow(self) -> None:
+        self._run.ledger.phase(self._run.migration, "following", "following", {})
+        self._teller.step("following")
+        stores = [self._open_side(side, ENGINE + 1 + at // 2) for at, side in enumerate(("source", "target") * 2)]
+        follower = Follower(
+            self._run,
+            self._teller,
+            source=stores[0],
+            target=stores[1],
+            sweeping=(stores[2], stores[3]),
+            take=self._take,
+            pace=self._pace,
+        )
+        follower.allowed_removals = self._allow_removals
+        try:
+            follower.follow(self._stop)
+            if self._lost is None:
+                follower.drain(self._grace_seconds)
+        except Braked as braked:
+            raise self._removed(str(braked)) from None
+        finally:
+            for store in stores:
+                store.close()
+        if self._lost is not None:
+            raise self._lost
+        self._run.ledger.phase(self._run.migration, "interrupted", "stopped", {})
+
+    def _open_side(self, side: str, number: int) -> Store:
+        recipe = self._run.source if side == "source" else self._run.target
+        if side == "source" and isinstance(recipe, FileRecipe):
+            recipe = replace(recipe, skip_unreadable=True, waits=False)
+        return Retrying(recipe.open(number), _FOR_EVER, self._waiting)
+
+    def _pace(self, page: Page, records: int) -> None:
+        """Keep to the limits, and out of the way of those who work."""
+        self._run.governor.turn(records, page.size, stop=self._stop.is_set, tell=self._teller.paused)

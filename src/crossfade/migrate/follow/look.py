@@ -1,0 +1,69 @@
+"""From dirty paths to tasks: what stands at them on both sides now, and what is to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.dirty import Dirt
+from crossfade.migrate.inventory import Decide, merge
+from crossfade.model.entries import Entry
+from crossfade.model.paths import key_of
+from crossfade.store.port import Store
+
+
+class Look:
+    """Looks at both sides. *kinds* bounds the files to these; *tombstones* asks the source for what it removed."""
+
+    def __init__(
+        self, source: Store, target: Store, decide: Decide, kinds: frozenset[str] | None, *, tombstones: bool
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._decide = decide
+        self._kinds = kinds
+        self._tombstones = tombstones
+
+    def tasks(self, batch: Sequence[Dirt]) -> Iterator[Task]:
+        """What differs at the paths of *batch*, and below those that are deep, in key order for each."""
+        paths = [dirt.path for dirt in batch]
+        sources = {entry.path: entry for entry in self._source.look(paths)}
+        targets = {entry.path: entry for entry in self._target.look(paths)}
+        for dirt in sorted(batch, key=lambda dirt: key_of(dirt.path)):
+            one, other = sources.get(dirt.path), targets.get(dirt.path)
+            yield from self._task(one, other)
+            if dirt.deep and (_is_directory(one) or _is_directory(other)):
+                yield from self._below(dirt.path)
+
+    def _below(self, path: bytes) -> Iterator[Task]:
+        ones = self._source.entries(under=path, tombstones=self._tombstones)
+        for one, other in merge(ones, self._target.entries(under=path, tombstones=True)):
+            yield from self._task(one, other)
+
+    def _task(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
+        entry = one or other
+        if entry is None or (self._kinds is not None and entry.kind and entry.kind not in self._kinds):
+            return
+        task = self._decide(one, other)
+        if task is not None:
+            yield task
+
+
+def _is_directory(entry: Entry | None) -> bool:
+    return entry is not None and entry.type == "dir"
+
+
+def in_order(tasks: Sequence[Task], *, to_files: bool) -> list[Task]:
+    """*tasks* so that nothing is in the way of another: what goes first, from the bottom; then files; directories last.
+
+    A database does not care, and gets them as they come.
+    """
+    if not to_files:
+        return list(tasks)
+    gone = [task for task in tasks if task.verb == "remove"]
+    files = [task for task in tasks if task.verb != "remove" and task.entry.type != "dir"]
+    directories = [task for task in tasks if task.verb != "remove" and task.entry.type == "dir"]
+    return [*reversed(gone), *files, *reversed(directories)]
+
+
+Meant = Callable[[Task], Task | None]

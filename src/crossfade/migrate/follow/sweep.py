@@ -1,0 +1,67 @@
+"""The two-way look at everything, a slice at a time: the truth, where hints are only hints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from crossfade.migrate.decide import Task
+from crossfade.migrate.inventory import tasks
+from crossfade.store.port import Store
+
+_SLICE_SECONDS = 0.02
+_REST_SECONDS = 5.0
+_SHARE = 0.1
+"""Of one core, for the sweep."""
+
+_CHECKED = 64
+
+
+class Sweep:
+    """Goes through both inventories again and again. *ahead* makes the stream of what differs, for one round."""
+
+    def __init__(self, ahead: Callable[[], Iterator[Task | None]]) -> None:
+        self._ahead = ahead
+        self._round: Iterator[Task | None] | None = None
+        self._due = 0.0
+        self.rounds = 0
+        self.began = 0.0
+        self.removals = 0
+        self.met = 0
+
+    def at_once(self) -> None:
+        """Begin a new round now: something was missed."""
+        self._round, self._due = None, 0.0
+
+    def slice(self, now: float) -> list[Task]:
+        """What a little of the round found. A round's time is spread, so that the sweep keeps to its share."""
+        if now < self._due:
+            return []
+        if self._round is None:
+            self._round, self.began, self.removals, self.met = self._ahead(), now, 0, 0
+        began, found = time.thread_time(), []
+        for number, task in enumerate(self._round, 1):
+            self.met += 1
+            if task is not None:
+                found.append(task)
+                self.removals += task.verb == "remove"
+            if number % _CHECKED == 0 and time.thread_time() - began > _SLICE_SECONDS:
+                self._due = now + (time.thread_time() - began) / _SHARE
+                return found
+        self._round, self._due = None, now + max(_REST_SECONDS, (now - self.began) * _SHARE)
+        self.rounds += 1
+        return found
+
+
+def look_over(
+    source: Store, target: Store, decide: Callable[..., Task | None], kinds: frozenset[str] | None, *, tombstones: bool
+) -> Iterator[Task | None]:
+    """One round: a task for each path that differs, None for each that does not."""
+    marker = Task("touch", None, None)
+    found = tasks(
+        source.entries(tombstones=tombstones),
+        target.entries(tombstones=True),
+        lambda one, other: decide(one, other) or marker,
+        kinds,
+    )
+    return (None if task is marker else task for task in found)

@@ -1,0 +1,183 @@
+"""What all workers of a run keep to together, in memory that they share: the rate, the processors' share, and what is owed.
+
+Rates are booked ahead: each page takes its stretch of a common clock, and is applied at the stretch's end. Processor time is
+owed afterwards: what was used is a debt, which the share pays off; whoever has used some waits until nothing is owed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from crossfade.migrate.plan import rate_text
+from crossfade.migrate.throttle.judge import Stance
+from crossfade.migrate.throttle.sample import MARKS
+
+LATE_SECONDS = 0.25
+"""How late a page may be and still begin when it should have: reading and applying take their time, and are no pause."""
+
+SAVED_SECONDS = 1.0
+"""How long a share that nobody used is kept for later."""
+
+OWED_SECONDS_MAX = 60.0
+"""No more is owed than the whole share pays off in this time."""
+
+PAUSE_SECONDS_MAX = 5.0
+"""No single pause is longer; what is owed beyond it stands over."""
+
+_RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED = range(12)
+_REASONS = ("", *dict.fromkeys(reason for *_, reason in MARKS.values()))
+
+
+@dataclass(frozen=True)
+class Pause:
+    """How long to wait, and why; 0.0 and nothing where there is no need to."""
+
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def booked(clock: float, now: float, seconds: float) -> float:
+    """The end of the stretch of so many *seconds* that begins when the *clock* stands, or now. 0.0 is a clock that never ran."""
+    begins = max(now - LATE_SECONDS, clock) if clock else now
+    return begins + max(seconds, 0.0)
+
+
+def owed(debt: float, allowed: float, passed: float) -> float:
+    """What is owed of *debt*, in seconds of processors, after *allowed* of them a second were paid for so long.
+
+    Below zero is what is saved; bounded both ways.
+    """
+    saved = SAVED_SECONDS * allowed
+    return max(debt - allowed * max(passed, 0.0), -saved)
+
+
+class Gate:
+    """Shared by the workers of *context*; made by the runner, and handed to them when they are born."""
+
+    def __init__(self, context: BaseContext) -> None:
+        self._cells: Any = context.Array("d", 12)
+
+    def change(self, records: float, size: float) -> None:
+        """Keep to another rate from now on: records and bytes a second, 0.0 for no limit. Whoever waits books anew."""
+        with self._cells.get_lock():
+            self._cells[_RECORDS], self._cells[_BYTES] = records, size
+            self._cells[_CLOCK] = 0.0
+            self._cells[_TURN] += 1
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Records and bytes a second."""
+        return self._cells[_RECORDS], self._cells[_BYTES]
+
+    def allow(self, cpus: float, percent: float, stance: Stance) -> None:
+        """Take so much *percent* of *cpus*, and of that the share of *stance*. All of all is no limit."""
+        with self._cells.get_lock():
+            self._settle(time.monotonic())
+            self._cells[_CPUS], self._cells[_PERCENT], self._cells[_SHARE] = cpus, percent, stance.share
+            self._cells[_WHY] = _REASONS.index(stance.reason)
+
+    def charge(self, seconds: float) -> None:
+        """So much processor time was used by somebody, not long ago: what nobody used since the last look pays first."""
+        cost = max(seconds, 0.0)
+        with self._cells.get_lock():
+            self._settle(time.monotonic())
+            unused = min(cost, self._cells[_UNUSED])
+            self._cells[_UNUSED] -= unused
+            self._cells[_OWED] = min(self._cells[_OWED] + cost - unused, OWED_SECONDS_MAX * self._full)
+            self._cells[_CHARGED] += cost
+
+    def forget(self) -> None:
+        """All that was used until now is charged: what was not used is gone."""
+        with self._cells.get_lock():
+            self._settle(time.monotonic())
+            self._cells[_UNUSED] = 0.0
+
+    @property
+    def charged(self) -> float:
+        """All that was ever charged."""
+        return float(self._cells[_CHARGED])
+
+    def pause(self) -> Pause:
+        """How long nothing may be done, for what is owed."""
+        with self._cells.get_lock():
+            self._settle(time.monotonic())
+            if self._cells[_OWED] <= 0 or not self._limit:
+                return Pause()
+            return Pause(min(self._cells[_OWED] / self._limit, PAUSE_SECONDS_MAX), self._reason)
+
+    @property
+    def _full(self) -> float:
+        """Seconds of processors a second, at most."""
+        return float(self._cells[_CPUS] * self._cells[_PERCENT] / 100)
+
+    @property
+    def allowed(self) -> float:
+        """What of that is taken now."""
+        return self._full * float(self._cells[_SHARE])
+
+    @property
+    def _limit(self) -> float:
+        """The same; 0.0 where there is none."""
+        is_free = self._cells[_PERCENT] >= 100 and self._cells[_SHARE] >= 1
+        return 0.0 if is_free else self.allowed
+
+    @property
+    def _reason(self) -> str:
+        cap = f"--cpu-max, {self._cells[_PERCENT]:g} % of {self._cells[_CPUS]:g} processors"
+        return _REASONS[int(self._cells[_WHY])] or cap
+
+    def _settle(self, now: float) -> None:
+        """Pay off what the time since the last look pays. The lock is held."""
+        cells = self._cells
+        if not self._limit:
+            cells[_OWED] = cells[_UNUSED] = 0.0
+        elif cells[_PAID_AT]:
+            passed = now - cells[_PAID_AT]
+            left = owed(cells[_OWED], self._limit, passed)
+            cells[_UNUSED] += left - (cells[_OWED] - self._limit * passed)
+            cells[_OWED] = left
+        cells[_PAID_AT] = now
+
+    def book(self, records: int, size: int) -> Pause:
+        """The turn of a page of so many *records* and bytes: it is to be applied when the pause is over."""
+        with self._cells.get_lock():
+            return self._book(records, size)
+
+    def _book(self, records: int, size: int) -> Pause:
+        limits = (self._cells[_RECORDS], records), (self._cells[_BYTES], size)
+        seconds = max((amount / limit for limit, amount in limits if limit), default=0.0)
+        if not seconds:
+            return Pause()
+        now = time.monotonic()
+        self._cells[_CLOCK] = booked(self._cells[_CLOCK], now, seconds)
+        return Pause(max(self._cells[_CLOCK] - now, 0.0), rate_text(*self.rates))
+
+    # For workers
+
+    def wait(self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> None:
+        """Wait for the turn of a page, and until nothing is owed. *tell* hears how long it may take, and why."""
+        while not stop() and not self._wait_for_turn(records, size, stop, tell):
+            pass
+        told_until = 0.0
+        while not stop() and (pause := self.pause()).seconds:
+            if time.monotonic() >= told_until:
+                tell(pause)
+                told_until = time.monotonic() + pause.seconds
+            time.sleep(min(pause.seconds, 0.1))
+
+    def _wait_for_turn(self, records: int, size: int, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> bool:
+        """Book, and wait for it; False where the rate was changed meanwhile."""
+        with self._cells.get_lock():
+            turn, pause = self._cells[_TURN], self._book(records, size)
+        until = time.monotonic() + pause.seconds
+        if pause.seconds:
+            tell(pause)
+        while (left := until - time.monotonic()) > 0 and not stop():
+            if self._cells[_TURN] != turn:
+                return False
+            time.sleep(min(left, 0.1))
+        return True

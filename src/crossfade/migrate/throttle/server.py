@@ -1,0 +1,140 @@
+"""Looking at the database server: who waits for us there, how far its replicas and its archive are behind, what it uses.
+
+A role without rights sees less, and so does somebody on another machine; what is not seen is said.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, cast
+
+import psycopg
+
+from crossfade.errors import CrossfadeError
+from crossfade.migrate.throttle.machine import began_seconds_of, cpu_seconds_of, uptime_seconds, waited_seconds_of
+from crossfade.migrate.throttle.sample import Health
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.backends.postgres.session import Session
+
+_FIRST_SECONDS = 0.5
+"""What is over sooner is not worth a connection."""
+
+_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
+
+_QUERY = b"""
+WITH ours AS (
+    SELECT coalesce(array_agg(pid), '{}') AS pids FROM pg_stat_activity
+    WHERE usename = session_user AND application_name ~ '^crossfade ([0-9a-f]+ )?(worker|ledger|journal|governor)$'
+), waiting AS MATERIALIZED (
+    SELECT DISTINCT pid FROM pg_locks WHERE NOT granted
+)
+SELECT pids,
+    (SELECT count(*) FROM waiting WHERE pid <> ALL(pids) AND pg_blocking_pids(pid) && pids),
+    (SELECT count(*) FROM pg_stat_replication),
+    (SELECT count(*) FROM pg_stat_replication WHERE state IS NOT NULL),
+    (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication),
+    current_setting('archive_mode'),
+    (SELECT last_archived_wal FROM pg_stat_archiver),
+    CASE WHEN NOT pg_is_in_recovery() THEN (pg_current_wal_lsn() - '0/0')::float8 END,
+    pg_size_bytes(current_setting('wal_segment_size'))::float8
+FROM ours
+"""
+
+
+def archive_lag(position: float | None, last: str | None, segment: float) -> float | None:
+    """Bytes between where the server writes its log and the end of the *last* segment that is archived, by its file's name."""
+    match = re.match(r"[0-9A-F]{8}([0-9A-F]{8})([0-9A-F]{8})", last or "")
+    if position is None or match is None or segment <= 0:
+        return None
+    number = int(match[1], 16) * (2**32 / segment) + int(match[2], 16)
+    return max(position - (number + 1) * segment, 0.0)
+
+
+class ServerWatch:
+    """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._health = Health(unseen=("the server (not asked yet)",))
+        self._began = uptime_seconds()
+        self._used: dict[int, float] = {}
+        self._base: dict[int, float] = {}
+        self._waited: dict[int, float] = {}
+        self._is_here = False
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Start looking; may be called again."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="server watch", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(_ANSWER_SECONDS)
+
+    def health(self) -> Health:
+        """How the server was a moment ago, and what its processes have used by now."""
+        if self._is_here:
+            self._count(list(self._used))
+        return replace(self._health, cpu_seconds=self._total(), waited_seconds=sum(list(self._waited.values())))
+
+    def _watch(self) -> None:
+        connection: Session | None = None
+        wait = _FIRST_SECONDS
+        while not self._over.wait(wait):
+            wait = _SECONDS
+            try:
+                connection = connection or self._server.connect("governor")
+                with connection.within(_ANSWER_SECONDS):
+                    self._health = self._ask(connection)
+            except (psycopg.Error, CrossfadeError):
+                self._health = Health(unseen=("the server (it does not answer)",))
+                if connection is not None:
+                    connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def _ask(self, connection: Session) -> Health:
+        row = cast("tuple[Any, ...]", connection.execute(_QUERY).fetchone())
+        connection.rollback()
+        pids, blocked, replicas, seen, lag, mode, last, position, segment = row
+        unseen = [] if seen == replicas else ["how far replicas are behind (needs pg_monitor)"]
+        archived = None if mode == "off" else archive_lag(position, last, segment)
+        unseen += ["how far the archive is behind"] if mode != "off" and archived is None else []
+        self._is_here = _is_here(connection)
+        if self._is_here:
+            self._count(pids)
+        else:
+            unseen.append("what the server uses of its processors (it is on another machine)")
+        return Health(blocked, lag, archived, unseen=tuple(unseen))
+
+    def _count(self, pids: list[int]) -> None:
+        """Add up what the server's processes that work for us have used; those that ended keep what they had."""
+        for pid in pids:
+            used = cpu_seconds_of(pid)
+            if pid not in self._base:
+                self._base[pid] = 0.0 if began_seconds_of(pid) >= self._began - 1 else used
+            self._used[pid] = max(used, self._used.get(pid, 0.0))
+            self._waited[pid] = max(waited_seconds_of(pid), self._waited.get(pid, 0.0))
+
+    def _total(self) -> float | None:
+        return sum(used - self._base[pid] for pid, used in list(self._used.items())) if self._used else None
+
+
+def _is_here(connection: Session) -> bool:
+    """True where the server runs on this machine, among the processes that can be seen."""
+    info = connection.info
+    if not info.host.startswith("/") and info.hostaddr not in ("127.0.0.1", "::1"):
+        return False
+    with suppress(OSError), open(f"/proc/{info.backend_pid}/comm") as file:
+        return file.read().startswith("postgres")
+    return False

@@ -1,0 +1,133 @@
+"""The parts that every validation has, whether somebody asked for it or a copy ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crossfade.migrate.validate.crew import Task
+from crossfade.migrate.validate.differences import Difference
+from crossfade.migrate.validate.queries import ask, orphans, refused
+from crossfade.migrate.validate.sides import Sides
+from crossfade.migrate.validate.validator import Findings
+from crossfade.migrate.validate.verdict import Options
+from crossfade.model.answers import KindAnswer
+from crossfade.model.entries import Entry
+from crossfade.model.kinds import Kind
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.postgres.ledger import KindTotals
+from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.layers.retrying import Retrying
+from crossfade.store.port import Store
+
+_MUCH_BYTES = 16 << 20
+_MUCH_ENTRIES = 2000
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is in quarantine, or was taken off its list: *places* of records, by row and offset, and the keys of *whole* entries."""
+
+    places: frozenset[tuple[int, int]] = frozenset()
+    whole: frozenset[bytes] = frozenset()
+
+
+def held_items(sides: Sides) -> Held:
+    """What the migration of a pair holds back."""
+    if not sides.name:
+        return Held()
+    items = [i for state in ("held", "ignored") for i in sides.ledger.quarantine(sides.name, state)]
+    places = frozenset((i.entry, i.pos) for i in items if i.entry is not None and i.pos is not None)
+    return Held(places, frozenset(i.key for i in items if i.pos is None))
+
+
+def task_for(sides: Sides, options: Options, held: Held) -> Task:
+    """What the workers need to know."""
+    return Task(
+        sides.reads, sides.asks, held.places, sides.reads_source, options.patience, skip_unreadable=options.skip_unreadable
+    )
+
+
+class Lists:
+    """The two inventories of a pair, and what of them could not be seen."""
+
+    def __init__(self, sides: Sides, options: Options) -> None:
+        self._sides = sides
+        self._opened: list[Store] = [recipe.open(0) for recipe in sides.recipes]
+        self.source, self.target = (Retrying(store, options.patience, lambda _: None) for store in self._opened)
+
+    def is_outside(self, one: Entry | None, other: Entry | None) -> bool:
+        """True for kinds that are not moved, and for what lies where nobody can look."""
+        entry = one or other
+        assert entry is not None
+        kinds = self._sides.kinds
+        if kinds is not None and entry.kind and entry.kind not in kinds:
+            return True
+        return any(isinstance(store, FileStore) and store.hides(entry.path) for store in self._opened)
+
+    def unseen(self) -> list[tuple[bytes, str]]:
+        """What could not be listed, and why."""
+        return [item for store in self._opened if isinstance(store, FileStore) for item in store.passed_over]
+
+    def close(self) -> None:
+        """Let go of both sides."""
+        self.source.close()
+        self.target.close()
+
+
+def kinds_of(sides: Sides) -> list[Kind]:
+    """The kinds that are moved."""
+    return [kind for kind in sides.layout.kinds if sides.kinds is None or kind.name in sides.kinds]
+
+
+def totals_of(sides: Sides) -> list[KindTotals]:
+    """What there is to compare, as the database counts it."""
+    return [total for total in sides.ledger.totals(sides.store_id) if sides.kinds is None or total.kind in sides.kinds]
+
+
+def is_much(totals: Iterable[KindTotals]) -> bool:
+    """True where there is more to read than one process would have read while others are still being started."""
+    found = list(totals)
+    return sum(total.bytes for total in found) > _MUCH_BYTES or sum(total.entries for total in found) > _MUCH_ENTRIES
+
+
+def compare_answers(
+    sides: Sides, findings: Findings, limit: int, changed: Iterable[str] = ()
+) -> tuple[int, tuple[str, ...]]:
+    """Ask the database what the other side answered: how many questions, and the kinds that it made no sense to ask about.
+
+    What is in quarantine explains itself. *changed* are kinds of which something came over since; and what could not be read
+    did not answer.
+    """
+    explained = {d.kind for d in findings.differences if d.klass == "quarantined"}
+    asked, unasked = 0, []
+
+    def work(connection: Connection) -> dict[str, tuple[int, list[str], bool]]:
+        return {kind.name: _compare(connection, sides, kind, findings.answers.get(kind.name)) for kind in kinds_of(sides)}
+
+    answers = sides.ledger.ask(work)
+    for name, count in sides.ledger.ask(lambda c: orphans(c, sides.ledger.schema, sides.store_id, list(answers))).items():
+        findings.note(Difference(b"", name, "extra", f"{count} records that belong to no entry"), limit)
+    for name, (questions, wrong, was_refused) in answers.items():
+        if wrong and (name in changed or findings.unreadable):
+            unasked.append(name)
+            continue
+        asked += questions
+        if wrong and name not in explained and not was_refused:
+            detail = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+            findings.note(Difference(b"", name, "query", detail), limit)
+    return asked, tuple(unasked)
+
+
+def _compare(connection: Connection, sides: Sides, kind: Kind, here: KindAnswer | None) -> tuple[int, list[str], bool]:
+    """How many questions, those answered differently, and whether some records have no columns on purpose."""
+    here = here or KindAnswer()
+    there = ask(connection, sides.ledger.schema, sides.store_id, kind, here)
+    wrong = here.differs(there)
+    return there.questions, wrong, bool(wrong) and refused(connection, sides.ledger.schema, sides.store_id, kind)
+
+
+def check_roots(findings: Findings, limit: int) -> None:
+    """Two roots that differ are a difference, even where no path was found that does."""
+    if findings.source_root != findings.target_root and not any(findings.classes.values()):
+        findings.note(Difference(b"", "", "content", "the roots differ"), limit)

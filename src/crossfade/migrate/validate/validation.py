@@ -1,0 +1,108 @@
+"""``validate``: two stores compared in every respect, from the lists to the questions; resumable, and patient with what is alive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from crossfade.errors import Interrupted
+from crossfade.migrate.inventory import merge
+from crossfade.migrate.validate.crew import crew
+from crossfade.migrate.validate.looks import Seen, look_again
+from crossfade.migrate.validate.measure import Measured
+from crossfade.migrate.validate.memory import Memory
+from crossfade.migrate.validate.parts import (
+    Held,
+    Lists,
+    check_roots,
+    compare_answers,
+    held_items,
+    is_much,
+    task_for,
+    totals_of,
+)
+from crossfade.migrate.validate.sides import Sides
+from crossfade.migrate.validate.telling import Telling
+from crossfade.migrate.validate.validator import Findings, Scope, Validator
+from crossfade.migrate.validate.verdict import Options, Verdict
+from crossfade.observe.progress import Progress
+
+
+def validate(sides: Sides, options: Options, *, watch: Callable[[Progress], None], stop: threading.Event) -> Verdict:
+    """Compare *sides*. Raises Interrupted, with what was found so far kept for the next time."""
+    sides.ledger.patience_seconds = options.patience.deadline_seconds
+    return _Validation(sides, options, watch, stop).run()
+
+
+class _Validation:
+    """One validation, from its beginning or from where an earlier one stopped."""
+
+    def __init__(self, sides: Sides, options: Options, watch: Callable[[Progress], None], stop: threading.Event) -> None:
+        self._sides = sides
+        self._options = options
+        self._stop = stop
+        self._held: Held = held_items(sides)
+        extent = options.extent
+        self._memory = Memory(sides, f"{extent.percentage} {extent.seed} {options.limit} {options.skip_unreadable}")
+        totals = totals_of(sides)
+        self._telling = Telling(watch, totals)
+        self._is_much = is_much(totals)
+
+    def run(self) -> Verdict:
+        """The whole of it."""
+        began, since = time.monotonic(), self._sides.ledger.now()
+        findings = self._recall()
+        resumed = findings.after is not None
+        seen = self._compare(findings)
+        verdict = Verdict(findings, self._options, 0.0, self._sides.name, resumed)
+        if self._options.extent.is_whole:
+            verdict = self._ask(verdict, seen, since)
+        self._memory.forget()
+        shaken = bool(seen.equal or seen.moving)
+        return replace(verdict, seconds=time.monotonic() - began, moving=tuple(seen.moving), shaken=shaken)
+
+    def _recall(self) -> Findings:
+        lists = Lists(self._sides, self._options)
+        try:
+            both = merge(lists.source.entries(), lists.target.entries())
+            return self._memory.recall(pair for pair in both if not lists.is_outside(*pair))
+        finally:
+            lists.close()
+
+    def _compare(self, findings: Findings) -> Seen:
+        sides, options = self._sides, self._options
+        self._memory.begin()
+        lists = Lists(sides, options)
+        scope = Scope(
+            sides.reads_source,
+            options.limit,
+            options.extent,
+            is_held=self._held.whole.__contains__,
+            is_outside=lists.is_outside,
+            is_remembered=True,
+        )
+        try:
+            with crew(task_for(sides, options, self._held), options.jobs, apart=self._is_much) as workers:
+                one, other = (store.entries(after=findings.after) for store in (lists.source, lists.target))
+                Validator(workers, scope, is_over=self._stop.is_set).run(one, other, findings, told=self._told)
+                findings.unreadable += lists.unseen()
+                return look_again(sides, workers, findings, options.limit, patience=options.patience, stop=self._stop)
+        finally:
+            lists.close()
+
+    def _told(self, findings: Findings, measured: Measured) -> None:
+        self._telling.took(findings, measured)
+        self._memory.keep(findings, at_once=self._stop.is_set())
+        if self._stop.is_set():
+            raise Interrupted("stopped; what was compared is remembered", hint="give the same command again to continue")
+
+    def _ask(self, verdict: Verdict, seen: Seen, since: datetime) -> Verdict:
+        sides, findings = self._sides, verdict.findings
+        changed = sides.changed_kinds(since) if seen.equal or seen.moving or sides.is_alive() else frozenset()
+        questions, unasked = compare_answers(sides, findings, self._options.limit, changed)
+        if not (seen.equal or seen.moving):
+            check_roots(findings, self._options.limit)
+        return replace(verdict, questions=questions, unasked=unasked)

@@ -1,0 +1,198 @@
+"""Where entries grow until they are whole: a directory of ours on the tree's own file system, one name for each content.
+
+Whoever is interrupted finds there, by that name, what it had written so far (docs/decisions/0008).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+
+from crossfade.model.cut import cut, form_of
+from crossfade.model.digests import Digester, Segment
+from crossfade.model.entries import Entry
+from crossfade.observe.failpoints import durable
+from crossfade.store.backends.file.syncing import Disk, sync_each
+from crossfade.store.backends.file.tree import Tree
+from crossfade.store.backends.file.walk import OURS
+
+_HELD = 64
+"""How many staged files are held open, waiting to be synced."""
+
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def name_of(entry: Entry) -> bytes:
+    """One name for one content of one path: what is left of another content is never gone on with."""
+    text = b"%b\0%d\0%d" % (entry.path, entry.generation, entry.mtime_ns)
+    return hashlib.sha256(text).hexdigest()[:40].encode()
+
+
+class Staging:
+    """The staging directory of *tree*: ``handle`` is open on it, ``disk`` is the file system that it shares with the tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.handle, self._path = _made(tree)
+        self.disk = Disk(self.handle)
+        self._held: dict[bytes, int] = {}
+        self._closed = 0
+
+    def write(self, name: bytes, data: bytes, offset: int) -> int:
+        """*data* at *offset* of the file *name*, which ends there. A descriptor on it, good until the next call."""
+        descriptor, is_new = self._held.get(name), False
+        if descriptor is None:
+            self._make_room()
+            descriptor, is_new = self._opened(name)
+            self._held[name] = descriptor
+        if not is_new and os.fstat(descriptor).st_size > offset:  # a truncated file is flushed when it is closed, on ext4
+            os.ftruncate(descriptor, offset)
+        _write_all(descriptor, data, offset)
+        return descriptor
+
+    def _opened(self, name: bytes) -> tuple[int, bool]:
+        """A descriptor on the file *name*, and whether it was made for that. Ours alone until it is whole."""
+        try:
+            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=self.handle), True
+        except FileExistsError:
+            return self._reopened(name, os.O_RDWR), False
+
+    def _reopened(self, name: bytes, how: int) -> int:
+        """A descriptor on what an earlier run left. It may have its last mode already, which may keep even its owner out."""
+        try:
+            return os.open(name, how | _FLAGS, dir_fd=self.handle)
+        except PermissionError:
+            os.chmod(name, 0o600, dir_fd=self.handle)
+            return os.open(name, how | _FLAGS, dir_fd=self.handle)
+
+    def _make_room(self) -> None:
+        if len(self._held) < _HELD:
+            return
+        if self.disk.takes_whole(_HELD):
+            self._closed += len(self._held)
+        else:
+            with durable("file.sync"):
+                sync_each(self._held.values())
+        self._let_go()
+
+    def link(self, name: bytes, text: bytes, mtime_ns: int) -> None:
+        """A symbolic link that says *text*. It has no mode of its own. Raises OSError for a text that no link can have."""
+        if not text or b"\0" in text:
+            raise OSError(errno.EINVAL, "no link says that")
+        self.remove(name)
+        os.symlink(text, name, dir_fd=self.handle)
+        os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=self.handle, follow_symlinks=False)
+
+    def sync(self) -> None:
+        """All that was written since the last call is on disk, under its temporary names."""
+        with durable("file.sync"):
+            if self.disk.takes_whole(self._closed + len(self._held)):
+                self._let_go()
+                self.disk.sync()
+            else:
+                sync_each(self._held.values())
+        self.drop()
+
+    def drop(self) -> None:
+        """Nobody waits for what was written: it is written again, or was never needed."""
+        self._let_go()
+        self._closed = 0
+
+    def _let_go(self) -> None:
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def size(self, name: bytes) -> int:
+        """The size of what is at *name*; -1 where nothing is."""
+        try:
+            return os.stat(name, dir_fd=self.handle, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return -1
+
+    def remove(self, name: bytes) -> None:
+        """Have nothing at *name*."""
+        try:
+            os.unlink(name, dir_fd=self.handle)
+        except FileNotFoundError:
+            return
+
+    def segments(self, entry: Entry) -> tuple[Segment, ...]:
+        """The whole segments of what is staged for *entry*, up to where a record ends: where to go on."""
+        try:
+            descriptor = self._reopened(name_of(entry), os.O_RDONLY)
+        except FileNotFoundError:
+            return ()
+        try:
+            return _segments(lambda size: os.read(descriptor, size), entry, os.pread(descriptor, 4, 0))
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Leave nothing behind but what is unfinished. May be called twice."""
+        self.drop()
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+            _remove_if_empty(self._path)
+
+
+def _segments(read: Callable[[int], bytes], entry: Entry, head: bytes) -> tuple[Segment, ...]:
+    form = form_of(entry.form, head)
+    digester, whole = Digester(), 0
+    for part in cut(read, form):
+        digester.add(part.offset, part.data)
+        is_cut_short = form == "log" and not part.data.endswith(b"\n")
+        whole = whole if is_cut_short else part.offset + len(part.data)
+    return tuple(segment for segment in digester.fresh() if segment.offset + segment.size <= whole)
+
+
+def _made(tree: Tree) -> tuple[int, bytes]:
+    """A directory of ours on the tree's own file system: beside the root, or, where that is another one, inside it."""
+    beside = os.path.realpath(tree.root).rstrip(b"/") + OURS
+    for path in (beside, os.path.join(tree.root, OURS)):
+        handle = _ours(path)
+        if handle is None:
+            continue
+        if os.fstat(handle).st_dev == tree.stat(b"").st_dev:
+            return handle, path
+        os.close(handle)
+        _remove_if_empty(path)
+    raise PermissionError(errno.EACCES, "no place for temporary files beside or inside the target")
+
+
+def _ours(path: bytes) -> int | None:
+    """A descriptor on the directory *path*, made where it is missing; None for a link, and for one that others may write."""
+    try:
+        is_made = _is_made(path)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    found = os.fstat(handle)
+    if is_made or (found.st_uid == os.geteuid() and not found.st_mode & 0o022):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _is_made(path: bytes) -> bool:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _remove_if_empty(path: bytes) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise

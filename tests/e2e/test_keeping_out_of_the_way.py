@@ -1,0 +1,91 @@
+"""Limits from the command line: of the processors, and of the rate, also when it is changed while the copy runs."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossfade.migrate.throttle.machine import cpus
+from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.testing import prodigy
+from support.person import Person, refused, said
+from support.running import Terminal, finish, wait_for
+from support.servers import Database
+
+
+def _status(person: Person, store: Path, database: Database) -> dict[str, Any]:
+    return dict(person.asks("status", store, database.url))
+
+
+def _is_held_back(person: Person, store: Path, database: Database) -> bool:
+    run = person.types("status", store, database.url, "--json")
+    return run.status == 0 and said(run)["throttle"]["active"]
+
+
+@pytest.fixture(scope="module")
+def large_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some seconds of work: what it costs to begin does not count."""
+    root = tmp_path_factory.mktemp("large") / "prodigy"
+    prodigy.write_logs(str(root), events=80_000, logs=40)
+    return root
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_copy_keeps_to_its_part_of_the_processors(terminal: Terminal, large_store: Path, database: Database, workers: int):
+    """By the kernel's counts of all its processes; the report's own figures agree, and tell what the server used."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = terminal.run("start", large_store, database.url, "--once", "--json", "--workers", workers, "--cpu-max", 15)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    report = said(run)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    overhead, seconds = report["overhead"], report["duration_seconds"]
+    print(f"{used:.2f} s of {seconds:.2f} s on {cpus():g}; {overhead}; held back {report['throttle']['seconds_total']} s")
+
+    assert run.status == 0, run
+    starting = 1.0 * (1 + workers)  # interpreters, before anybody can hold them back
+    assert used <= 0.15 * cpus() * run.seconds * 1.1 + starting
+    assert report["throttle"]["seconds_total"] > 1
+    assert overhead["cpus"] == cpus()
+    assert 0 < overhead["cpu_percent"] <= 20
+    assert overhead["postgres_cpu_percent"] > 0
+    assert overhead["cpu_percent"] / 100 * cpus() * seconds == pytest.approx(used, abs=1.0)
+    assert overhead["not_seen"] == []
+
+
+def test_a_ceiling_has_to_be_a_share(person: Person, tiny: Path, database: Database):
+    """Nothing at all, or more than the machine has, is no ceiling."""
+    for percent in ("0", "101", "-1"):
+        refused(person.types("start", tiny, database.url, "--once", "--cpu-max", percent), "CF103", 1)
+    assert person.moves(tiny, database.url, "--cpu-max", 100).status == 0
+
+
+def test_a_rate_is_changed_while_the_copy_runs(terminal: Terminal, person: Person, long_store: Path, database: Database):
+    """Wished from elsewhere: the workers hear of it in the middle of their wait, and the journal says who wished what."""
+    process = terminal.popen("start", long_store, database.url, "--once", "--workers", 2, "--rate-limit", "200", "--json")
+    wait_for("it is held back", lambda: _is_held_back(person, long_store, database))
+    migration = _status(person, long_store, database)["migration"]
+    assert _status(person, long_store, database)["throttle"]["reason"] == "--rate-limit, 200 records/s"
+    ledger = Ledger(database.server, database.location.schema)
+    assert ledger.wishes(migration) == {"records_per_second": 200.0, "bytes_per_second": 0.0, "cpu_max": None}
+    ledger.wish(migration, {"records_per_second": 50_000.0})
+    done = finish(process, 60)
+    ledger.close()
+
+    assert done.status == 0, done
+    assert said(done)["duration_seconds"] < 50, "at 200 a second it would take more than a minute and a half"
+    (wished,) = [line for line in person.asks("audit", migration)["lines"] if line["event"] == "wished"]
+    assert wished["detail"] == {"records_per_second": 50_000.0}
+
+
+def test_a_wish_is_for_the_run_that_hears_it(terminal: Terminal, person: Person, tiny: Path, database: Database):
+    """The next command says for itself how fast it may go."""
+    person.moves(tiny, database.url, "--rate-limit", "100")
+    migration = _status(person, tiny, database)["migration"]
+    ledger = Ledger(database.server, database.location.schema)
+    ledger.wish(migration, {"records_per_second": 1.0})
+    person.moves(tiny, database.url)
+    assert ledger.wishes(migration)["records_per_second"] == 0.0
+    ledger.close()

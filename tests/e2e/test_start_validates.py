@@ -1,0 +1,345 @@
+"""``start --once`` ends with a full validation: whatever was done under the copy, by triggers, SQL or by hand, is found by itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossfade.errors import ContentDiffers, SourceMoved
+from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.plan import Manner
+from crossfade.migrate.prepare import Request, prepared
+from crossfade.observe.progress import Progress
+from crossfade.store.location import parse
+from support.person import Person, refused, said
+from support.running import Terminal
+from support.servers import Database
+
+LOG = "events/repo/job-1/events-20251116_101500.jsonl"
+OTHER = "events/repo/job-2/events-20251116_101500.jsonl"
+SESSION = "sessions/one.json"
+LINE, LINES = 512, 5000
+SEGMENT = 1 << 20
+
+
+def _line(number: int) -> str:
+    head = f'{{"id":"{number:06}","timestamp":"2025-11-16T10:15:00Z","event":{{"event_type":"agent_started"}},"pad":"'
+    return head + "x" * (LINE - len(head) - 3) + '"}\n'
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A log of three segments, a short one, a document, something else, a directory."""
+    root = tmp_path / "tree"
+    for name in (LOG, OTHER, SESSION):
+        (root / name).parent.mkdir(parents=True)
+    (root / LOG).write_text("".join(map(_line, range(LINES))))
+    (root / OTHER).write_text('{"id":"a"}\n{"id":"b","event":{"event_type":"rare"}}\n')
+    (root / SESSION).write_text('{"session_id":"one","status":"Running"}')
+    (root / "notes.txt").write_text("some")
+    (root / "empty").mkdir()
+    return root
+
+
+@pytest.fixture
+def prepared_database(person: Person, database: Database, tmp_path: Path) -> Database:
+    """With all tables, so that they can get triggers before the first record comes."""
+    (tmp_path / "void").mkdir()
+    person.moves(tmp_path / "void", f"{database.url}&store=void", "--allow-empty")
+    return database
+
+
+def _trigger(database: Database, table: str, body: str, when: str = "BEFORE") -> None:
+    """Something in the database that alters what comes in; ``NEW`` is a row."""
+    database.run(
+        f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$",
+        f"CREATE TRIGGER meddle {when} INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION meddle()",
+    )
+
+
+AT = SEGMENT + 7 * LINE
+_HERE = f"IF NEW.pos = {AT} THEN"
+
+PLANTED: dict[str, tuple[str, str, tuple[str, str, int | None]]] = {
+    "a wrong column": ("events", f"{_HERE} NEW.event_type := 'agent_failed'; END IF;", ("column", LOG, AT)),
+    "a column that is gone": ("events", f"{_HERE} NEW.occurred_at := NULL; END IF;", ("column", LOG, AT)),
+    "another time": ("events", f"{_HERE} NEW.occurred_at := NEW.occurred_at + interval '1us'; END IF;", ("column", LOG, AT)),
+    "a wrong reason": ("events", f"{_HERE} NEW.reason := 'nul'; END IF;", ("column", LOG, AT)),
+    "bytes for JSON": (
+        "events",
+        f"{_HERE} NEW.raw := convert_to(NEW.body::text, 'UTF8'); NEW.body := NULL; END IF;",
+        ("column", LOG, AT),
+    ),
+    "a flipped byte": (
+        "events",
+        f"{_HERE} NEW.body := replace(NEW.body::text, 'xxx\"', 'xxy\"')::json; END IF;",
+        ("content", LOG, SEGMENT),
+    ),
+    "a record that is dropped": ("events", f"{_HERE} RETURN NULL; END IF;", ("content", LOG, SEGMENT)),
+    "a record that is moved": ("events", f"{_HERE} NEW.pos := NEW.pos + 1; END IF;", ("column", LOG, AT)),
+    "a document that is dropped": ("sessions", "RETURN NULL;", ("content", SESSION, 0)),
+    "a wrong column of a document": ("sessions", "NEW.status := 'Completed';", ("column", SESSION, 0)),
+    "another mode": ("entries", f"IF NEW.path = '{SESSION}' THEN NEW.mode := 384; END IF;", ("metadata", SESSION, None)),
+    "another time of a file": (
+        "entries",
+        "IF NEW.path = 'notes.txt' THEN NEW.mtime_ns := NEW.mtime_ns + 1; END IF;",
+        ("metadata", "notes.txt", None),
+    ),
+    "another mode of a directory": (
+        "entries",
+        "IF NEW.path = 'empty' THEN NEW.mode := 448; END IF;",
+        ("metadata", "empty", None),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_whatever_the_database_makes_of_it_is_found(what: str, person: Person, prepared_database: Database, tree: Path):
+    """Exit 3, the path, and the very record; said to people and to programs; and every time that it is asked."""
+    table, body, (klass, path, offset) = PLANTED[what]
+    _trigger(prepared_database, table, body)
+    run = person.types("start", tree, prepared_database.url, "--once", "--store-name", "tree", "--json")
+
+    assert run.status == 3, run
+    assert "error[CF301]" in run.err
+    assert "--repair" in run.err
+    value = said(run)
+    found = next(each for each in value["validation"]["differences"] if each["path"] == path)
+    assert (found["class"], found["offset"]) == (klass, offset)
+    assert (value["state"], value["validation"]["holds"], value["validation"]["state"]) == ("different", False, "different")
+
+    again = person.types("start", tree, prepared_database.url, "--once", "--store-name", "tree")
+    assert again.status == 3, again
+    assert any(line.split()[:2] == [klass, f"{path}:"] for line in again.out.splitlines())
+    status = person.asks("status", "--store", prepared_database.url, *([value["migration"]]))
+    assert status["state"] == "different"
+
+
+def test_what_was_found_can_be_mended(person: Person, prepared_database: Database, tree: Path):
+    """By the command that it names; the next start is content."""
+    _trigger(prepared_database, "events", PLANTED["a wrong column"][1])
+    first = person.types("start", tree, prepared_database.url, "--once", "--store-name", "tree")
+    assert first.status == 3, first
+    prepared_database.run("DROP TRIGGER meddle ON events")
+    assert person.types("validate", tree, prepared_database.url, "--store-name", "tree", "--repair").status == 0
+    run = person.moves(tree, prepared_database.url, "--store-name", "tree")
+    assert "proven: " in run.out
+
+
+def test_rows_that_nobody_sent_are_found(person: Person, prepared_database: Database, tree: Path):
+    """They would be counted by everybody's queries."""
+    _trigger(
+        prepared_database,
+        "events",
+        f"""IF NEW.pos = 0 THEN INSERT INTO "{prepared_database.location.schema}".sessions (store_id, entry_id, pos, body)
+           VALUES (NEW.store_id, NEW.entry_id + 1000000, 0, '{{"id":"x"}}'); END IF;""",
+        "AFTER",
+    )
+    run = person.types("start", tree, prepared_database.url, "--once", "--store-name", "tree", "--json")
+
+    assert run.status == 3, run
+    found = {(each["class"], each["kind"]) for each in said(run)["validation"]["differences"]}
+    assert ("extra", "sessions") in found
+
+
+def test_a_run_that_ends_well_says_what_it_compared(person: Person, database: Database, tree: Path):
+    """Nothing was read twice: the source was read when it was copied."""
+    run = person.types("start", tree, database.url, "--once", "--json")
+
+    assert run.status == 0, run
+    found = said(run)["validation"]
+    assert found["holds"] is True
+    assert (found["compared"], found["files"], found["records"]) == (11, 4, LINES + 2 + 1 + 1)
+    assert found["bytes"] == sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+    assert found["questions"] > 40
+    assert found["read"] == []
+    assert found["differences"] == []
+    validated = said(person.types("validate", tree, database.url, "--json"))
+    assert validated["source_root"] == found["source_root"] == found["target_root"]
+    assert validated["questions"] == found["questions"]
+
+
+def _interfered(
+    source: object, target: object, step: str, deed: Callable[[], object], *, name: str = "", workers: int = 1
+) -> Result:
+    """``start --once`` in this process, and *deed* as soon as *step* begins."""
+    done: list[object] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.step == step and not done:
+            done.append(deed() or True)
+
+    request = Request(parse(str(source)), parse(str(target)), store_name=name, manner=Manner(workers=workers))
+    with prepared(request) as run:
+        engine = Engine(run, watch=watch, stop=threading.Event())
+        try:
+            return engine.once()
+        except ContentDiffers:
+            assert engine.different is not None
+            return engine.different
+        finally:
+            assert done
+
+
+def _found(result: Result) -> dict[tuple[str, str], Any]:
+    return {(each["class"], each["path"]): each for each in result.report["validation"]["differences"]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_done_by_sql_before_the_end_is_found(database: Database, tree: Path, workers: int):
+    """Records, columns and entries alike."""
+
+    def deed() -> None:
+        database.run(
+            f"UPDATE events SET event_type = 'x' WHERE pos = {AT}",
+            "DELETE FROM sessions",
+            "UPDATE entries SET digest = sha256('') WHERE path = 'notes.txt'",
+            "UPDATE entries SET mode = 448 WHERE path = 'empty'",
+        )
+
+    found = _found(_interfered(tree, database.url, "building indexes", deed, workers=workers))
+    assert found[("column", LOG)]["offset"] == AT
+    assert ("content", SESSION) in found
+    assert ("content", "notes.txt") in found
+    assert ("metadata", "empty") in found
+
+
+def test_a_file_that_changes_before_the_end_is_named(database: Database, tree: Path):
+    """Exit 6, not 3: the source moved, and the same command brings it over."""
+    with pytest.raises(SourceMoved, match=r"sessions/one\.json"):
+        _interfered(tree, database.url, "building indexes", lambda: (tree / SESSION).write_text("{}"))
+    with pytest.raises(SourceMoved, match=r"2 of the source's entries.*new"):  # with its directory
+        _interfered(tree, database.url, "building indexes", lambda: (tree / "new").write_text("{}"))
+
+
+def _edit(path: Path, at: int, data: bytes) -> None:
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+DONE_TO_FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
+    "a flipped byte": (lambda root: _edit(root / LOG, SEGMENT + 100, b"!"), ("content", LOG)),
+    "a missing line": (lambda root: os.truncate(root / LOG, LINE * (LINES - 1)), ("content", LOG)),
+    "another mode": (lambda root: (root / SESSION).chmod(0o600), ("metadata", SESSION)),
+    "another time": (lambda root: os.utime(root / SESSION, ns=(0, 5)), ("metadata", SESSION)),
+    "a file that is gone": (lambda root: (root / SESSION).unlink(), ("missing", SESSION)),
+    "a stranger": (lambda root: (root / "stranger").write_text("x"), ("extra", "stranger")),
+    "a directory instead": (lambda root: ((root / SESSION).unlink(), (root / SESSION).mkdir()), ("content", SESSION)),
+}
+
+
+@pytest.mark.parametrize("what", DONE_TO_FILES)
+def test_what_is_done_to_restored_files_is_found(what: str, person: Person, database: Database, tree: Path, tmp_path: Path):
+    """The database is the source, and did not move: that is a difference."""
+    person.moves(tree, database.url)
+    deed, wanted = DONE_TO_FILES[what]
+    target = tmp_path / "restored"
+
+    assert wanted in _found(_interfered(database.url, target, "validating", lambda: deed(target)))
+
+
+def test_the_source_may_change_under_a_restore(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """Exit 6: what it changed to comes over with the same command."""
+    person.moves(tree, database.url)
+    (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
+    with pytest.raises(SourceMoved, match=r"sessions/one\.json"):
+        _interfered(database.url, tmp_path / "restored", "validating", lambda: person.moves(tree, database.url))
+    person.moves(database.url, tmp_path / "restored")
+    assert "Completed" in (tmp_path / "restored" / SESSION).read_text()
+
+
+def test_columns_of_the_database_are_checked_on_the_way_back(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """What validation compares, the end of every copy compares: the restored bytes say what the columns should be."""
+    person.moves(tree, database.url)
+    database.run(f"UPDATE events SET event_type = 'x' WHERE pos = {AT}")
+    run = person.types("start", database.url, tmp_path / "restored", "--once", "--json")
+
+    assert run.status == 3, run
+    (found,) = [each for each in said(run)["validation"]["differences"] if each["class"] == "column"]
+    assert (found["path"], found["offset"]) == (LOG, AT)
+    assert (tmp_path / "restored" / LOG).read_bytes() == (tree / LOG).read_bytes()
+
+
+def test_a_run_that_was_resumed_reads_what_it_did_not_see(terminal: Terminal, database: Database, tree: Path):
+    """What passed by in the run before is not known any more, and may have changed since."""
+    killed = terminal.run(
+        *("start", tree, database.url, "--once", "--workers", "1", "--batch-bytes", "400KiB"),
+        CROSSFADE_FAILPOINT="postgres.page:after@5",
+    )
+    assert killed.status < 0, killed
+    assert database.one("SELECT min(number) FROM segments") == 0
+    database.run(f"UPDATE events SET event_type = 'x' WHERE pos = {7 * LINE}")
+    run = terminal.run("start", tree, database.url, "--once", "--json")
+
+    assert run.status == 3, run
+    found = said(run)["validation"]
+    assert "events" in found["read"]
+    assert [(each["class"], each["offset"]) for each in found["differences"]] == [("column", 7 * LINE), ("query", None)]
+
+
+def test_a_run_that_adds_to_what_is_there_compares_all_of_it(person: Person, database: Database, tree: Path):
+    """Old rows that were changed by SQL since are found with the next thing that comes over."""
+    person.moves(tree, database.url)
+    database.run("UPDATE sessions SET status = 'x'")
+    (tree / "sessions" / "two.json").write_text('{"session_id":"two","status":"Running"}')
+    run = person.types("start", tree, database.url, "--once", "--json")
+
+    assert run.status == 3, run
+    found = {(each["class"], each["path"]) for each in said(run)["validation"]["differences"]}
+    assert ("column", SESSION) in found
+
+
+def test_a_record_in_quarantine_is_no_difference(person: Person, prepared_database: Database, tree: Path):
+    """Exit 4, and the rest of its kind is compared all the same."""
+    prepared_database.run("ALTER TABLE events ADD CONSTRAINT none_rare CHECK (event_type <> 'rare')")
+    arguments = ("start", tree, prepared_database.url, "--once", "--store-name", "tree", "--json")
+    run = person.types(*arguments)
+
+    assert run.status == 4, run
+    found = said(run)["validation"]
+    assert (found["holds"], found["state"], found["classes"]) == (True, "quarantined", {"quarantined": 1})
+
+    prepared_database.run(f"UPDATE events SET event_type = 'x' WHERE pos = {AT}")
+    (tree / "sessions" / "two.json").write_text("{}")
+    run = person.types(*arguments)
+    assert run.status == 3, run
+    assert said(run)["validation"]["classes"] == {"quarantined": 1, "column": 1}
+
+
+def test_from_one_database_into_another(person: Person, database: Database, shared_database: Database, tree: Path):
+    """The same proof, and nothing is read twice either."""
+    person.moves(tree, database.url)
+    first = person.types("start", database.url, f"{shared_database.url}&store=second", "--once", "--json")
+    assert first.status == 0, first
+    assert said(first)["validation"]["read"] == []
+    _trigger(shared_database, "events", "NEW.repo := 'elsewhere';")
+    try:
+        second = person.types("start", database.url, f"{shared_database.url}&store=third", "--once")
+    finally:
+        shared_database.run("DROP TRIGGER meddle ON events", "DROP FUNCTION meddle")
+    assert second.status == 3, second
+    assert f"column      {LOG}: promoted columns, segment 0, offset 0" in second.out
+
+
+def test_strangers_that_may_stay_are_none_of_its_business(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """``--merge``."""
+    person.moves(tree, database.url)
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "restored" / "stranger").write_text("x")
+    run = person.moves(database.url, tmp_path / "restored", "--merge")
+    assert "proven: " in run.out
+
+
+def test_progress_of_the_validation_is_told(person: Person, database: Database, tree: Path):
+    """As that of the copy is."""
+    run = person.moves(tree, database.url)
+    assert "validating; 0 B of " in run.err
+    refused(person.types("start", tree, database.url, "--once", "--certificate", tree.parent), "CF103", 1)

@@ -1,0 +1,251 @@
+"""What an interrupted validation knows is of use until something changed, and not for ever; and what validate may not touch."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossfade.errors import Interrupted
+from crossfade.migrate.validate import validation, validator
+from crossfade.migrate.validate.sides import sides
+from crossfade.migrate.validate.validation import validate as compare_sides
+from crossfade.migrate.validate.verdict import Options
+from crossfade.store.location import parse
+from support.person import Person, refused, said
+from support.powerless import obey_permissions
+from support.running import Terminal, finish
+from support.servers import Database
+
+COUNT = 60
+
+
+@pytest.fixture
+def tree(person: Person, database: Database, tmp_path: Path) -> Path:
+    """Many documents, and a log at the end of the order, in step with a database."""
+    root = tmp_path / "tree"
+    (root / "sessions").mkdir(parents=True)
+    (root / "notes").mkdir()
+    for number in range(COUNT):
+        (root / "sessions" / f"{number:03}.json").write_text(f'{{"session_id":"{number}"}}')
+        (root / "notes" / f"{number:03}.txt").write_text(str(number))
+    person.moves(root, database.url)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that there is something between the first and the last."""
+    monkeypatch.setattr(validator, "_BATCH_ENTRIES", 5)
+
+
+def _interrupt(source: Path, url: str, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Every batch is remembered; the validation is interrupted behind so many entries."""
+    stop = threading.Event()
+    told = validation._Validation._told
+
+    def telling(self: Any, findings: Any, measured: Any) -> None:
+        if findings.entries >= after:
+            stop.set()
+        self._memory._last = 0.0  # as if a while had passed
+        told(self, findings, measured)
+
+    monkeypatch.setattr(validation._Validation, "_told", telling)
+    with sides(parse(str(source)), parse(url), "") as pair, pytest.raises(Interrupted):
+        compare_sides(pair, Options(jobs=1), watch=lambda _: None, stop=stop)
+    monkeypatch.undo()
+    monkeypatch.setattr(validator, "_BATCH_ENTRIES", 5)
+
+
+def _again(person: Person, tree: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, set[str]]:
+    """What the next validation says; and the files whose content it compared."""
+    compared: set[str] = set()
+    pair = validator.Pair
+
+    def noting(here: Any, *rest: Any) -> Any:
+        compared.add(os.fsdecode(here.path))
+        return pair(here, *rest)
+
+    monkeypatch.setattr(validator, "Pair", noting)
+    run = person.types("validate", tree, database.url, "--jobs", "1", "--json")
+    return said(run), compared
+
+
+CHANGES: dict[str, Callable[[Path, Database], object]] = {
+    "a file": lambda root, _: (root / "notes" / "030.txt").write_text("30"),
+    "its time": lambda root, _: os.utime(root / "notes" / "030.txt", ns=(0, 0)),
+    "its mode": lambda root, _: (root / "notes" / "030.txt").chmod(0o600),
+    "a file that came": lambda root, _: (root / "notes" / "030.a").touch(),
+    "a file that went": lambda root, _: (root / "notes" / "030.txt").unlink(),
+    "an entry": lambda _, base: base.run("UPDATE entries SET size = 7 WHERE path = 'notes/030.txt'"),
+    "its mark": lambda _, base: base.run(
+        "UPDATE marks SET inode = 7 WHERE entry_id = (SELECT entry_id FROM entries WHERE path = 'notes/030.txt')"
+    ),
+    "its rows": lambda _, base: base.run(
+        "UPDATE other SET raw = 'xx' WHERE entry_id = (SELECT entry_id FROM entries WHERE path = 'notes/030.txt')"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_since_and_what_is_behind_it_is_compared_again(
+    change: str, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is before it need not be."""
+    _interrupt(tree, database.url, monkeypatch, after=COUNT + 20)
+    CHANGES[change](tree, database)
+    found, compared = _again(person, tree, database, monkeypatch)
+
+    went = {"notes/030.txt"} if change in ("a file that went", "an entry") else set()
+    assert {f"notes/{number:03}.txt" for number in range(31, COUNT)} <= compared
+    assert {f"sessions/{number:03}.json" for number in range(COUNT)} <= compared
+    assert ("notes/030.txt" in compared) or went
+    assert found["compared"] >= 2 * COUNT - 1
+    paths = {each["path"] for each in found["differences"]}
+    assert paths - {"", "notes"} <= {"notes/030.txt", "notes/030.a"}
+    assert (found["state"] == "different") == (change != "its mark")
+    if change in ("a file", "its time", "its mode", "an entry", "its mark"):  # what rows went, nobody can say
+        assert found["resumed"] is True
+        assert "notes/000.txt" not in compared
+
+
+def test_nothing_is_compared_again_where_nothing_changed(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The verdict and the roots are those of a validation in one piece."""
+    whole = said(person.types("validate", tree, database.url, "--jobs", "1", "--json"))
+    _interrupt(tree, database.url, monkeypatch, after=COUNT + 20)
+    found, compared = _again(person, tree, database, monkeypatch)
+
+    assert found["resumed"] is True
+    assert len(compared) < COUNT
+    for key in ("state", "entries", "compared", "records", "source_root", "target_root", "questions", "kinds"):
+        assert found[key] == whole[key]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE validations SET updated_at = clock_timestamp() - interval '25 hours'",
+        'UPDATE validations SET state = \'{"of": "another release"}\'',
+        "DELETE FROM sessions WHERE entry_id = (SELECT max(entry_id) FROM entries WHERE kind = 'sessions')",
+    ],
+)
+def test_what_is_old_or_nobody_can_place_is_compared_again(
+    change: str, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """From the beginning."""
+    _interrupt(tree, database.url, monkeypatch, after=COUNT + 20)
+    database.run(change)
+    found, compared = _again(person, tree, database, monkeypatch)
+
+    assert found["resumed"] is False
+    assert len(compared) == 2 * COUNT
+
+
+def test_states_are_few_however_long_it_takes(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each a stretch behind the one before."""
+    _interrupt(tree, database.url, monkeypatch, after=2 * COUNT)
+    states = database.one("SELECT json_array_length(state::json -> 'pins') FROM validations")
+    assert isinstance(states, int)
+    assert 3 <= states <= 9
+    assert person.types("validate", tree, database.url, "--jobs", "1").status == 0
+    assert database.one("SELECT count(*) FROM validations") == 0
+
+
+# What it may not touch, and what it cannot read
+
+
+def test_a_rehearsal_takes_no_lease(person: Person, database: Database, tree: Path):
+    """Whoever runs the migration goes on running it; nothing is written down about the look."""
+    database.run("DELETE FROM sessions WHERE pos = 0 AND entry_id = (SELECT max(entry_id) FROM sessions)")
+    database.run("UPDATE leases SET host = 'elsewhere', boot = 'b', expires_at = clock_timestamp() + interval '1 hour'")
+    before = database.all("SELECT * FROM leases"), database.one("SELECT count(*) FROM journal WHERE event = 'claimed'")
+    run = person.types("validate", tree, database.url, "--jobs", "1", "--repair", "--dry-run")
+    assert run.status == 3, run
+    assert "would mend put" in run.err
+    after = database.all("SELECT * FROM leases"), database.one("SELECT count(*) FROM journal WHERE event = 'claimed'")
+    assert before == after
+    refused(person.types("validate", tree, database.url, "--jobs", "1", "--repair"), "CF501", 5)
+
+
+def test_a_rehearsal_for_strangers_makes_no_migration(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """Nothing at all is written about a pair that never met."""
+    os.rename(tree, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "notes" / "001.txt").write_text("other")
+    run = person.types("validate", tmp_path / "elsewhere", database.url, "--jobs", "1", "--repair", "--dry-run")
+    assert run.status == 3, run
+    assert "would mend put     notes/001.txt" in run.err
+    assert database.one("SELECT count(*) FROM migrations") == 1
+
+
+def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster: Any, tree: Path):
+    """CF202 names it, and an option that there is: with it, exit 4, and everything else is compared."""
+    terminal.environment["PGPASSWORD"] = cluster.password
+    url = f"postgresql://crossfade@127.0.0.1:{cluster.port}/postgres?schema=unreadable"
+    assert terminal.run("start", tree, url, "--once").status == 0
+    for hidden in (tree / "notes" / "007.txt", tree / "sessions"):
+        hidden.chmod(0)
+
+    def validate(*options: str) -> Any:
+        process = terminal.popen("validate", tree, url, "--jobs", "1", *options, preexec_fn=obey_permissions)
+        return finish(process)
+
+    run = validate()
+    assert run.status == 2, run
+    assert "error[CF202]: cannot read " in run.err
+    assert "--skip-unreadable" in run.err
+
+    run = validate("--skip-unreadable", "--json")
+    (tree / "sessions").chmod(0o755)
+    (tree / "notes" / "007.txt").chmod(0o644)
+    assert run.status == 3, run  # their modes are not what they were
+    found = said(run)
+    assert {item["path"] for item in found["unreadable"]} == {"notes/007.txt", "sessions"}
+    assert {each["class"] for each in found["differences"]} == {"metadata"}
+    assert found["compared"] == COUNT
+
+    with cluster.connect() as connection:
+        connection.execute("UPDATE unreadable.entries SET mode = 0 WHERE path = 'notes/007.txt'")
+    (tree / "notes" / "007.txt").chmod(0)
+    run = validate("--skip-unreadable")
+    assert run.status == 4, run
+    assert "left out, could not be read: notes/007.txt: Permission denied" in run.out
+    assert "equal, but for what could not be read" in run.out
+
+
+def test_progress_is_told(person: Person, database: Database, tree: Path):
+    """One line at the beginning where nobody watches; bars on a terminal."""
+    run = person.types("validate", tree, database.url, "--jobs", "1")
+    assert "validating; 0 B of " in run.err
+    assert "validating" not in run.out
+
+
+def test_bars_are_drawn_on_a_terminal(terminal: Terminal, database: Database, tree: Path):
+    """A bar a kind, and how much of it is compared."""
+    ours, theirs = os.openpty()
+    process = terminal.popen("validate", tree, database.url, "--jobs", "1", stderr=theirs)
+    os.close(theirs)
+    process.wait(60)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    text = shown.decode(errors="replace")
+
+    assert process.returncode == 0, text
+    assert "validating" in text
+    assert "sessions" in text
+    assert f"{COUNT}/{COUNT} entries" in text

@@ -1,0 +1,473 @@
+"""Keeping out of the way: what is decided is bounded and monotone and comes to rest; what is done keeps to the ceiling."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossfade.migrate.audit.scribe import Scribe
+from crossfade.migrate.governor import CPU_PERCENT, Ceiling, Governor
+from crossfade.migrate.telling import Teller
+from crossfade.migrate.throttle import gate as gates
+from crossfade.migrate.throttle.gate import Gate, Pause, booked, owed
+from crossfade.migrate.throttle.judge import AFTERWARDS, Signal, Stance, judge, waited_by_others
+from crossfade.migrate.throttle.machine import Machine, cpu_seconds_of, limits_above, quota_of, stalled_of
+from crossfade.migrate.throttle.sample import FLOOR, LAST, MARKS, Health, Sample, signals_of
+from crossfade.migrate.throttle.server import ServerWatch, archive_lag
+from crossfade.observe.progress import Progress
+from support.running import wait_for
+from support.servers import NAMES, Database
+from support.stores import MIGRATION, claimed
+
+SHARES = st.floats(LAST, 1.0)
+SECONDS = st.floats(0.0, 100.0)
+
+
+@st.composite
+def samples(draw: st.DrawFn, at: float = 0.0) -> Sample:
+    """Anything that can be seen, or not be seen."""
+    share = st.none() | st.floats(0.0, 1.0)
+    health = Health(
+        draw(st.none() | st.integers(0, 9)), draw(st.none() | st.floats(0.0, 99.0)), draw(st.none() | st.floats(0.0, 1e12))
+    )
+    return Sample(at, 2.0, 0.0, draw(share), draw(share), draw(st.none() | st.floats(0.0, 9.0)), health)
+
+
+# What is decided
+
+
+@given(SHARES, samples(), SECONDS)
+def test_a_share_is_never_nothing_and_never_more_than_all(share: float, sample: Sample, seconds: float):
+    """Work goes on, however bad it is; and it says why it is slow exactly when it is."""
+    found = judge(Stance(share), signals_of(sample), seconds)
+    assert LAST <= found.share <= 1.0
+    if found.share < share:
+        assert found.reason in {reason for *_, reason in MARKS.values()}
+    if found.share == 1.0:
+        assert not found.reason
+
+
+@given(SHARES, samples(), SECONDS, st.sampled_from([*MARKS]), st.floats(0.0, 1e12))
+def test_more_pressure_never_gives_more(share: float, sample: Sample, seconds: float, name: str, more: float):
+    """Whatever else is seen, from the same stance and over the same time."""
+    signals = signals_of(sample)
+    at = [*MARKS].index(name)
+    worse = [*signals]
+    worse[at] = replace(signals[at], value=(signals[at].value or 0.0) + more)
+    assert judge(Stance(share), worse, seconds).share <= judge(Stance(share), signals, seconds).share
+
+
+@given(SHARES, samples())
+def test_all_comes_back_once_the_pressure_has_ended(share: float, sample: Sample):
+    """Within twenty seconds, and then nothing is said any more."""
+    stance = judge(Stance(share), signals_of(sample), 1.0)
+    for _ in range(25):
+        stance = judge(stance, signals_of(Sample(0.0, 2.0, 0.0, 0.0, 0.0)), 1.0)
+    assert stance == Stance()
+
+
+@given(SHARES)
+def test_what_does_not_get_better_by_our_resting_is_not_waited_for_for_ever(share: float):
+    """A replica that is behind on purpose: next to nothing for a minute, then a fifth, and all of it when it is over."""
+    stance, late = Stance(share), signals_of(Sample(0.0, 2.0, 0.0, 0.0, health=Health(0, 3600.0)))
+    for _ in range(30):
+        stance = judge(stance, late, 1.0)
+    assert stance.share == pytest.approx(LAST)
+    for _ in range(60):
+        stance = judge(stance, late, 1.0)
+    assert stance.share == pytest.approx(AFTERWARDS)
+    for _ in range(20):
+        stance = judge(stance, signals_of(Sample(0.0, 2.0, 0.0, 0.0)), 1.0)
+    assert stance == Stance()
+
+
+@given(SHARES, st.floats(0.051, 0.119))
+def test_between_the_marks_nothing_moves_except_out_of_the_cellar(share: float, waited: float):
+    """That is what keeps it from swinging: a pressure between low and high changes nothing."""
+    signals = signals_of(Sample(0.0, 2.0, 0.0, waited))
+    found = judge(Stance(share, "before"), signals, 1.0)
+    assert found.share == share if share >= FLOOR else share < found.share <= FLOOR
+
+
+@given(st.floats(0.0, 0.2), st.floats(0.0, 1.0))
+def test_a_load_that_answers_to_ours_settles(others: float, ours: float):
+    """The pressure is what others make, and what we do: after a minute the share holds still, or moves one way only."""
+    stance, shares = Stance(), []
+    for _ in range(200):
+        stance = judge(stance, signals_of(Sample(0.0, 2.0, 0.0, min(others + ours * stance.share, 1.0))), 1.0)
+        shares.append(stance.share)
+    late = shares[60:]
+    turns = sum((b - a) * (c - b) < 0 for a, b, c in zip(late, late[1:], late[2:], strict=False))
+    assert turns == 0, late
+
+
+@given(st.floats(0.0, 5.0), st.floats(0.0, 5.0))
+def test_our_own_waiting_is_no_pressure(some: float, ours: float):
+    """Or a process that gives way would throttle itself for giving way."""
+    found = waited_by_others(min(some, 1.0), ours)
+    assert 0.0 <= found <= 1.0
+    assert found <= some
+    assert waited_by_others(some, some) == 0.0
+
+
+@given(st.floats(-9.0, 99.0), st.floats(0.0, 64.0), st.floats(-1.0, 1e6), st.floats(0.0, 1e6))
+def test_what_is_owed_only_shrinks_with_time_and_saves_a_second_at_most(
+    debt: float, allowed: float, one: float, more: float
+):
+    """And a clock that goes back pays nothing."""
+    first, second = owed(debt, allowed, one), owed(debt, allowed, max(one, 0.0) + more)
+    assert second <= first
+    assert min(debt, -gates.SAVED_SECONDS * allowed) <= first <= max(debt, 0.0)
+
+
+@given(st.floats(0.0, 1e6), st.floats(0.001, 1e6), st.lists(st.floats(0.0, 10.0), max_size=20))
+def test_turns_follow_one_another(clock: float, now: float, pages: list[float]):
+    """No page's stretch begins before the one before it ends, or so long ago that a pause could be made up for."""
+    for seconds in pages:
+        until = booked(clock, now, seconds)
+        assert until >= clock or until >= now - gates.LATE_SECONDS + seconds - 1e-6
+        assert until >= now - gates.LATE_SECONDS
+        clock = until
+
+
+def test_the_marks_leave_room_and_the_target_counts_most():
+    """Low is below high, or a share would swing between two seconds."""
+    for low, high, floor, reason in MARKS.values():
+        assert low < high
+        assert 0 < LAST <= floor < 1
+        assert reason
+    signals = [Signal(1.0, 0.1, 0.2, FLOOR, "machine"), Signal(1.0, 0.1, 0.2, LAST, "target")]
+    assert judge(Stance(), signals, 1.0).reason == "target"
+
+
+# What is seen
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("max 100000", None), ("50000 100000", 0.5), ("-1 100000", None), ("", None), ("150000 100000\n", 1.5)],
+)
+def test_quotas_of_both_kinds_of_control_groups(text: str, wanted: float | None):
+    """``cpu.max`` of the second kind; quota and period of the first, put into a line."""
+    assert quota_of(text) == wanted
+
+
+def test_the_smallest_limit_above_counts(tmp_path: Path):
+    """A container within a container has what the outer one leaves it."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "outer" / "cpu.max").write_text("50000 100000\n")
+    (inner / "cpu.max").write_text("max 100000\n")
+    first = tmp_path / "cpu" / "jail"
+    first.mkdir(parents=True)
+    (first / "cpu.cfs_quota_us").write_text("75000\n")
+    (first / "cpu.cfs_period_us").write_text("100000\n")
+
+    assert limits_above("0::/outer/inner\n", str(tmp_path)) == [0.5]
+    assert limits_above("4:memory:/x\n1:cpu,cpuacct:/jail\n0::/\n", str(tmp_path)) == [0.75]
+
+
+def test_pressure_is_read_as_the_kernel_writes_it():
+    """The first line, its total, in microseconds."""
+    text = "some avg10=0.83 avg60=18.27 avg300=33.99 total=2839397580\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
+    assert stalled_of(text) == pytest.approx(2839.39758)
+    assert stalled_of("") is None
+
+
+def test_the_archive_is_behind_by_what_is_written_since_its_last_segment():
+    """Segment 3 of the second stretch of 4 GiB ends 64 MiB in; names of other files in the archive say nothing."""
+    segment = float(16 << 20)
+    assert archive_lag(2**32 + 5.5 * segment, "000000010000000100000003", segment) == 1.5 * segment
+    assert archive_lag(2**32, "000000010000000100000003", segment) == 0.0
+    assert archive_lag(1.0, None, segment) is None
+    assert archive_lag(1.0, "00000002.history", segment) is None
+    assert archive_lag(None, "000000010000000100000003", segment) is None
+
+
+def test_a_look_at_this_machine_adds_up():
+    """What a child has used is ours, also once it is gone; and nothing that grows ever shrinks."""
+    machine = Machine()
+    before = machine.look()
+    child = multiprocessing.get_context("spawn").Process(target=_burn, args=(0.4,))
+    child.start()
+    wait_for("the child works", lambda: child.pid and cpu_seconds_of(child.pid) > 0.1)
+    during = machine.look()
+    child.join()
+    after = machine.look()
+
+    assert before.cpus <= multiprocessing.cpu_count()
+    assert before.cpu_seconds + 0.09 <= during.cpu_seconds <= after.cpu_seconds
+    assert after.cpu_seconds - before.cpu_seconds >= 0.35
+
+
+def _burn(seconds: float) -> None:
+    while time.process_time() < seconds:
+        pass
+
+
+@pytest.mark.parametrize("database", NAMES, indirect=True)
+def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database):
+    """A session of a stranger stands behind a lock of ours: that is seen, and seen to be over."""
+    watch = ServerWatch(database.server)
+    with ExitStack() as held:
+        held.callback(watch.close)
+        ours = held.enter_context(database.server.connect("abcdef012345 worker"))
+        database.run(f"CREATE SCHEMA {database.location.schema}", "CREATE TABLE wanted (x int)")
+        ours.execute(psycopg.sql.SQL("LOCK TABLE {}.wanted").format(psycopg.sql.Identifier(database.location.schema)))
+        ours.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 200000) AS n")
+        stranger = held.enter_context(database.connect())
+        waiting = held.enter_context(_in_background(lambda: stranger.execute("SELECT * FROM wanted")))
+        watch.begin()
+
+        wait_for("it is seen", lambda: watch.health().blocked)
+        assert watch.health().blocked == 1
+        assert watch.health().cpu_seconds > 0.01
+        assert watch.health().replica_lag_seconds is None
+        ours.rollback()
+        wait_for("it is over", lambda: watch.health().blocked == 0)
+        assert waiting.is_alive() is False or wait_for("it goes on", lambda: not waiting.is_alive())
+
+
+class _in_background:  # noqa: N801 - reads as what it is
+    """Something that waits, in a thread."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._thread = threading.Thread(target=work, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self._thread
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(5)
+
+
+# What is done
+
+
+class Seen:
+    """Samples as they are set: a machine that can be made busy. With *due*, it was looked at long ago, every time."""
+
+    def __init__(self, *, due: bool = False, **values: object) -> None:
+        self.values = values
+        self.used = 0.0
+        self._due = due
+        self._at = time.monotonic() - 1e6
+
+    def __call__(self) -> Sample:
+        self._at += 2.0
+        at = self._at if self._due else time.monotonic()
+        return Sample(**{"at": at, "cpus": 2.0, "cpu_seconds": self.used, **self.values})  # type: ignore[arg-type]
+
+
+def test_work_that_costs_more_than_its_part_has_to_rest():
+    """A quarter of two processors is half a second of one in each second: a second of work is paid off in two."""
+    governor = Governor(Ceiling(CPU_PERCENT), Seen())
+
+    pause = governor.pace(1.0)
+
+    assert pause.seconds == pytest.approx(2.0, abs=0.2)
+    assert pause.reason == "--cpu-max, 25 % of 2 processors"
+    assert governor.reason == pause.reason
+    assert governor.seconds_total == pytest.approx(pause.seconds)
+
+
+def test_a_pause_is_bounded_and_the_rest_stands_over():
+    """A huge piece of work does not stop everything for minutes, and is paid off in the end."""
+    governor = Governor(Ceiling(10.0), Seen())
+    assert governor.pace(3.0).seconds == gates.PAUSE_SECONDS_MAX
+    assert governor.pace(0.0).seconds == gates.PAUSE_SECONDS_MAX
+
+
+def test_what_was_used_in_a_quiet_hour_is_not_owed_at_its_end():
+    """Nobody looked in between: the share of that time pays for what was used in it, and no second of it is paid twice."""
+    gate = Gate(multiprocessing.get_context("spawn"))
+    gate.allow(2.0, 50.0, Stance())
+    gate.pause()
+    time.sleep(2.5)
+    gate.charge(2.3)
+    assert gate.pause() == Pause()
+    gate.charge(1.0)
+    assert gate.pause().seconds > 0
+    gate.charge(-9.0)
+    assert gate.charged == pytest.approx(3.3)
+
+
+def test_what_was_not_used_is_gone_after_the_next_look():
+    """A second of it is saved, not more."""
+    gate = Gate(multiprocessing.get_context("spawn"))
+    gate.allow(2.0, 50.0, Stance())
+    gate.pause()
+    time.sleep(1.5)
+    gate.forget()
+    gate.charge(1.3)
+    assert gate.pause().seconds == pytest.approx(0.3, abs=0.1)
+
+
+def test_without_a_ceiling_nothing_is_held_back():
+    """A copy takes what it gets, and its cost is measured all the same."""
+    seen = Seen(waited=1.0, health=Health(blocked=3))
+    governor = Governor(Ceiling(), seen)
+    seen.used = 5.0
+    assert governor.pace(5.0) == Pause()
+    assert governor.reason == ""
+    assert governor.overhead().ours > 0
+
+
+def test_what_nobody_told_is_charged_when_it_is_seen():
+    """The server's work for us, and the runner's own: each second of it once."""
+    seen = Seen(due=True)
+    governor = Governor(Ceiling(50.0), seen)
+    governor.pace(1.0)
+    seen.used = 1.0
+    governor.pace(0.0)
+    assert governor.gate.charged == pytest.approx(1.0)
+    seen.used = 3.0
+    governor.pace(0.5)
+    assert governor.gate.charged == pytest.approx(3.0)
+    seen.used = 3.5
+    governor.pace(0.0)
+    assert governor.gate.charged == pytest.approx(3.5)
+
+
+def test_a_busy_machine_is_said_to_be_busy():
+    """The reason is the pressure's, not the ceiling's, and it goes when the pressure goes."""
+    seen = Seen(due=True, waited=0.9)
+    governor = Governor(Ceiling(50.0), seen)
+    assert governor.pace(1.0).reason == "others wait for the processor"
+    seen.values["waited"] = 0.0
+    for _ in range(20):
+        governor.look()
+    assert governor.pace(1.0).reason == "--cpu-max, 50 % of 2 processors"
+
+
+def test_a_part_has_a_budget_of_its_own_within_the_whole():
+    """The reconcile rests long before the following has to; and what it used is not used twice."""
+    governor = Governor(Ceiling(50.0), Seen())
+    part = governor.part(0.2)
+
+    pause = part.pace(0.1)
+
+    assert pause.seconds == pytest.approx(0.5, abs=0.1)
+    assert governor.gate.charged == pytest.approx(0.1)
+    assert governor.pace(0.0).seconds <= 0.1
+
+
+def test_a_rate_that_was_wished_is_kept_at_once():
+    """Whoever waits for a turn under the old rate books anew under the new one."""
+    governor = Governor(Ceiling(), Seen())
+    governor.hear({"records_per_second": 1.0, "bytes_per_second": 0.0, "cpu_max": None})
+    heard: list[Pause] = []
+    began = time.monotonic()
+    with _in_background(lambda: governor.gate.wait(100, 1, stop=lambda: False, tell=heard.append)) as waiting:
+        wait_for("it waits", lambda: heard)
+        governor.hear({"records_per_second": 1000.0, "bytes_per_second": 0.0, "cpu_max": None})
+        waiting.join(5)
+
+        assert not waiting.is_alive()
+    assert time.monotonic() - began < 5
+    assert [pause.reason for pause in heard] == ["--rate-limit, 1 records/s", "--rate-limit, 1,000 records/s"]
+
+
+def test_a_wish_that_is_not_new_changes_nothing():
+    """The row is read every second; a clock that was set back each time would keep no rate."""
+    governor = Governor(Ceiling(), Seen())
+    wishes = {"records_per_second": 10.0, "bytes_per_second": 0.0}
+    governor.hear(wishes)
+    first = governor.gate.book(10, 0)
+    governor.hear(dict(wishes))
+    second = governor.gate.book(10, 0)
+    assert first.seconds == pytest.approx(1.0, abs=0.05)
+    assert second.seconds == pytest.approx(2.0, abs=0.05)
+
+
+def test_whoever_is_told_to_stop_stops_waiting():
+    """Ctrl-C is not throttled."""
+    gate = Gate(multiprocessing.get_context("spawn"))
+    gate.change(1.0, 0.0)
+    gate.allow(1.0, 1.0, Stance())
+    gate.charge(60.0)
+    began = time.monotonic()
+    gate.wait(100, 0, stop=lambda: time.monotonic() - began > 0.2, tell=lambda _: None)
+    assert time.monotonic() - began < 2
+
+
+def test_a_reason_is_shown_while_it_holds_and_not_longer(database: Database):
+    """A line that moves again says nothing of what held it back; how long that was is still told, and told once."""
+    claimed(database)
+    shown: list[Progress] = []
+    scribe = Scribe(database.server, database.location.schema, MIGRATION)
+    teller = Teller(shown.append, scribe)
+    teller.throttled("busy", 0.0)
+    teller.tell(at_once=True)
+    teller.paused(Pause(0.3, "busy"))
+    teller.throttled("busy", 0.2)
+    teller.show(Progress(step="validating"))
+    time.sleep(1.4)
+    teller.tell(at_once=True)
+    scribe.close()
+
+    assert [progress.throttled for progress in shown] == ["", "busy", "busy", ""]
+    assert shown[-1].throttled_seconds == pytest.approx(0.3, abs=0.01)
+    assert [event for (event,) in database.all("SELECT event FROM journal ORDER BY seq")] == [
+        "claimed",
+        "throttled",
+        "throttle ended",
+    ]
+
+
+WORKING = """
+import json, sys, time
+from crossfade.migrate.audit.scribe import Scribe
+from crossfade.migrate.governor import Ceiling, Governor
+from crossfade.migrate.throttle.machine import Machine
+
+machine = Machine()
+governor = Governor(Ceiling(float(sys.argv[1])), machine.look)
+print("begins", flush=True)
+began, spent = time.monotonic(), time.process_time()
+while time.monotonic() - began < 30:
+    until = time.process_time() + 0.01
+    while time.process_time() < until:
+        pass
+    cost, spent = time.process_time() - spent, time.process_time()
+    time.sleep(governor.pace(cost).seconds)
+"""
+
+
+@pytest.mark.parametrize("percent", [20.0, 8.0])
+def test_the_ceiling_holds_beside_a_busy_machine(percent: float):
+    """Measured from outside, by the kernel's counts, over five seconds, with somebody else who takes what there is.
+
+    It may use less, where it gives way; it never uses more.
+    """
+    with ExitStack() as held:
+        busy = held.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        held.callback(busy.kill)
+        working = held.enter_context(
+            subprocess.Popen([sys.executable, "-c", WORKING, str(percent)], stdout=subprocess.PIPE, text=True)
+        )
+        held.callback(working.kill)
+        assert working.stdout is not None
+        assert working.stdout.readline() == "begins\n"
+        time.sleep(0.5)
+        began, used = time.monotonic(), cpu_seconds_of(working.pid)
+        time.sleep(5)
+        share = (cpu_seconds_of(working.pid) - used) / (time.monotonic() - began)
+    allowed = Machine().look().cpus * percent / 100
+    print(json.dumps({"allowed": allowed, "used": round(share, 3)}))
+    assert share <= allowed * 1.1 + 0.01
+    assert share >= allowed * FLOOR * 0.5, "it never stops either"

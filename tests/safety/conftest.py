@@ -1,0 +1,45 @@
+"""Somebody who uses crossfade, a small tree of theirs, and a server that asks for a password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import Cluster
+from support.person import Person
+from support.running import Terminal
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A server on TCP that asks for a password, one that is mangled by whoever puts it into a URL or a log without thought."""
+    with Cluster() as running:
+        running.changes_password("canary p@ss/word:%?#'\"$")
+        yield running
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """Somebody with a registry of their own, in this process."""
+    return Person(tmp_path / "state")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """The same person, for commands in processes of their own."""
+    return Terminal(tmp_path / "state")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Two kinds, a directory, a link."""
+    root = tmp_path / "tiny"
+    (root / "sessions").mkdir(parents=True)
+    (root / "sessions" / "one.json").write_text('{"id": "one", "status": "Running"}\n')
+    log = root / "events" / "repo" / "job-1" / "events-20251116_101500.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"id": 1}\n{"id": 2}\n')
+    (root / "latest").symlink_to("sessions/one.json")
+    return root

@@ -1,0 +1,166 @@
+"""A role that owns a schema and nothing else does all there is to do; and a DBA who makes the schema needs only the script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from support.cluster import Cluster
+from support.person import Person
+from support.running import Run, compare
+
+PASSWORD = "canary of a lowly role"
+DATABASE = "locked"
+REFUSED = '{"id": "refuse-me"}\n'
+
+
+@pytest.fixture(scope="module")
+def locked(cluster: Cluster) -> Cluster:
+    """A database where PUBLIC may do nothing: not connect, not make a temporary table, not look into ``public``."""
+    with cluster.connect() as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+        connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+        for role in ("lowly", "served"):
+            _make(connection, role)
+        _make(connection, "dba")
+        connection.execute(f"GRANT CREATE ON DATABASE {DATABASE} TO dba")
+        connection.execute("GRANT served TO dba")  # what ALTER TABLE … OWNER TO wants of whoever is no superuser
+    with connected(cluster) as connection:
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        connection.execute("CREATE SCHEMA owned AUTHORIZATION lowly")
+    return cluster
+
+
+def _make(connection: psycopg.Connection, role: str) -> None:
+    powers = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION NOBYPASSRLS"
+    connection.execute(f"CREATE ROLE {role} LOGIN {powers} PASSWORD '{PASSWORD}'")
+    connection.execute(f"GRANT CONNECT ON DATABASE {DATABASE} TO {role}")
+
+
+@contextmanager
+def connected(cluster: Cluster, user: str = "crossfade") -> Iterator[psycopg.Connection]:
+    """Into the locked database, as *user*."""
+    password = cluster.password if user == "crossfade" else PASSWORD
+    with psycopg.connect(
+        host="127.0.0.1", port=cluster.port, user=user, password=password, dbname=DATABASE, autocommit=True
+    ) as connection:
+        yield connection
+
+
+def url(cluster: Cluster, role: str, schema: str) -> str:
+    """Where *schema* is, for *role*."""
+    return f"postgresql://{role}@127.0.0.1:{cluster.port}/{DATABASE}?schema={schema}"
+
+
+def fine(run: Run, status: int = 0) -> Run:
+    """As it should be, and no word of a right that is missing."""
+    assert run.status == status, run
+    assert "CF204" not in run.err
+    assert PASSWORD not in run.out + run.err
+    return run
+
+
+def everything(person: Person, place: str, source: Path, connection: psycopg.Connection, schema: str) -> None:
+    """Every verb that touches a database, there and back, with a record in quarantine on the way."""
+    planned = fine(person.types("plan", source, place))
+    assert "may not create a schema to try in" in planned.out
+    fine(person.types("start", source, place, "--once"))
+    fine(person.types("start", source, place, "--once"))
+    fine(person.types("start", place, source.parent / "back", "--once"))
+    compare(source, source.parent / "back")
+
+    connection.execute(f"UPDATE {schema}.entries SET mode = 0 WHERE path = 'sessions/one.json'")
+    fine(person.types("validate", source, place), 3)
+    fine(person.types("validate", source, place, "--repair"))
+    connection.execute(f"ALTER TABLE {schema}.events ADD CONSTRAINT picky CHECK (body->>'id' <> 'refuse-me') NOT VALID")
+    log = next(source.glob("events/**/*.jsonl"))
+    log.write_text(log.read_text() + REFUSED)
+    fine(person.types("start", source, place, "--once"), 4)
+    (item,) = person.asks("quarantine", source, place, "list")["items"]
+    assert fine(person.types("quarantine", source, place, "show", item["item"])).out == REFUSED
+    connection.execute(f"ALTER TABLE {schema}.events DROP CONSTRAINT picky")
+    fine(person.types("quarantine", source, place, "replay"))
+    fine(person.types("quarantine", source, place, "ignore"))
+
+    fine(person.types("status", source, place))
+    fine(person.types("list", "--store", place))
+    fine(person.types("schema", place))
+    assert "BAD" not in fine(person.types("doctor", "--store", place)).out
+
+
+def test_a_role_that_owns_the_schema_and_nothing_else(person: Person, locked: Cluster, tiny: Path):
+    """No superuser, no right to make a database, a role or a temporary table, a member of nothing."""
+    person.environment["PGPASSWORD"] = PASSWORD
+    with connected(locked, "lowly") as connection:
+        ((powers,),) = connection.execute(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls OR EXISTS ("
+            " SELECT FROM pg_auth_members WHERE member = pg_roles.oid) FROM pg_roles WHERE rolname = current_user"
+        ).fetchall()
+        assert not powers
+        everything(person, url(locked, "lowly", "owned"), tiny, connection, "owned")
+
+
+@pytest.mark.parametrize("dba", ["crossfade", "dba"])
+def test_a_schema_that_a_dba_made_with_the_script(person: Person, locked: Cluster, tiny: Path, dba: str):
+    """A superuser, or one who may create in the database and is a member of the role; the role itself owns no schema."""
+    schema = f"made_by_{dba}"
+    script = fine(person.types("schema", "--sql", "--schema", schema, "--role", "served")).out
+    with connected(locked, dba) as connection, connection.transaction():
+        connection.execute(script.encode())  # as psql -1 -f does: the text as it is
+    person.environment["PGPASSWORD"] = PASSWORD
+    with connected(locked, "served") as connection:
+        everything(person, url(locked, "served", schema), tiny, connection, schema)
+        owner = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = %s"
+        assert connection.execute(owner, [schema]).fetchall() == [(dba,)]
+    with connected(locked, "lowly") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(f"SELECT 1 FROM {schema}.entries")
+
+
+def test_a_kind_and_a_column_that_come_later(person: Person, locked: Cluster, tiny: Path):
+    """The role may add what a layout that grew wants, in a schema that is not its own."""
+    script = person.types("schema", "--sql", "--schema", "growing", "--role", "served").out
+    with connected(locked) as connection, connection.transaction():
+        connection.execute(script.encode())
+    person.environment["PGPASSWORD"] = PASSWORD
+    layout = tiny.parent / "grown.toml"
+    more = '{ column = "colour", from = ["/colour"] }'
+    layout.write_text(
+        f'[[kind]]\nname = "sessions"\nform = "document"\nmatch = ["sessions/*.json"]\npromote = [{more}]\n'
+        '[[kind]]\nname = "diaries"\nform = "log"\nmatch = ["events/**/*.jsonl"]\nindex = []\n'
+    )
+    fine(person.types("start", tiny, url(locked, "served", "growing"), "--once", "--layout", layout))
+
+    with connected(locked, "served") as connection:
+        assert connection.execute("SELECT count(*), count(colour) FROM growing.sessions").fetchall() == [(1, 0)]
+        assert connection.execute("SELECT count(*) FROM growing.diaries").fetchall() == [(2,)]
+
+
+def test_a_page_that_hangs_is_ended_without_a_superuser(person: Person, locked: Cluster, tiny: Path):
+    """A runner that was stopped in the middle of a page holds its lock; the same role may end its own session."""
+    person.environment["PGPASSWORD"] = PASSWORD
+    place = url(locked, "lowly", "owned") + "&store=hanging"
+    fine(person.types("start", tiny, place, "--once"))
+    migration = person.asks("status", tiny, place)["migration"]
+    with connected(locked, "lowly") as stuck, stuck.transaction():
+        stuck.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
+        run = fine(person.types("start", tiny, place, "--once"))
+        assert run.seconds < 10
+        with pytest.raises(psycopg.OperationalError):
+            stuck.execute("SELECT 1")
+
+
+def test_a_role_that_is_not_let_in_is_told_so(person: Person, locked: Cluster, tiny: Path):
+    """No right to connect is no server that is away: nothing is waited for."""
+    with locked.connect() as connection:
+        connection.execute(f"CREATE ROLE outsider LOGIN PASSWORD '{PASSWORD}'")
+        connection.execute("CREATE ROLE sleeper NOLOGIN")
+    for role in ("outsider", "sleeper", "nobody-at-all"):
+        run = person.types("start", tiny, url(locked, quote(role), "owned"), "--once", PGPASSWORD=PASSWORD)
+        assert run.status == 2, run
+        assert "error[CF204]" in run.err
+        assert run.seconds < 5

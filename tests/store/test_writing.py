@@ -1,0 +1,173 @@
+"""Files are on disk before they have names, and names before anybody says so; on every way to sync."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from crossfade.model.changes import Change, Page, Touch
+from crossfade.model.entries import SEGMENT, Entry
+from crossfade.store.backends.file import syncing
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.file.syncing import Disk
+from crossfade.store.location import parse
+from crossfade.testing.contract import LAYOUT, Bench, cases
+from crossfade.testing.contract.bench import TIME, lines, link, puts
+from support.powerless import obey_permissions
+
+
+@dataclass
+class Witness:
+    """Sees what reaches the disk, and in which order; does not change it. Files and directories are known by their inodes."""
+
+    on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    renamed: int = 0
+    early: list[bytes] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def sees(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        self.on_disk[status.st_ino] = (status.st_size, status.st_mtime_ns)
+
+    def sees_all_in(self, folder: Path) -> None:
+        for path in [folder, *folder.rglob("*")]:
+            status = path.lstat()
+            self.on_disk[status.st_ino] = (status.st_size, status.st_mtime_ns)
+
+    def lacks(self, path: Path) -> bool:
+        status = path.lstat()
+        return self.on_disk.get(status.st_ino) != (status.st_size, status.st_mtime_ns)
+
+
+@pytest.fixture(params=["whole", "each"])
+def witness(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Witness:
+    """Watches syncs and renames: where one call for the file system is trusted, and where none is."""
+    seen = Witness()
+    fsync, rename, sync = os.fsync, os.rename, Disk.sync
+
+    def watched_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        seen.calls.append("fsync")
+        seen.sees(descriptor)
+
+    def watched_sync(disk: Disk) -> None:
+        sync(disk)
+        seen.calls.append("syncfs")
+        seen.sees_all_in(tmp_path)
+
+    def watched_rename(source: bytes, target: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        status = os.stat(source, dir_fd=src_dir_fd, follow_symlinks=False)
+        seen.renamed += 1
+        is_link = os.path.islink(f"/proc/self/fd/{src_dir_fd}/{os.fsdecode(source)}")
+        if not is_link and seen.on_disk.get(status.st_ino) != (status.st_size, status.st_mtime_ns):
+            seen.early.append(target)
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "rename", watched_rename)
+    monkeypatch.setattr(Disk, "sync", watched_sync)
+    if request.param == "each":
+        monkeypatch.setattr(syncing, "_WHOLE", {})
+    return seen
+
+
+def _tree(bench: Bench, count: int) -> list[Change]:
+    """*count* files in directories of their own, three deep, a log of several blocks among them, and a link."""
+    changes: list[Change] = [link(b"l/link", b"nowhere")]
+    for number in range(count):
+        changes += puts(bench.entry(b"a/%d/b/file-%d.json" % (number % 30, number), mode=0o400), b'{"n":%d}' % number)
+    return [*changes, *puts(bench.entry(b"a/7/long.jsonl"), lines(3 * SEGMENT))]
+
+
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_what_gets_a_name_is_on_disk(witness: Witness, tmp_path: Path, count: int):
+    """With its last mode and time; few files are synced one by one, many at once where that is as good."""
+    root = tmp_path / "root"
+    root.mkdir()
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    applied = bench.apply(*_tree(bench, count))
+
+    assert len(applied.entries) == count + 2
+    assert not applied.refusals
+    assert witness.renamed == count + 2
+    assert witness.early == []
+    assert not [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and witness.lacks(path)]
+    assert "syncfs" not in witness.calls or (count > 1 and syncing._WHOLE)
+    assert count < 300 or not syncing._WHOLE or len(witness.calls) < 10
+    bench.store.close()
+
+
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_every_directory_that_got_a_name_in_it_is_on_disk(witness: Witness, tmp_path: Path, count: int):
+    """Also those that were made on the way, and the root."""
+    root = tmp_path / "root"
+    root.mkdir()
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    bench.apply(*_tree(bench, count))
+
+    assert not [path for path in [root, *root.rglob("*")] if path.is_dir() and witness.lacks(path)]
+    bench.store.close()
+
+
+def test_modes_and_times_of_directories_are_on_disk(witness: Witness, tmp_path: Path):
+    """They come last, and nothing comes after them that would bring them along."""
+    root = tmp_path / "root"
+    root.mkdir()
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    deep = [b"a/b/c", b"a/b", b"a", b""]
+    bench.apply(*(Touch(Entry(path=path, type="dir", mode=0o750, mtime_ns=TIME)) for path in deep))
+
+    assert [os.stat(os.path.join(os.fsencode(root), path)).st_mtime_ns for path in deep] == [TIME] * 4
+    assert not [path for path in [root, *root.rglob("*")] if witness.lacks(path)]
+    bench.store.close()
+
+
+@pytest.mark.parametrize("case", cases(FileStore.can), ids=str)
+def test_the_contract_holds_where_each_file_is_synced(case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On NFS, FUSE or an overlay nobody knows what one call for the whole file system is worth."""
+    monkeypatch.setattr(syncing, "_WHOLE", {})
+    root = tmp_path / "root"
+    root.mkdir()
+    case(Bench(lambda: FileStore(parse(str(root)), LAYOUT)))
+
+    assert os.listdir(tmp_path) == ["root"]
+
+
+_GO_ON = """
+import sys
+from crossfade.model.changes import Page
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.location import parse
+from crossfade.testing.contract import LAYOUT, Bench
+from crossfade.testing.contract.bench import lines, puts
+bench = Bench(lambda: FileStore(parse(sys.argv[1]), LAYOUT))
+entry = bench.entry(b"locked.jsonl", mode=0)
+assert [segment.number for segment in bench.store.segments(entry)] == [0, 1]
+applied = bench.apply(*puts(entry, lines(3_000_000)))
+assert [e.path for e in applied.entries] == [b"locked.jsonl"], applied
+bench.store.close()
+"""
+
+
+def test_a_staged_file_that_keeps_its_owner_out_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run that dies between the mode and the name leaves a file that even its owner may not open."""
+    root = tmp_path / "root"
+    root.mkdir()
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bench.store.apply(Page(tuple(puts(bench.entry(b"locked.jsonl", mode=0), lines(3_000_000)))))
+    bench.store.close()
+    (staged,) = (tmp_path / "root.crossfade").iterdir()
+    assert staged.stat().st_mode & 0o777 == 0
+
+    subprocess.run([sys.executable, "-c", _GO_ON, str(root)], check=True, preexec_fn=obey_permissions)
+    status = (root / "locked.jsonl").stat()
+    assert (status.st_mode & 0o777, status.st_mtime_ns, status.st_size) == (0, TIME, len(lines(3_000_000)))
+    assert not (tmp_path / "root.crossfade").exists()
