@@ -14,8 +14,8 @@ import pytest
 
 from crossfade.errors import Interrupted
 from crossfade.migrate.validate.sides import sides
-from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.validation import validate as compare_sides
+from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
 from crossfade.store.location import parse
 from support.person import Person, said

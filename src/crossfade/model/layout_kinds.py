@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
 from crossfade.model.kinds import Column, ColumnType, Form, Kind
 from crossfade.model.layout_text import Table
-from crossfade.model.patterns import NAME
+from crossfade.model.patterns import NAME, NAMES_MAX
 
 RESERVED_KINDS = frozenset(
     [
@@ -31,6 +32,8 @@ _PROMOTE_KEYS = {"column", "from", "type", "map"}
 _FORMS = get_args(Form)
 _TYPES = get_args(ColumnType)
 _TEXTUAL = {"text", "timestamp"}
+_UNSPOKEN = re.compile(r'[~"\\\x00-\x1f]')
+"""What a member's name in a pointer may not hold: it would have to be escaped, in JSON or in a pointer."""
 
 
 def kind_of(table: Table, earlier: dict[str, Kind]) -> Kind:
@@ -117,7 +120,7 @@ def _column(table: Table, kind: str, entry: dict[str, Any]) -> Column:
 def _mapping(table: Table, name: str, type_: str, mapping: Any) -> tuple[tuple[str, str], ...]:
     if mapping and type_ != "text":
         table.fail(f"column '{name}' has a 'map', which renames texts, but its type is {type_}", name)
-    if not isinstance(mapping, dict) or not all(isinstance(value, str) for value in mapping.values()):
+    if not isinstance(mapping, dict) or not all(isinstance(value, str) and "\0" not in value for value in mapping.values()):
         table.fail(f"the 'map' of column '{name}' must give a text for each text", name)
     return tuple(sorted(mapping.items()))
 
@@ -128,8 +131,12 @@ def _check_source(table: Table, form: Form, column: Column, source: str, capture
             table.fail(f"column '{column.name}' takes {source}, which no pattern of its kind captures", source)
         if column.type not in _TEXTUAL:
             table.fail(f"column '{column.name}' takes {source}, a text; its type cannot be {column.type}", source)
-    elif not source.startswith("/") or "" in source[1:].split("/") or "~" in source:
-        table.fail(f"column '{column.name}' has the pointer '{source}'; write \"/member/member\", without ~", source)
+    elif not source.startswith("/") or "" in source[1:].split("/") or _UNSPOKEN.search(source):
+        table.fail(
+            f"column '{column.name}' has the pointer '{source}'; write \"/member/member\", without any of ~ \\ \"", source
+        )
+    elif source.count("/") > NAMES_MAX:
+        table.fail(f"column '{column.name}' has a pointer of more than {NAMES_MAX} names", source)
     elif form == "blob":
         table.fail(f"column '{column.name}' takes {source}, but a blob is never read; only captures work", source)
 

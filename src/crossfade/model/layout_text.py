@@ -16,6 +16,11 @@ from crossfade.model.patterns import PatternError, captures_of
 
 HINT = "crossfade layouts show prodigy   # a layout that works"
 
+TEXT_MAX = 1 << 18
+"""Characters that a layout may have; those that come along have a tenth of it."""
+
+_LINE_MAX = 4000
+
 _QUIET = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''',
     re.DOTALL,
@@ -66,7 +71,7 @@ class Table:
     def text_or(self, key: str, default: str) -> str:
         """The text at *key*, if it is there."""
         value = self.values.get(key, default)
-        if not isinstance(value, str) or (key in self.values and not value):
+        if not isinstance(value, str) or "\0" in value or (key in self.values and not value):
             self.fail(f"'{key}' must be a text", key)
         return value
 
@@ -75,9 +80,9 @@ class Table:
         values = self.values.get(key)
         if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
             self.fail(f"'{key}' must be there, a list of texts with at least one", key)
-        for number, value in enumerate(values):
-            if value in values[:number]:
-                self.fail(f"'{value}' is in '{key}' twice", value, last=True)
+        if len(set(values)) < len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            self.fail(f"'{twice}' is in '{key}' twice", twice, last=True)
         return tuple(values)
 
     def captures(self, pattern: str) -> tuple[str, ...]:
@@ -107,6 +112,7 @@ def tables(text: str, *, source: str) -> list[Table]:
 
 
 def _load(text: str, source: str) -> dict[str, Any]:
+    _refuse_large(text, source)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -114,6 +120,17 @@ def _load(text: str, source: str) -> dict[str, Any]:
         sentence = match["sentence"] if match else str(error)
         line = match["line"] if match and match["line"] else text.count("\n") + 1
         raise LayoutInvalid(f"{source}:{line}: {sentence[:1].lower()}{sentence[1:]}", hint=HINT) from error
+    except (RecursionError, ValueError) as error:  # brackets within brackets; a number of thousands of digits
+        raise LayoutInvalid(f"{source}: nested too deeply, or with too long a number", hint=HINT) from error
+
+
+def _refuse_large(text: str, source: str) -> None:
+    """What costs the reader of TOML more time than anybody has: a key of many parts takes the square of their number."""
+    if len(text) > TEXT_MAX:
+        raise LayoutInvalid(f"{source}: longer than {TEXT_MAX:,} characters", hint=HINT)
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > _LINE_MAX:
+            raise LayoutInvalid(f"{source}:{number}: a line longer than {_LINE_MAX:,} characters", hint=HINT)
 
 
 def _blank(match: re.Match[str]) -> str:

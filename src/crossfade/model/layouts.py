@@ -19,6 +19,7 @@ from crossfade.model.kinds import Kind, Placement
 from crossfade.model.layout_kinds import RESERVED_COLUMNS, RESERVED_KINDS
 from crossfade.model.layout_match import Matcher
 from crossfade.model.layout_rules import Rule, read
+from crossfade.model.layout_text import TEXT_MAX
 
 __all__ = ["RESERVED_COLUMNS", "RESERVED_KINDS", "Layout", "builtin", "load", "parse"]
 
@@ -94,7 +95,7 @@ def load(name: str) -> Layout:
         return parse(text, source=f"{name}.toml")
     try:
         with open(name, encoding="utf-8") as file:
-            return parse(file.read(), source=name)
+            return parse(file.read(TEXT_MAX + 1), source=name)
     except OSError as error:
         known = ", ".join(builtin())
         sentence = f"'{name}' is no built-in layout ({known}), and no file that can be read ({error.strerror})"

@@ -16,6 +16,9 @@ import re
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 """What kinds, columns and captures may be called, so that any server takes them as they are."""
 
+NAMES_MAX = 64
+"""Names in a pattern or pointer: as many as the compiler of expressions takes one within another, and more than a tree has."""
+
 _PIECE = re.compile(r"\{(?P<capture>[^{}]*)\}|(?P<star>\*+)|(?P<literal>[^{}*]+)|(?P<stray>[{}])")
 _BELOW = "(?:[^/]+/)*?"
 _DEEPEST = "(?>(?:.*/)?)"
@@ -41,6 +44,8 @@ def _check_names(pattern: str) -> None:
     if pattern.startswith("/"):
         raise PatternError("begins with a slash; patterns are relative to the root")
     parts = pattern.split("/")
+    if len(parts) > NAMES_MAX:
+        raise PatternError(f"has more than {NAMES_MAX} names")
     if "" in parts:
         raise PatternError("has an empty name between, or after, its slashes")
     if "." in parts or ".." in parts:

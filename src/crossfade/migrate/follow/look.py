@@ -8,7 +8,7 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.dirty import Dirt
 from crossfade.migrate.inventory import Decide, merge
 from crossfade.model.entries import Entry
-from crossfade.model.paths import key_of
+from crossfade.model.paths import is_below, key_of
 from crossfade.store.port import Store
 
 
@@ -29,10 +29,14 @@ class Look:
         paths = [dirt.path for dirt in batch]
         sources = {entry.path: entry for entry in self._source.look(paths)}
         targets = {entry.path: entry for entry in self._target.look(paths)}
+        through: bytes | None = None
         for dirt in sorted(batch, key=lambda dirt: key_of(dirt.path)):
+            if through is not None and is_below(dirt.path, through):
+                continue  # met there; twice in a page it would be written twice
             one, other = sources.get(dirt.path), targets.get(dirt.path)
             yield from self._task(one, other)
             if dirt.deep and (_is_directory(one) or _is_directory(other)):
+                through = dirt.path
                 yield from self._below(dirt.path)
 
     def _below(self, path: bytes) -> Iterator[Task]:

@@ -35,7 +35,7 @@ from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of
 from crossfade.observe.progress import Progress
 from crossfade.store.layers.retrying import Patience
-from crossfade.store.registry import DatabaseRecipe, MarkedRecipe
+from crossfade.store.registry import DatabaseRecipe, FileRecipe
 
 LIMIT = 100
 """Differences that the end of a copy names."""
@@ -52,14 +52,11 @@ class Brought:
 def sides_of(run: Run) -> Sides:
     """The two sides of a run, for comparison."""
     row = next((row for row in run.ledger.migrations() if row.migration == run.migration), None)
-    if isinstance(run.target, MarkedRecipe):
-        reads, asks = run.target.files, run.source
-    else:
-        reads, asks = run.source, run.target  # type: ignore[assignment]
-    assert isinstance(asks, DatabaseRecipe)
-    asks = replace(asks, migration=run.migration, epoch=0)
-    request = run.request
-    return Sides(request.source, request.target, run.layout, run.ledger, run.store_id, run.plan.store, reads, asks, row)
+    request, layout = run.request, run.layout
+    database = request.source if run.to_files else request.target
+    asks = DatabaseRecipe(database, run.ledger.server, run.store_id, layout, run.migration)
+    reads = FileRecipe(request.target, layout, include_transient=True) if run.to_files else run.source
+    return Sides(request.source, request.target, layout, run.ledger, run.store_id, run.plan.store, reads, asks, row)
 
 
 def validate_run(
@@ -172,7 +169,7 @@ class _Ending:
         assert entry is not None
         if entry.path in self._not_read:
             return True
-        task = self._run.decide(one, other) if one is None else None
+        task = self._run.decide(one, other) if one is None or one.type == "gone" else None
         return task is not None and task.verb == "stranger" and self._run.request.manner.merge
 
     def _has_moved(self, one: Entry | None, other: Entry | None) -> bool:

@@ -33,12 +33,13 @@ class Held:
 
 
 def held_items(sides: Sides) -> Held:
-    """What the migration of a pair holds back."""
-    if not sides.name:
-        return Held()
-    items = [i for state in ("held", "ignored") for i in sides.ledger.quarantine(sides.name, state)]
-    places = frozenset((i.entry, i.pos) for i in items if i.entry is not None and i.pos is not None)
-    return Held(places, frozenset(i.key for i in items if i.pos is None))
+    """What is held back: records by any migration of the tree, whole entries by that of the pair."""
+    rows = [row.migration for row in sides.ledger.migrations() if row.store_id == sides.store_id]
+    items = {row: [i for state in ("held", "ignored") for i in sides.ledger.quarantine(row, state)] for row in rows}
+    places = frozenset(
+        (i.entry, i.pos) for found in items.values() for i in found if i.entry is not None and i.pos is not None
+    )
+    return Held(places, frozenset(i.key for i in items.get(sides.name, ()) if i.pos is None))
 
 
 def task_for(sides: Sides, options: Options, held: Held) -> Task:

@@ -225,7 +225,9 @@ class PageWriter:
 def _standing(entry: Entry, last: Put) -> Entry:
     """How *entry* stands once its puts up to *last* are written."""
     block = last.block
-    return altered(entry, size=block.end, within=block.record, complete=block.last, digest=last.digest)
+    return altered(
+        entry, size=block.end, within=block.record, complete=block.last, digest=last.digest, unstable=block.entry.unstable
+    )
 
 
 def mark_values(migration: str, entries: list[Entry]) -> dict[str, Any]:

@@ -52,3 +52,9 @@ BEGIN
     )
     SELECT count(*), count(gone.reason) INTO records, raws FROM gone;
 END $body$;
+
+CREATE OR REPLACE TRIGGER by_hand BEFORE INSERT OR UPDATE OR DELETE ON {schema}.{kind}
+    FOR EACH STATEMENT WHEN (coalesce(current_setting('crossfade.origin', true), '') = '')
+    EXECUTE FUNCTION {schema}.refuse_by_hand();
+CREATE OR REPLACE TRIGGER not_at_once BEFORE TRUNCATE ON {schema}.{kind}
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_by_hand();

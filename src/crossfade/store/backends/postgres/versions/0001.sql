@@ -6,7 +6,7 @@ CREATE TABLE {schema}.schema_versions (
     applied_by text NOT NULL
 );
 
--- One tree each. Several share a schema; store_id leads every key.
+-- One tree each. Several share a schema; store_id leads every key. "fed" says that changes are noted in the feed.
 CREATE TABLE {schema}.stores (
     store_id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL UNIQUE,
@@ -14,7 +14,44 @@ CREATE TABLE {schema}.stores (
     layout_name text NOT NULL,
     layout      text NOT NULL,
     fingerprint text NOT NULL,
+    fed         boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The layouts that the functions of this schema know. "places" are the directories that patterns are relative to, as one
+-- expression; "rooted" says that the root is one, too.
+CREATE TABLE {schema}.layouts (
+    fingerprint text PRIMARY KEY,
+    name        text NOT NULL,
+    layout      text NOT NULL,
+    rooted      boolean NOT NULL,
+    places      text
+);
+
+-- Their patterns, in the order in which they are tried. A path that begins with "head" and ends with "tail" may match.
+CREATE TABLE {schema}.rules (
+    fingerprint text NOT NULL,
+    rank        integer NOT NULL,
+    kind        text NOT NULL,
+    form        text NOT NULL,
+    fate        text NOT NULL CHECK (fate IN ('keep', 'exclude', 'transient')),
+    pattern     text NOT NULL,
+    head        text NOT NULL,
+    tail        text NOT NULL,
+    expression  text NOT NULL,
+    kept        text,
+    captures    text[] NOT NULL,
+    PRIMARY KEY (fingerprint, rank)
+);
+
+-- On which side the authority for a tree is, kind by kind; kind '' is every kind without a row of its own.
+CREATE TABLE {schema}.routes (
+    store_id   integer NOT NULL REFERENCES {schema}.stores,
+    kind       text NOT NULL DEFAULT '',
+    epoch      bigint NOT NULL DEFAULT 1,
+    authority  text NOT NULL CHECK (authority IN ('here', 'elsewhere')),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (store_id, kind)
 );
 
 -- The tables that hold records, one a kind. "indexed" is false during a first load, which builds the indexes at its end.
@@ -72,6 +109,32 @@ CREATE TABLE {schema}.chunks (
     PRIMARY KEY (store_id, entry_id, pos)
 );
 ALTER TABLE {schema}.chunks ALTER COLUMN data SET STORAGE EXTERNAL;
+
+-- The feed: entries that were touched, in the order of transactions, then of statements. "key" is set where the row of the
+-- entry is gone. Read only below the oldest transaction that still runs: a number that is smaller may commit later.
+CREATE TABLE {schema}.changes (
+    store_id integer NOT NULL,
+    xid      xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    seq      bigint GENERATED ALWAYS AS IDENTITY,
+    entry_id bigint NOT NULL,
+    key      bytea,
+    origin   text NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (store_id, xid, seq)
+);
+
+-- How far each reader is; and in which history, since a restored or promoted server has another.
+CREATE TABLE {schema}.cursors (
+    migration_id text NOT NULL,
+    store_id     integer NOT NULL,
+    xid          xid8 NOT NULL,
+    seq          bigint NOT NULL,
+    system       bigint NOT NULL,
+    timeline     bigint NOT NULL,
+    feed         bigint NOT NULL,
+    moved_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (migration_id, store_id)
+);
 
 CREATE TABLE {schema}.migrations (
     migration_id text PRIMARY KEY,

@@ -1,0 +1,30 @@
+-- The change feed: which entries are dirty. The reader applies an entry as it stands in its own snapshot, so a row says no
+-- more than that something happened to it. Every change of content touches the entry's row, in the same transaction.
+
+-- Note the entries of one statement, for trees whose feed is on.
+-- Why there is no gap when it is turned on: that takes the writers' lock (see "guard") exclusively, so no transaction that has
+-- written entries spans it; a later statement's lock, and with it this look at "fed", comes after. But a transaction that
+-- keeps its snapshot may look with one from before, so for such a one everything is noted.
+CREATE OR REPLACE FUNCTION {schema}.note_changes() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    everything boolean := current_setting('transaction_isolation') <> 'read committed';
+    trees integer[] := ARRAY(SELECT s.store_id FROM {schema}.stores AS s WHERE s.fed OR everything);
+BEGIN
+    IF trees = '{}' THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'DELETE' THEN  -- by hand only: what is removed leaves a tombstone
+        INSERT INTO {schema}.changes (store_id, entry_id, key, origin)
+        SELECT e.store_id, e.entry_id, e.key, coalesce(current_setting('crossfade.origin', true), '')
+        FROM touched AS e WHERE e.store_id = ANY (trees);
+    ELSE  -- an entry of generation 0 is a place that is being made, and will be noted again
+        INSERT INTO {schema}.changes (store_id, entry_id, origin)
+        SELECT e.store_id, e.entry_id, coalesce(current_setting('crossfade.origin', true), '')
+        FROM touched AS e WHERE e.store_id = ANY (trees) AND e.generation > 0;
+    END IF;
+    IF FOUND THEN
+        PERFORM pg_notify('crossfade', TG_TABLE_SCHEMA);
+    END IF;
+    RETURN NULL;
+END $body$;

@@ -1,0 +1,209 @@
+"""A live tree is followed: a program that knows nothing of crossfade writes, and the database is in step.
+
+Judged by the independent comparer, over what comes back, and by SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.running import Terminal, compare, finish, kill_group, wait_for
+from support.servers import Database
+
+LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z","event":{"event_type":"x"},"pad":"%s"}\n'
+
+
+class Program:
+    """Writes as programs do: appends in torn pieces, rewrites in place, renames, rotates, truncates, removes."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self._root = root
+        self._random = random.Random(seed)
+        self._count = 0
+        (root / "events/r/j").mkdir(parents=True)
+        (root / "sessions").mkdir()
+
+    def work(self, operations: int) -> None:
+        for _ in range(operations):
+            self._count += 1
+            act = self._random.choices(
+                [self._append, self._document, self._remove, self._rotate, self._truncate, self._retain, self._directories],
+                [80, 8, 3, 2, 2, 2, 3],
+            )[0]
+            act()
+
+    def _log(self) -> Path:
+        return self._root / f"events/r/j/events-{self._random.randrange(6)}.jsonl"
+
+    def _append(self) -> None:
+        line = LINE % (self._count, b"x" * self._random.randrange(500))
+        at = self._random.randrange(len(line))
+        with self._log().open("ab", 0) as file:
+            file.write(line[:at])
+            file.write(line[at:])
+
+    def _document(self) -> None:
+        path = self._root / f"sessions/s{self._random.randrange(40)}.json"
+        path.write_bytes(b'{"id":"s","n":%d}' % self._count)
+
+    def _remove(self) -> None:
+        (self._root / f"sessions/s{self._random.randrange(40)}.json").unlink(missing_ok=True)
+
+    def _rotate(self) -> None:
+        log = self._log()
+        if log.exists():
+            log.rename(f"{log}.{self._count}")
+
+    def _truncate(self) -> None:
+        with self._log().open("ab") as file:
+            file.truncate(0)
+
+    def _retain(self) -> None:
+        log = self._log()
+        if log.exists():
+            lines = log.read_bytes().splitlines(keepends=True)
+            new = log.with_suffix(".tmp")
+            new.write_bytes(b"".join(lines[len(lines) // 2 :]))
+            new.rename(log)
+
+    def _directories(self) -> None:
+        made = self._root / f"made/{self._count}/deep"
+        made.mkdir(parents=True)
+        (made / "file").write_bytes(b"x")
+        made.parent.rename(self._root / f"made/moved-{self._count}")
+        if self._count % 2:
+            shutil.rmtree(self._root / f"made/moved-{self._count}")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "state")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "live"
+    root.mkdir()
+    return root
+
+
+def following(terminal: Terminal, root: Path, database: Database, *options: str) -> subprocess.Popen[bytes]:
+    """A follower that has arrived."""
+    table = f"{database.location.schema}.journal"
+    query = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
+    arrived = 0 if database.one("SELECT to_regclass(%s)", table) is None else database.one(query)
+    process = terminal.popen("start", root, database.url, "--cpu-max", "100", *options)
+
+    def has_arrived() -> bool:
+        assert process.poll() is None, finish(process)
+        return database.one("SELECT to_regclass(%s)", table) is not None and database.one(query) != arrived
+
+    wait_for("a follower", has_arrived, 40)
+    return process
+
+
+def same(terminal: Terminal, root: Path, database: Database, back: Path) -> None:
+    """What comes back is what is there."""
+    done = terminal.run("start", "--once", database.url, back)
+    assert done.status == 0, done
+    compare(root, back)
+
+
+def test_what_a_program_does_to_its_files_is_in_the_database_and_comes_back(
+    terminal: Terminal, root: Path, database: Database, tmp_path: Path
+):
+    program = Program(root, seed=1)
+    program.work(50)
+    process = following(terminal, root, database)
+    for _ in range(6):
+        program.work(250)
+        time.sleep(0.3)
+    process.terminate()
+    done = finish(process)
+
+    assert done.status == 0, done
+    again = terminal.run("start", "--once", root, database.url)
+    assert again.status == 0, again
+    same(terminal, root, database, tmp_path / "back")
+
+
+def test_a_follower_that_was_killed_goes_on_where_it_was(terminal: Terminal, root: Path, database: Database, tmp_path: Path):
+    program = Program(root, seed=2)
+    program.work(50)
+    for _ in range(3):
+        process = following(terminal, root, database)
+        program.work(300)
+        time.sleep(0.4)
+        kill_group(process)
+        program.work(100)
+    process = following(terminal, root, database)
+    program.work(100)
+    process.send_signal(signal.SIGTERM)
+
+    assert finish(process).status == 0
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    same(terminal, root, database, tmp_path / "back")
+
+
+def test_an_appended_event_is_there_within_moments(terminal: Terminal, root: Path, database: Database):
+    """No sweep is that quick by itself, in a tree of some thousand files."""
+    program = Program(root, seed=3)
+    program.work(20)
+    for number in range(2000):
+        (root / f"sessions/many-{number}.json").write_bytes(b"{}")
+    process = following(terminal, root, database)
+    query = f"""SELECT count(*) FROM "{database.location.schema}".events WHERE id = 'now'"""
+    with (root / "events/r/j/events-new.jsonl").open("ab", 0) as log:
+        log.write(b'{"id":"now"}\n')
+
+    wait_for("the event", lambda: database.one(query) == 1, 10)
+    process.terminate()
+    assert finish(process).status == 0
+
+
+def test_a_torn_line_waits_for_its_end(terminal: Terminal, root: Path, database: Database):
+    """Half a line that is being written is no record; one that nobody ends is, after a while."""
+    log = root / "events/r/j/events-1.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b'{"id":"first"}\n')
+    process = following(terminal, root, database)
+    schema = database.location.schema
+    with log.open("ab", 0) as file:
+        file.write(b'{"id":"second"}\n{"id":"to')
+        wait_for("the whole line", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 2, 10)
+        assert database.one(f'SELECT max(size) FROM "{schema}".entries WHERE kind = %s', "events") == 31
+        file.write(b'rn"}\n')
+    wait_for("its end", lambda: database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'torn'""") == 1, 10)
+    with log.open("ab", 0) as file:
+        file.write(b'{"id":')
+    wait_for("what is left of a crash", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 4, 15)
+    process.terminate()
+    assert finish(process).status == 0
+
+
+def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, database: Database):
+    """While following, and at the start of a follower; unless somebody says that it is meant."""
+    program = Program(root, seed=4)
+    program.work(300)
+    held = database.location.schema
+    process = following(terminal, root, database)
+    parked = root.with_name("parked")
+    os.rename(root, parked)
+    root.mkdir()
+    done = finish(process, 60)
+
+    assert done.status == 7, done
+    assert "error[CF707]" in done.err
+    before = database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type <> 'gone'""")
+    assert before > 20
+    again = terminal.run("start", root, database.url)
+    assert again.status in (7, 8), again
+    assert database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type <> 'gone'""") == before
