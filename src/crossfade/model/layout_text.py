@@ -19,7 +19,8 @@ HINT = "crossfade layouts show prodigy   # a layout that works"
 TEXT_MAX = 1 << 18
 """Characters that a layout may have; those that come along have a tenth of it."""
 
-_LINE_MAX = 4000
+_LINE_MAX = 1000
+"""A list may be broken into lines; a key of a thousand parts is no key."""
 
 _QUIET = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''',

@@ -24,6 +24,7 @@ from crossfade.migrate.validate.sides import Sides, sides
 from crossfade.migrate.validate.validation import validate as compare
 from crossfade.migrate.validate.verdict import Options, Verdict
 from crossfade.store.location import Location, parse
+from crossfade.store.registry import DatabaseRecipe
 
 _NAMED = 100
 """How many paths a line of the journal names, at most; it counts them all."""
@@ -95,6 +96,9 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
     with sides(source, target, request.store_name, skip_unreadable=options.skip_unreadable) as pair:
         if pair.migration is None:
             say(f"no migration of {source} to {target} is known; they are compared all the same")
+        if isinstance(pair.reads, DatabaseRecipe) and pair.reads.layout.fingerprint != pair.layout.fingerprint:
+            names = f"{pair.reads.layout.name!r}, the target's {pair.layout.name!r}"
+            say(f"the source's layout is {names}; kinds and columns are compared by the target's")
         transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
         known = replace(request, store_name=pair.store, include_transient=transient)
         try:

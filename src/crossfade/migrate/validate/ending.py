@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.crew import Crew, crew

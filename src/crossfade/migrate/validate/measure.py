@@ -17,7 +17,7 @@ from crossfade.migrate.validate.differences import Class, Difference, of_figures
 from crossfade.model.answers import Answering, KindAnswer, Passed
 from crossfade.model.changes import Block
 from crossfade.model.digests import digest_of
-from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.figures import NULL, Figure, Figures, Gauge, columns_of
 from crossfade.model.kinds import Kind
 from crossfade.model.paths import text_of
@@ -156,7 +156,7 @@ class Comparer:
 
     def _figures(self, kind: Kind, pair: Pair, answering: Answering, end: int | None) -> tuple[Figure, ...]:
         """Read an entry, up to *end* if that is not None: its figures, and what its records answer."""
-        gauge, entry = self._gauge(kind), pair.bytes
+        gauge, entry = self._gauge(kind), _as_asked(pair)
         captures = self._asks.layout.place(entry.path).captures
         figures = Figures()
         for found in self._reads.read([Reading(entry)]):
@@ -174,7 +174,7 @@ class Comparer:
         """The first record whose columns are wrong. Those that the server refused are explained by that."""
         assert found.segment is not None
         gauge, quarantined = self._gauge(kind), False
-        for segment, wanted in self._by_segment(kind, pair.bytes, found.segment):
+        for segment, wanted in self._by_segment(kind, _as_asked(pair), found.segment):
             stands = {pos: (reason, sent) for pos, reason, sent in self._rows(kind, pair.server, segment)}
             for pos in sorted(wanted.keys() | stands.keys()):
                 if pos not in stands and (pair.server.row, pos) in self._held:
@@ -226,6 +226,11 @@ def _is_wrong(wanted: bytes | None, stands: tuple[str | None, bytes] | None) -> 
 
 def _until(block: Block, end: int) -> Block:
     return msgspec.structs.replace(block, data=block.data[: end - block.offset], last=True)
+
+
+def _as_asked(pair: Pair) -> Entry:
+    """The entry to read. Between two databases the form is that of the one that is asked: the other's layout may be another."""
+    return pair.bytes if pair.bytes.signature is not None else altered(pair.bytes, form=pair.server.form)
 
 
 def _arrived(pair: Pair, there: tuple[Figure, ...]) -> int | None:

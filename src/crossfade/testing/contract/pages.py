@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossfade.model.changes import Change, Page, Remove
+from crossfade.model.changes import Block, Change, Page, Put, Remove
 from crossfade.model.entries import SEGMENT, altered
 from crossfade.testing.contract.bench import TIME, Bench, directory, lines, link, puts, rest_of
 from crossfade.testing.contract.case import case
@@ -122,3 +122,15 @@ def a_page_is_applied_whole_or_not_at_all(bench: Bench) -> None:
         bench.apply(*good)
     assert bench.content(b"old.json") == b"new"
     assert bench.content(b"log.jsonl") == lines(1000)
+
+
+@case(lambda can: can.digests)
+def an_entry_is_as_unstable_as_its_last_put(bench: Bench) -> None:
+    """A log's whole lines come before what says that its last line waits: or nobody would look at it again."""
+    entry, line = bench.entry(b"torn.jsonl"), b'{"n":1}\n'
+    (whole,) = puts(entry, line)
+    waits = Block(altered(entry, unstable=True), len(line), b"", None, last=True)
+    bench.apply(Put(Block(entry, 0, line)), Put(waits, whole.segments, whole.digest))
+
+    assert bench.there(b"torn.jsonl").unstable
+    assert bench.content(b"torn.jsonl") == line

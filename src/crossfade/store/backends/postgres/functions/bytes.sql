@@ -82,7 +82,7 @@ CREATE OR REPLACE FUNCTION {schema}.text_of(path bytea) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $body$
 DECLARE
     found text := {schema}.strict_text(path);
-    one   text := E'(?:[\u0020-\u005B\u005D-\u007E]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]'
+    one   text := E'(?:[]\u0020-\u005A\u005E-\u007E[]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]'
                || E'|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]'
                || E'|\u00F0[\u0090-\u00BF][\u0080-\u00BF]{2}|[\u00F1-\u00F3][\u0080-\u00BF]{3}|\u00F4[\u0080-\u008F][\u0080-\u00BF]{2})';
 BEGIN

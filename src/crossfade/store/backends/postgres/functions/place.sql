@@ -1,7 +1,7 @@
 -- Which rule of a layout takes a path: the table "rules" holds each pattern as a regular expression, in the order of the file.
 
 CREATE OR REPLACE FUNCTION {schema}.place(
-    layout text, path bytea, OUT kind text, OUT form text, OUT fate text, OUT rule text, OUT captured jsonb
+    known_as text, path bytea, OUT kind text, OUT form text, OUT fate text, OUT rule text, OUT captured jsonb
 )
 LANGUAGE plpgsql STABLE STRICT AS $body$
 DECLARE
@@ -14,7 +14,7 @@ DECLARE
     groups text[];
     at     integer := 0;
 BEGIN
-    SELECT * INTO known FROM {schema}.layouts AS l WHERE l.fingerprint = layout;
+    SELECT * INTO known FROM {schema}.layouts AS l WHERE l.fingerprint = known_as;
     starts := CASE WHEN known.rooted THEN ARRAY[1] ELSE ARRAY[]::integer[] END;
     WHILE known.places IS NOT NULL LOOP  -- behind each place that the path goes through
         EXIT WHEN strpos(substr(whole, at + 1), '/') = 0;
@@ -25,7 +25,7 @@ BEGIN
     END LOOP;
     FOR found IN
         SELECT * FROM {schema}.rules AS r
-        WHERE r.fingerprint = layout AND right(whole, length(r.tail)) = r.tail ORDER BY r.rank
+        WHERE r.fingerprint = known_as AND right(whole, length(r.tail)) = r.tail ORDER BY r.rank
     LOOP
         FOREACH start IN ARRAY starts LOOP
             part := substr(whole, start);
