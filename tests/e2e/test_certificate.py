@@ -59,6 +59,8 @@ def tree(tmp_path: Path) -> Path:
     prodigy.build(str(root), events=200)
     tree = Planter(str(root))
     tree.file(LOG.encode(), prodigy.event_lines(5_000, 7, 520, job="long"))
+    packed = b"\x1f\x8b" + b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(50_000))
+    tree.file(b"events/prodigy/packed/events-20251116_101500.jsonl", packed)
     tree.link(b"latest", b"sessions")
     tree.settle()
     return root

@@ -228,11 +228,11 @@ def test_6_the_source_moved_under_the_copy(person: Person, database: Database, t
     )
 
 
-def test_7_start_does_not_follow_yet(person: Person, tiny: Path, database: Database):
-    """One sentence, and the command that does what there is."""
-    _, hint = refused(person.types("start", tiny, database.url), "CF704", 7)
+def test_7_what_is_not_there_yet(person: Person, tiny: Path, database: Database, tmp_path: Path):
+    """One sentence, and the way that there is."""
+    _, hint = refused(person.types("start", tiny, tmp_path / "files"), "CF704", 7)
 
-    assert " --once" in hint
+    assert "embedded:" in hint
     assert database.one("SELECT to_regclass('stores')") is None
 
 

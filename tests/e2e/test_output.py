@@ -218,7 +218,7 @@ def test_talk_and_data_do_not_mix(terminal: Terminal, tiny: Path, database: Data
     assert "copying; " in run.err
     assert "validating; " in run.err
 
-    for words in (("start", tiny, database.url), ("status", "nothing"), ("plan", tiny, "mysql://x")):
+    for words in (("start", tiny, "memory:"), ("status", "nothing"), ("plan", tiny, "mysql://x")):
         wrong = terminal.run(*words)
         assert wrong.out == ""
         assert wrong.err.startswith("error[CF")

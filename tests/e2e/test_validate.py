@@ -141,7 +141,7 @@ def pair(steady: Pair) -> Iterator[Pair]:
         shutil.rmtree(steady.files)
         shutil.copytree(steady.files.parent / "saved", steady.files, symlinks=True)
     if steady.altered:
-        steady.database.run(*(f"TRUNCATE {name}; INSERT INTO {name} TABLE saved_{name}" for name in _TABLES))
+        steady.database.run(*(f"DELETE FROM {name}; INSERT INTO {name} TABLE saved_{name}" for name in _TABLES))
     steady.edited = steady.altered = False
 
 

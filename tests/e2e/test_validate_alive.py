@@ -126,6 +126,20 @@ def test_a_follower_that_stands_still_does_not_excuse_a_difference(
         runner.send_signal(signal.SIGCONT)
 
 
+def test_a_source_that_never_rests_does_not_excuse_a_follower_that_does(
+    terminal: Terminal, person: Person, database: Database, tree: Path
+):
+    """What it should have brought meanwhile is missed, though no state of the source is older than the lag."""
+    with _following(terminal, tree, database.url, person) as runner:
+        runner.send_signal(signal.SIGSTOP)
+        with _writing(tree):
+            time.sleep(0.5)
+            found = _validate(person, tree, database)
+        runner.send_signal(signal.SIGCONT)
+    assert found["state"] == "different"
+    assert {LOG, CHANGING} <= {each["path"] for each in found["differences"]}
+
+
 def test_a_source_that_changes_underneath_is_different(person: Person, database: Database, tree: Path):
     """Nobody brings anything over: exit 3, the paths, and no traceback, however often it is asked."""
     person.moves(tree, database.url)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 bits = st.sampled_from(
     [b"\n", b"\r\n", b"{", b"}", b'"', b"\\u0000", b"\\ud800", b'{"id": 1}\n', b"x" * 41, b"\0", b"\xff\xff", b"/", b"..", b"/../", b"\\x41",
-     b"\xc3\xa9", b"[[kind]]\n", b'name = "a"\n', b'form = "log"\n', b'match = ["*"]\n', b"@", b"?", b"&", b"%", b"//", b":", b"password="]
+     b"\xc3\xa9", b"[[kind]]\n", b'name = "a"\n', b'form = "log"\n', b'match = ["*"]\n', b"@", b"?", b"&", b"%", b"//", b":", b"password=", b"#", b"["]
 )  # fmt: skip
 anything = st.binary(max_size=120) | st.tuples(
     st.binary(min_size=4, max_size=4), st.lists(bits | st.binary(max_size=3), max_size=30)

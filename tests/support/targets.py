@@ -167,12 +167,18 @@ def location(data: bytes) -> None:
     with suppress(LocationInvalid):
         parse(data.decode("utf-8", "surrogateescape"))
     host = data.decode("ascii", "ignore")
-    for text in (f"postgresql://u:canary-key@{host}", f"postgresql://u@h/d?password=canary-key&{host}"):
-        with suppress(LocationInvalid):
+    loose = data[:1].decode("latin-1")
+    for text in (
+        f"postgresql://u:canary-key@{host}",
+        f"postgresql://u@h/d?password=canary-key&{host}",
+        f"postgresql://u:canary-key{loose}canary-key@h/d",
+    ):
+        try:
             place = parse(text)
-            assert "canary-key" not in str(place) + repr(place)
-            if place.scheme == "postgresql":
-                assert "canary-key" not in conninfo(place)
+        except LocationInvalid as refusal:
+            assert "canary-key" not in str(refusal) + refusal.hint  # noqa: PT017
+        else:
+            assert "canary-key" not in str(place) + repr(place) + conninfo(place)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {"content": content, "path": path, "layout": layout, "location": location}

@@ -78,6 +78,7 @@ class Carrier:
         self._done = done
         self._stop = stop
         self._skip_unreadable = skip_unreadable
+        self._counted = b"", 0
 
     def carry(self, tasks: Sequence[Task]) -> Carried:
         """Carry out *tasks*, until done or told to stop; the page in hand is finished either way."""
@@ -103,7 +104,7 @@ class Carrier:
         size = records = 0
         since = time.monotonic()
         for change in changes:
-            more, lines = (len(change.block.data), _records_in(change.block)) if isinstance(change, Put) else (0, 0)
+            more, lines = (len(change.block.data), self._records_in(change.block)) if isinstance(change, Put) else (0, 0)
             if held and (size + more > self._limits.page_bytes or records + lines > self._limits.page_records):
                 yield Page(tuple(held)), records
                 held, size, records, since = [], 0, 0, time.monotonic()
@@ -202,7 +203,16 @@ class Carrier:
 
     def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
         for block in self._source.read(readings):
-            yield from parts(block, self._limits)
+            yield from parts(block, self._limits, self._lines_in)
+
+    def _records_in(self, block: Block) -> int:
+        return self._lines_in(block.data) if block.entry.form == "log" else 1
+
+    def _lines_in(self, data: bytes) -> int:
+        """How many lines; of the same bytes asked twice, as whoever cuts a block and whoever fills a page do, counted once."""
+        if self._counted[0] is not data:
+            self._counted = data, _lines_in(data)
+        return self._counted[1]
 
     def _may_be_staged(self, task: Task) -> bool:
         """True for a long entry on its way to files: it grows under a temporary name, and may have begun in an earlier run."""
@@ -285,7 +295,11 @@ def _outcome(page: Page, applied: Applied, seconds: float) -> Outcome:
     )
 
 
-def parts(block: Block, limits: Limits) -> Iterator[Block]:
+def _lines_in(data: bytes) -> int:
+    return data.count(b"\n")
+
+
+def parts(block: Block, limits: Limits, lines_in: Callable[[bytes], int] = _lines_in) -> Iterator[Block]:
     """*block* in parts that a page can hold. Only whole lines of a log come apart: any other block is one record, or a piece."""
     if block.entry.form != "log" or block.record is not None or not block.data:
         yield block
@@ -293,7 +307,7 @@ def parts(block: Block, limits: Limits) -> Iterator[Block]:
     page_bytes = (
         limits.page_bytes if limits.page_bytes < SEGMENT else len(block.data)
     )  # else a sliver would have its own page
-    page_records = limits.page_records if block.data.count(b"\n") > limits.page_records else 0
+    page_records = limits.page_records if lines_in(block.data) > limits.page_records else 0
     start, size = 0, len(block.data)
     while start < size:
         end = _end_of_part(block.data, start, page_bytes, page_records)
@@ -359,10 +373,6 @@ def touched(task: Task, row: int) -> Entry:
         records=0,
         raws=0,
     )
-
-
-def _records_in(block: Block) -> int:
-    return block.data.count(b"\n") if block.entry.form == "log" else 1
 
 
 def _as_seen(block: Block, signature: Signature | None) -> Block:

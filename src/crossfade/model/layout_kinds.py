@@ -14,6 +14,7 @@ RESERVED_KINDS = frozenset(
     [
         *("stores", "entries", "segments", "chunks", "marks", "changes", "quarantine", "migrations", "journal", "route"),
         *("leases", "intents", "drift", "validations", "kinds", "positions", "schema_versions", "history", "tombstones"),
+        *("layouts", "rules", "routes", "cursors"),
     ]
 )
 """Names that the tables of every store already have."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import filterfalse
 from types import MappingProxyType
 from typing import Any
 
@@ -187,9 +188,7 @@ def _may_be_plain(piece: bytes, lines: list[bytes]) -> bool:
     if b"\\u" in piece and _HAZARD.search(piece):
         return False
     if not piece.isascii():
-        for line in lines:
-            if not line.isascii():
-                line.decode()
+        b"".join(filterfalse(bytes.isascii, lines)).decode()  # a newline is between any two
     return max(map(len, lines)) <= _FLAT or not any(map(_is_deep, lines))
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from psycopg.pq import Conninfo
+
 from crossfade.errors import LocationInvalid
 
 Scheme = Literal["file", "postgresql", "embedded", "memory"]
@@ -24,6 +26,10 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _CONNINFO = re.compile(r"\s*(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=")
 _SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """Options of libpq that are secrets, and that no environment variable can carry; a service file can."""
+_OPTIONS = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) | {"ssl"}
+"""What this libpq takes in a URL; ``ssl`` is how others spell sslmode."""
+
+_ENCODED = "in a password, write %2F for a slash, %3F for ?, %5B and %5D for brackets; better, set PGPASSWORD"
 _HINT = "name a directory, or a URL like postgresql://user@host/database or embedded:///var/lib/crossfade"
 
 
@@ -67,6 +73,13 @@ def parse(text: str) -> Location:
         return Location("memory", text, os.fsencode(text[7:]))
     if not text.startswith(f"{scheme}://"):
         return _file(os.fsencode(text))
+    try:
+        return _url(scheme, text)
+    except ValueError:  # what the standard library says of brackets, and of characters that only look like a slash
+        raise LocationInvalid(f"a {scheme} URL with brackets or characters that it cannot have", hint=_ENCODED) from None
+
+
+def _url(scheme: str, text: str) -> Location:
     match scheme:
         case "file":
             return _file(_url_path(text))
@@ -123,12 +136,18 @@ def _embedded(text: str) -> Location:
 
 
 def _postgresql(text: str) -> Location:
+    text = text.replace("#", "%23")  # which libpq takes for what it is
+    _refuse_loose_password(text)
     ours, foreign = _options(text)
     parts = urlsplit(text)
     user, _, host = parts.netloc.rpartition("@")
     name, _, secret = user.partition(":")
     secret = unquote(secret) or dict(foreign).get("password", "")
     foreign = [(key, value) for key, value in foreign if key != "password"]
+    if unknown := [key for key, _ in foreign if key not in _OPTIONS]:
+        raise LocationInvalid(
+            f"libpq has no option of the name: {unknown[0]}", hint="docs/reference/stores.md names the usual ones"
+        )
     if found := [key for key, _ in foreign if key in _SECRETS]:
         raise LocationInvalid(
             f"{found[0]} is a secret, and a URL is no place for it", hint="put it into a service file: ?service=NAME"
@@ -136,6 +155,16 @@ def _postgresql(text: str) -> Location:
     netloc = f"{name}@{host}" if name else host
     shown = f"postgresql://{netloc}{parts.path}{_query(ours, foreign)}"
     return Location("postgresql", shown, b"", **_defaults(ours), secret=secret)
+
+
+def _refuse_loose_password(text: str) -> None:
+    """A slash or question mark in a password would make the rest of it a database's name, or an option, which are shown."""
+    server, mark, rest = re.match(r"[^/]*//([^/?]*)([/?]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    ports = [one.rpartition("]")[2].partition(":")[2] for one in server.rpartition("@")[2].split(",")]
+    path, _, query = rest.partition("?") if mark == "/" else ("", "", rest)
+    loose = "@" in path or any(port and not port.isdigit() for port in ports)
+    if loose or any("=" not in pair for pair in query.split("&") if pair):
+        raise LocationInvalid("a URL whose parts cannot be told from one another", hint=_ENCODED)
 
 
 def _defaults(ours: dict[str, str]) -> dict[str, str]:

@@ -135,7 +135,7 @@ def _start(request: Request) -> str:
 
 def _objects(request: Request, layout: Layout) -> int:
     """How many DDL statements a new schema takes; the script itself is ``crossfade schema --sql``."""
-    return schema.ddl(request.target.schema, layout.kinds).count(";\n") if request.target.is_database else 0
+    return schema.ddl(request.target.schema, layout).count(";\n") if request.target.is_database else 0
 
 
 def _text(value: dict[str, Any], survey: Survey) -> str:

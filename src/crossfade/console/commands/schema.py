@@ -13,7 +13,7 @@ from crossfade.store.location import check_name, parse
 def print_sql(name: str, layout: str, role: str) -> int:
     """Everything that crossfade would create, then what *role* needs."""
     check_name("schema", name)
-    show(schema.ddl(name, layouts.load(layout or "prodigy").kinds))
+    show(schema.ddl(name, layouts.load(layout or "prodigy")))
     if role:
         grantee, quoted = schema.quoted(role), schema.quoted(name)
         show(

@@ -86,6 +86,12 @@ class Memory:
         query = f"DELETE FROM {self._table()} WHERE pair = %s AND options = %s"
         self._ledger.change(lambda connection: connection.execute(query.encode(), [self._pair, self._options]))
 
+    def close(self) -> None:
+        """Let go of what was opened for it."""
+        for ledger, _, _ in self._trees:
+            if ledger is not self._ledger:
+                ledger.close()
+
     def _read(self) -> State | None:
         query = (
             f"SELECT state FROM {self._table()} WHERE pair = %s AND options = %s"
@@ -155,12 +161,11 @@ Tree = tuple[Ledger, int, list[str]]
 
 def _trees(sides: Sides) -> Iterator[Tree]:
     """The trees of a pair that are in a database."""
-    kinds = [kind.name for kind in sides.layout.kinds]
-    yield sides.ledger, sides.store_id, kinds
+    yield sides.ledger, sides.store_id, [kind.name for kind in sides.layout.kinds]
     if isinstance(sides.reads, DatabaseRecipe):
         ledger = Ledger(sides.reads.server, sides.reads.location.schema)
         ledger.patience_seconds = sides.ledger.patience_seconds
-        yield ledger, sides.reads.store_id, kinds
+        yield ledger, sides.reads.store_id, [kind.name for kind in sides.reads.layout.kinds]
 
 
 def footing(ledger: Ledger, store_id: int, kinds: list[str]) -> Footing:

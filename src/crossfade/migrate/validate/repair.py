@@ -19,6 +19,7 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.differences import Difference
 from crossfade.model.changes import Page
 from crossfade.model.entries import Entry
+from crossfade.store.backends.postgres.feed import announce
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.port import Recipe, Store
 
@@ -99,6 +100,7 @@ def mend_orphans(run: Run) -> int:
         return 0
 
     def work(connection: Connection) -> int:
+        announce(connection, "crossfade repair")
         count = 0
         for kind in run.layout.kinds:
             query = sql.SQL(

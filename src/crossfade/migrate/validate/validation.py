@@ -34,19 +34,29 @@ from crossfade.observe.progress import Progress
 def validate(sides: Sides, options: Options, *, watch: Callable[[Progress], None], stop: threading.Event) -> Verdict:
     """Compare *sides*. Raises Interrupted, with what was found so far kept for the next time."""
     sides.ledger.patience_seconds = options.patience.deadline_seconds
-    return _Validation(sides, options, watch, stop).run()
+    memory = Memory(sides, f"{options.extent.percentage} {options.extent.seed} {options.limit} {options.skip_unreadable}")
+    try:
+        return _Validation(sides, options, memory, watch, stop).run()
+    finally:
+        memory.close()
 
 
 class _Validation:
     """One validation, from its beginning or from where an earlier one stopped."""
 
-    def __init__(self, sides: Sides, options: Options, watch: Callable[[Progress], None], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        options: Options,
+        memory: Memory,
+        watch: Callable[[Progress], None],
+        stop: threading.Event,
+    ) -> None:
         self._sides = sides
         self._options = options
         self._stop = stop
         self._held: Held = held_items(sides)
-        extent = options.extent
-        self._memory = Memory(sides, f"{extent.percentage} {extent.seed} {options.limit} {options.skip_unreadable}")
+        self._memory = memory
         totals = totals_of(sides)
         self._telling = Telling(watch, totals)
         self._is_much = is_much(totals)

@@ -246,7 +246,7 @@ INLINE = {
         {"lengths": _LENGTHS, "text_bytes_max": TEXT_BYTES_MAX},
     ),
     _timestamp_field: Inline(
-        "bigint(8, s + int(v[20:26])) if v[19:20] == '.' and v[26:] and v[-1] == 'Z' and v.isascii() and v[20:-1].isdigit()"
+        "bigint(8, s + int(v[20:26])) if len(v) > 26 and v[19] == '.' and v[-1] == 'Z' and v.isascii() and v[20:-1].isdigit()"
         " and (s := second(v[:19])) is not None else timestamp_field(v)",
         {"bigint": _BIGINT.pack, "second": second, "timestamp_field": _timestamp_field},
     ),

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 
 from crossfade.model.kinds import Column, Kind
+from crossfade.store.backends.postgres.names import literal, quoted
 
 FILES = ("bytes", "values", "json", "place", "route", "feed", "guard", "entries", "writing", "moving", "doors", "triggers")
 """In their order: a function in SQL is looked at when it is made."""
@@ -93,16 +94,6 @@ def _value(schema: str, column: Column, places: dict[_Path, str]) -> str:
         return found
     words = " ".join(f"WHEN {literal(old)} THEN {literal(new)}" for old, new in column.mapping)
     return f"(SELECT CASE x.value {words} ELSE x.value END FROM (SELECT {found} AS value) AS x)"
-
-
-def quoted(name: str) -> str:
-    """*name* as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """*text* as an SQL literal, whatever the session thinks of backslashes."""
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 @cache

@@ -17,10 +17,11 @@ import psycopg
 from psycopg import sql
 
 from crossfade.errors import Fenced
+from crossfade.model import layouts
 from crossfade.model.entries import Entry
 from crossfade.model.kinds import Kind
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import indexes, journal, leases, schema
+from crossfade.store.backends.postgres import indexes, journal, leases, route, schema
 from crossfade.store.backends.postgres.arrays import numbers
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.page import insert_refusal, mark_values
@@ -145,14 +146,17 @@ class Ledger:
         return [StoreRow(*cast("Any", row)) for row in self._rows(query)]
 
     def add_store(self, name: str, origin: str, layout_name: str, layout: str, fingerprint: str) -> int:
-        """Write down a tree; its number."""
+        """Write down a tree that is the copy of *origin*, with its layout for the functions of the schema; its number."""
         query = self._sql(
             "INSERT INTO {}.stores (name, origin, layout_name, layout, fingerprint) VALUES (%s, %s, %s, %s, %s) RETURNING store_id"
         )
 
         def work(connection: Connection) -> int:
+            schema.ensure_layout(connection, self.schema, layouts.parse(layout, source=layout_name))
             row = connection.execute(query, [name, origin, layout_name, layout, fingerprint]).fetchone()
-            return cast("int", row[0]) if row else 0
+            number = cast("int", row[0]) if row else 0
+            route.open_route(connection, self.schema, number, "elsewhere")
+            return number
 
         return self._run(work, name="postgres.claim")
 

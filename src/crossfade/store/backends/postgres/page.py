@@ -15,6 +15,7 @@ from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.arrays import numbers, octets
+from crossfade.store.backends.postgres.feed import announce
 from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.backends.postgres.server import Connection
@@ -77,6 +78,7 @@ class PageWriter:
 
     def _fence(self, connection: Connection) -> None:
         """Refuse a runner that was replaced. The shared lock holds off a take-over until this page is decided."""
+        announce(connection, self._name() or "crossfade")
         if self._claim is None:
             return
         connection.execute(

@@ -11,6 +11,7 @@ from crossfade.model.changes import Block, Put
 from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import path_of
+from crossfade.store.backends.postgres.feed import announce
 from crossfade.store.backends.postgres.ledger import Item, Ledger
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.faults import is_data_error
@@ -30,6 +31,7 @@ def replay_item(ledger: Ledger, layout: Layout, store_id: int, item: Item) -> bo
 def _place(
     connection: psycopg.Connection[tuple[object, ...]], schema: str, layout: Layout, store_id: int, item: Item
 ) -> None:
+    announce(connection, "crossfade quarantine")
     delete = sql.SQL("DELETE FROM {}.chunks WHERE store_id = %s AND entry_id = %s AND pos = %s RETURNING data")
     row = connection.execute(delete.format(sql.Identifier(schema)), [store_id, item.entry, item.pos]).fetchone()
     if row is None or item.pos is None or item.entry is None:

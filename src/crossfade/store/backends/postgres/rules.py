@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from crossfade.model import patterns
 from crossfade.model.layouts import Layout
-from crossfade.store.backends.postgres.functions import literal
+from crossfade.store.backends.postgres.names import literal
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,13 @@ from psycopg import sql
 
 from crossfade.errors import LayoutInvalid, TargetUnfit
 from crossfade.model.kinds import Kind
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.postgres import functions, names, rules
 from crossfade.store.backends.postgres.server import Connection
 
 VERSION = 1
+
+quoted = names.quoted
 
 TYPES = {"text": "text", "bigint": "bigint", "boolean": "boolean", "timestamp": "timestamptz"}
 
@@ -24,26 +28,29 @@ def version_text(number: int) -> str:
     return (folder / f"{number:04}.sql").read_text()
 
 
-def ddl(schema: str, kinds: tuple[Kind, ...]) -> str:
-    """Everything that crossfade would create, as one script for a DBA."""
+def ddl(schema: str, layout: Layout) -> str:
+    """Everything that crossfade would create for trees of *layout*, as one script for a DBA."""
     name = quoted(schema)
     parts = [f"CREATE SCHEMA IF NOT EXISTS {name};\nREVOKE ALL ON SCHEMA {name} FROM PUBLIC;\n"]
     parts += [version_text(number).replace("{schema}", name) for number in range(1, VERSION + 1)]
+    parts += functions.common(name)
     parts.append(f"INSERT INTO {name}.schema_versions (version, applied_by) VALUES ({VERSION}, 'a DBA');\n")
-    for kind in kinds:
+    for kind in layout.kinds:
         parts += [statement + ";\n" for statement in kind_statements(schema, kind)]
-        parts += [_kind_row_text(name, kind)]
-    return "\n".join(parts)
+        parts += [functions.of_kind(name, kind.name), _kind_row_text(name, kind)]
+    return "\n".join([*parts, layout_script(schema, layout)])
+
+
+def layout_script(schema: str, layout: Layout) -> str:
+    """What makes *layout* known to the functions of the schema, whose tables for its kinds are there. Safe to repeat."""
+    name = quoted(schema)
+    made = [functions.of_layout(name, kind, layout.fingerprint) for kind in layout.kinds]
+    return "\n".join([*made, *(f"{statement};" for statement in rules.insertions(name, layout)), ""])
 
 
 def _kind_row_text(name: str, kind: Kind) -> str:
     columns, indexes = (json.dumps(value).replace("'", "''") for value in described(kind))
     return f"INSERT INTO {name}.kinds (name, columns, indexes) VALUES ('{kind.name}', '{columns}', '{indexes}');\n"
-
-
-def quoted(name: str) -> str:
-    """*name* as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def described(kind: Kind) -> tuple[dict[str, str], list[list[str]]]:
@@ -107,6 +114,8 @@ def ensure(connection: Connection, schema: str) -> None:
         version = 0
     for number in range(version + 1, VERSION + 1):
         connection.execute(version_text(number).replace("{schema}", quoted(schema)).encode())
+        for script in functions.common(quoted(schema)):
+            connection.execute(script.encode())
         connection.execute(
             sql.SQL("INSERT INTO {}.schema_versions (version, applied_by) VALUES (%s, current_user)").format(
                 sql.Identifier(schema)
@@ -124,6 +133,14 @@ def _create_schema(connection: Connection, schema: str) -> None:
         connection.execute(sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(name))
 
 
+def ensure_layout(connection: Connection, schema: str, layout: Layout) -> None:
+    """Make *layout* known to the functions of the schema, inside the caller's transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade'), hashtext(%s))", [schema])
+    query = sql.SQL("SELECT 1 FROM {}.layouts WHERE fingerprint = %s").format(sql.Identifier(schema))
+    if connection.execute(query, [layout.fingerprint]).fetchone() is None:
+        connection.execute(layout_script(schema, layout).encode())
+
+
 def ensure_kinds(connection: Connection, schema: str, kinds: tuple[Kind, ...]) -> None:
     """Make the tables of *kinds*, or add the columns that a table of the same name does not have yet."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade'), hashtext(%s))", [schema])
@@ -139,7 +156,7 @@ def ensure_kinds(connection: Connection, schema: str, kinds: tuple[Kind, ...]) -
 
 
 def _create_kind(connection: Connection, schema: str, kind: Kind) -> None:
-    for statement in kind_statements(schema, kind):
+    for statement in (*kind_statements(schema, kind), functions.of_kind(quoted(schema), kind.name)):
         connection.execute(statement.encode())
     columns, indexes = described(kind)
     connection.execute(

@@ -205,7 +205,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     if b"/" in row[1]:
         raise TargetUnfit(
             f"entry {row[0]} of the database has a slash in its key, which no path gives",
-            hint=f"somebody edited it by SQL: set it right, or DELETE FROM entries WHERE entry_id = {row[0]}",
+            hint=f"somebody edited it by SQL: SET crossfade.origin = 'by hand', then set it right, or DELETE FROM entries WHERE entry_id = {row[0]}",
         )
     signature = Signature(*row[16:20]) if row[16] is not None else None
     return Entry(
