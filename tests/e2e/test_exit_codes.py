@@ -358,7 +358,7 @@ def test_the_first_of_several_counts(person: Person, tiny: Path, database: Datab
     for status, words in (
         (1, ("start", missing, unreachable, "--workers", "none")),
         (1, ("start", missing, unreachable, "--once", "--layout", "nowhere.toml")),
-        (7, ("start", missing, unreachable)),
+        (7, ("start", missing, missing)),
         (7, ("start", missing, f"embedded://{missing}/pg", "--once")),
         (7, ("start", tmp_path / "other" / "tiny", database.url, "--once")),
         (2, ("start", tmp_path / "empty", unreachable, "--once")),

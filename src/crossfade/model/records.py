@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import filterfalse
 from types import MappingProxyType
 from typing import Any
 
@@ -188,7 +187,7 @@ def _may_be_plain(piece: bytes, lines: list[bytes]) -> bool:
     if b"\\u" in piece and _HAZARD.search(piece):
         return False
     if not piece.isascii():
-        b"".join(filterfalse(bytes.isascii, lines)).decode()  # a newline is between any two
+        b"".join(line for line in lines if not line.isascii()).decode()  # a newline is between any two
     return max(map(len, lines)) <= _FLAT or not any(map(_is_deep, lines))
 
 
