@@ -25,7 +25,7 @@ def locked(cluster: Cluster) -> Cluster:
     with cluster.connect() as connection:
         connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
         connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
-        for role in ("lowly", "served"):
+        for role in ("lowly", "served", "reader"):
             _make(connection, role)
         _make(connection, "dba")
         connection.execute(f"GRANT CREATE ON DATABASE {DATABASE} TO dba")
@@ -117,8 +117,52 @@ def test_a_schema_that_a_dba_made_with_the_script(person: Person, locked: Cluste
         everything(person, url(locked, "served", schema), tiny, connection, schema)
         owner = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = %s"
         assert connection.execute(owner, [schema]).fetchall() == [(dba,)]
+        assert connection.execute(OWNERS, [schema]).fetchall() == [("served",)]
     with connected(locked, "lowly") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(f"SELECT 1 FROM {schema}.entries")
+
+
+OWNERS = """
+SELECT DISTINCT pg_get_userbyid(owner)::text FROM (
+    SELECT relowner, relnamespace FROM pg_class UNION ALL SELECT proowner, pronamespace FROM pg_proc
+) AS made (owner, namespace) WHERE namespace = %s::regnamespace
+"""
+"""Whose the tables, indexes and functions of a schema are: some of these run with their owner's rights."""
+
+
+def test_a_reader_may_read_and_nothing_else(person: Person, locked: Cluster, tiny: Path):
+    """What the guide grants to others lets them call no function that writes, whoever these run as."""
+    person.environment["PGPASSWORD"] = PASSWORD
+    place = url(locked, "lowly", "owned") + "&store=read"
+    fine(person.types("start", tiny, place, "--once"))
+    with connected(locked, "lowly") as connection:
+        connection.execute("GRANT USAGE ON SCHEMA owned TO reader")
+        connection.execute("GRANT SELECT ON owned.sessions, owned.events, owned.entries TO reader")
+        functions = connection.execute(
+            "SELECT p.proname::text, pg_get_function_identity_arguments(p.oid) FROM pg_proc p"
+            " WHERE p.pronamespace = 'owned'::regnamespace AND p.prosecdef AND has_function_privilege('reader', p.oid, 'EXECUTE')"
+        ).fetchall()
+    with connected(locked, "reader") as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM owned.sessions").fetchall() == [(True,)]
+        for statement in WRITING:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+    assert functions == []
+
+
+WRITING = [
+    "SELECT owned.put('read', 'sessions/one.json', '{}'::text)",
+    "SELECT owned.append('read', 'sessions/one.json', '{}'::text)",
+    "SELECT owned.remove('read', 'sessions/one.json')",
+    "SELECT owned.move('read', 'sessions/one.json', 'sessions/two.json')",
+    "SELECT owned.make_store('mine')",
+    "INSERT INTO owned.sessions (store_id, entry_id, pos) VALUES (1, 1, 1)",
+    "UPDATE owned.entries SET mode = 511",
+    "DELETE FROM owned.events",
+    "TRUNCATE owned.events",
+    "SELECT * FROM owned.chunks",
+    "CREATE TABLE owned.mine ()",
+]
 
 
 def test_a_kind_and_a_column_that_come_later(person: Person, locked: Cluster, tiny: Path):

@@ -8,7 +8,7 @@ from crossfade.model.entries import RECORD_LIMIT, SEGMENT
 from crossfade.store.backends.postgres import reading
 from crossfade.store.port import Reading
 from crossfade.testing.contract import Bench
-from crossfade.testing.contract.bench import digest_by_hand
+from crossfade.testing.contract.bench import digest_by_hand, lines
 from support.servers import Database
 from support.stores import new_tree
 
@@ -17,10 +17,16 @@ def _blocks(bench: Bench, path: bytes) -> list[bytes]:
     return [block.data for block in bench.store.read([Reading(bench.there(path))])]
 
 
+class _Bench(Bench):
+    database: Database
+
+
 @pytest.fixture
-def bench(shared_database: Database) -> Bench:
+def bench(shared_database: Database) -> _Bench:
     """One tree on one server."""
-    return Bench(new_tree(shared_database))
+    made = _Bench(new_tree(shared_database))
+    made.database = shared_database
+    return made
 
 
 def test_more_records_than_one_fetch_takes_come_in_order(bench: Bench):
@@ -56,6 +62,26 @@ def test_a_record_may_be_longer_than_what_is_fetched_at_once(bench: Bench):
     bench.put(b"long.jsonl", data)
 
     assert bench.content(b"long.jsonl") == data
+
+
+def test_some_entries_of_a_page_may_have_something_kept_apart(bench: _Bench):
+    """Short ones, long ones, and among them those with a piece or a record of their own elsewhere."""
+    long = b'"' + b"y" * (RECORD_LIMIT + 5) + b'"\n'
+    contents = {b"a.jsonl": b"1\n", b"b.jsonl": b"{}\n" + long + b"[]\n", b"c.jsonl": lines(3 * SEGMENT), b"d.json": b"{}"}
+    for path, data in contents.items():
+        bench.put(path, data)
+    bench.put(b"e.jsonl", b"1\n2\n3\n")
+    refused = bench.there(b"e.jsonl")
+    with bench.database.connect() as connection:
+        connection.execute("UPDATE lines SET body = NULL WHERE entry_id = %s AND pos = 2", [refused.row])
+        connection.execute(
+            "INSERT INTO chunks (store_id, entry_id, pos, data) SELECT store_id, entry_id, 2, %s FROM entries WHERE entry_id = %s",
+            [b"2\n", refused.row],
+        )
+
+    assert bench.files() == contents | {b"e.jsonl": b"1\n2\n3\n"}
+    blocks = bench.store.read([Reading(bench.there(path)) for path in [*contents, b"e.jsonl"]])
+    assert b"".join(block.data for block in blocks) == b"".join(contents.values()) + b"1\n2\n3\n"
 
 
 def test_several_short_entries_are_read_as_they_were_asked_for(bench: Bench):

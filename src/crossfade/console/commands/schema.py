@@ -9,18 +9,25 @@ from crossfade.model import layouts
 from crossfade.store.backends.postgres import schema
 from crossfade.store.location import check_name, parse
 
+_GRANTS = """
+-- What the role needs: to build indexes, to add kinds, and to be who the functions run as, instead of whoever runs this.
+GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};
+DO $do$ DECLARE made record; BEGIN
+  FOR made IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = '{name}'::regnamespace AND relkind IN ('r', 'p', 'v') LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO %I', made.name, '{owner}');
+  END LOOP;
+  FOR made IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = '{name}'::regnamespace LOOP
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %I', made.name, '{owner}');
+  END LOOP;
+END $do$;"""
+
 
 def print_sql(name: str, layout: str, role: str) -> int:
     """Everything that crossfade would create, then what *role* needs."""
     check_name("schema", name)
     show(schema.ddl(name, layouts.load(layout or "prodigy")))
     if role:
-        grantee, quoted = schema.quoted(role), schema.quoted(name)
-        show(
-            f"-- What the role needs; owning the schema lets it build indexes and add kinds.\nGRANT USAGE, CREATE ON SCHEMA {quoted} TO {grantee};"
-        )
-        show(f"DO $$ DECLARE t record; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = '{name}' LOOP")
-        show(f"  EXECUTE format('ALTER TABLE {quoted}.%I OWNER TO {grantee}', t.tablename); END LOOP; END $$;")
+        show(_GRANTS.format(schema=schema.quoted(name), role=schema.quoted(role), name=name, owner=role.replace("'", "''")))
     return 0
 
 

@@ -20,6 +20,9 @@ _SMALL = SEGMENT
 _BATCH_BYTES = 4 * SEGMENT
 _BATCH_ENTRIES = 2000
 _BATCH_RECORDS = 20_000
+_FEW = 64
+"""Records of an entry that still is worth fetching together with others: each comes with its place, which costs bytes."""
+
 _RANGE = 4 * SEGMENT
 _DIGEST_SPAN = 64 * SEGMENT
 
@@ -34,9 +37,10 @@ class Rows:
 
     def blocks(self, readings: Sequence[Reading]) -> Iterator[Block]:
         """The blocks of *readings*, in order; short entries are fetched together."""
-        for batch in _batches(readings):
-            if not _is_small(batch[0]):
-                yield from _blocks(batch[0], self._ranges(batch[0]))
+        apart = self._apart([reading.entry for reading in readings])
+        for batch in _batches(readings, apart):
+            if not _is_small(batch[0], apart):
+                yield from _blocks(batch[0], _reader(self._pieces(batch[0], apart)))
                 continue
             small = self._small([reading.entry for reading in batch])
             for reading in batch:
@@ -45,46 +49,50 @@ class Rows:
                     raise FileNotFoundError(reading.entry.path)
                 yield from _short(reading, data)
 
+    def _apart(self, entries: list[Entry]) -> frozenset[int]:
+        """The rows of those *entries* that are not all in their kind's table."""
+        rows = self._fetch(statement("read_apart", self._schema), {"entries": numbers(e.row for e in entries if e.size)})
+        return frozenset(cast("int", row) for (row,) in rows)
+
     def _small(self, entries: list[Entry]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for kind, group in groupby(sorted(entries, key=lambda e: e.kind), key=lambda e: e.kind):
             query = statement("read_small", self._schema, kind)
-            rows = self._fetch(query, {"entries": numbers([entry.row for entry in group if entry.size])})
+            rows = self._fetch(query, {"entries": numbers(entry.row for entry in group if entry.size)})
             rows.sort(key=itemgetter(0, 1))
             for row, records in groupby(cast("list[tuple[int, int, bytes]]", rows), key=itemgetter(0)):
                 found[row] = b"".join([data for _, _, data in records])
         return found
 
-    def _ranges(self, reading: Reading) -> Callable[[int], bytes]:
-        """A read function over one long entry, which fetches a few segments at a time."""
-        pieces = self._pieces(reading)
-        held, at = b"", 0
-
-        def read(size: int) -> bytes:
-            nonlocal held, at
-            if at >= len(held):
-                held, at = next(pieces, b""), 0
-            part = held[at : at + size]
-            at += len(part)
-            return part
-
-        return read
-
-    def _pieces(self, reading: Reading) -> Iterator[bytes]:
+    def _pieces(self, reading: Reading, apart: frozenset[int]) -> Iterator[bytes]:
         """The bytes from the reading's offset on, a stretch of records at a time, however many there are in it."""
-        query = statement("read_range", self._schema, reading.entry.kind)
+        fetch = self._mixed if reading.entry.row in apart else self._plain
         low, found = reading.offset, False
         while low < reading.entry.size:
             high = (low // _RANGE + 1) * _RANGE
-            values = {"entry": reading.entry.row, "low": low, "high": high, "limit": _BATCH_RECORDS}
-            rows = cast("list[tuple[int, bytes]]", self._fetch(query, values))
-            rows.sort(key=itemgetter(0))
-            low = high if len(rows) < _BATCH_RECORDS else rows[_BATCH_RECORDS - 1][0] + 1
-            if data := b"".join([data for pos, data in rows if pos < low]):  # none where a record goes on that began before
+            data, behind = fetch(reading.entry, low, high)
+            low = high if behind is None else behind
+            if data:  # none where a record goes on that began before
                 found = True
                 yield data
         if reading.offset < reading.entry.size and not found:
             raise FileNotFoundError(reading.entry.path)
+
+    def _plain(self, entry: Entry, low: int, high: int) -> tuple[bytes, int | None]:
+        """The bytes of records that start from *low* on, and where they end if there may be more before *high*."""
+        query = statement("read_range", self._schema, entry.kind)
+        rows = self._fetch(query, {"entry": entry.row, "low": low, "high": high, "limit": _BATCH_RECORDS})
+        data = b"".join([record for (record,) in cast("list[tuple[bytes]]", rows)])
+        return data, None if len(rows) < _BATCH_RECORDS else low + len(data)
+
+    def _mixed(self, entry: Entry, low: int, high: int) -> tuple[bytes, int | None]:
+        """As ``_plain``, for an entry of which something is kept apart."""
+        query = statement("read_mixed", self._schema, entry.kind)
+        values = {"entry": entry.row, "low": low, "high": high, "limit": _BATCH_RECORDS}
+        rows = cast("list[tuple[int, bytes]]", self._fetch(query, values))
+        rows.sort(key=itemgetter(0))
+        behind = None if len(rows) < _BATCH_RECORDS else rows[_BATCH_RECORDS - 1][0] + 1
+        return b"".join([data for pos, data in rows if behind is None or pos < behind]), behind
 
     def digests(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The digest of each entry, a few thousand at a time."""
@@ -113,24 +121,40 @@ class Rows:
             return cursor.execute(query, {**values, "store_id": self._store_id}).fetchall()
 
 
-def _is_small(reading: Reading) -> bool:
+def _is_small(reading: Reading, apart: frozenset[int]) -> bool:
     entry = reading.entry
-    return reading.offset == 0 and entry.size <= _SMALL and entry.records <= _BATCH_RECORDS
+    return reading.offset == 0 and entry.size <= _SMALL and entry.records <= _FEW and entry.row not in apart
 
 
-def _batches(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
+def _batches(readings: Sequence[Reading], apart: frozenset[int]) -> Iterator[list[Reading]]:
     """Runs of short entries, as many as fit a batch; each long one alone."""
     batch: list[Reading] = []
-    size = records = 0
+    size = 0
     for reading in readings:
-        size, records = size + reading.entry.size, records + reading.entry.records
-        full = size > _BATCH_BYTES or records > _BATCH_RECORDS or len(batch) >= _BATCH_ENTRIES
-        if batch and (full or not _is_small(reading) or not _is_small(batch[0])):
+        small = _is_small(reading, apart)
+        full = size + reading.entry.size > _BATCH_BYTES or len(batch) >= _BATCH_ENTRIES
+        if batch and (full or not small or not _is_small(batch[0], apart)):
             yield batch
-            batch, size, records = [], reading.entry.size, reading.entry.records
+            batch, size = [], 0
         batch.append(reading)
+        size += reading.entry.size
     if batch:
         yield batch
+
+
+def _reader(pieces: Iterator[bytes]) -> Callable[[int], bytes]:
+    """A read function over *pieces*, none of which is empty."""
+    held, at = b"", 0
+
+    def read(size: int) -> bytes:
+        nonlocal held, at
+        if at >= len(held):
+            held, at = next(pieces, b""), 0
+        part = held[at : at + size]
+        at += len(part)
+        return part
+
+    return read
 
 
 def _short(reading: Reading, data: bytes) -> Iterator[Block]:
