@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.model.answers import LISTED, Answering, KindAnswer, Passed, Passing, merge_passed
+from crossfade.model.answers import LISTED, Answering, ColumnAnswer, KindAnswer, Passed, Passing, merge_passed
 from crossfade.model.changes import Block
 from crossfade.model.cut import cut
 from crossfade.model.entries import SEGMENT, Entry
@@ -89,6 +89,21 @@ def test_answers_are_those_of_a_look_at_all_of_them(entries: list[list[dict[str,
         found = answer.found["name"]
         assert (found.value, found.count, found.first) == (wanted.encode(), len(places), places[:LISTED])
     assert answer.differs(_answer(entries)) == []
+
+
+@pytest.mark.parametrize("gap", [0, 7])
+@pytest.mark.parametrize("name", ["%04d", "%d", ""], ids=["of one length", "of several lengths", "absent"])
+@pytest.mark.parametrize("low", [0, -100, -5000], ids=["not negative", "of both signs", "negative"])
+def test_many_different_values_have_the_same_extremes(name: str, low: int, gap: int):
+    """Where nearly all differ, a shorter way is taken."""
+    every = [
+        {"number": low + at} | ({"name": name % at} if name and not (gap and at % gap == 3) else {}) for at in range(200)
+    ]
+    answer, names = _answer([every]), [record["name"] for record in every if "name" in record]
+    found = answer.columns.get("name")
+
+    assert (answer.columns["number"].least, answer.columns["number"].greatest) == (low, low + 199)
+    assert found == (ColumnAnswer(len(names), min(names).encode(), max(names).encode()) if names else None)
 
 
 @given(one=ENTRIES, other=ENTRIES)

@@ -20,6 +20,7 @@ from crossfade.model.paths import key_of
 LISTED = 10
 _INT = struct.Struct("!q")
 _NEGATIVE = 0x80
+_FEW = 32
 _MANY = 1000
 """So many records are worth a look at each of their columns."""
 
@@ -172,19 +173,34 @@ class _Gathered:
 
 
 def _aggregate(column: Column, values: Sequence[bytes]) -> ColumnAnswer:
-    present = len(values) - values.count(NULL)
-    if not present:
+    present = len(values)
+    if not _are_varied(values):
+        distinct = set(values)
+        present -= values.count(NULL) if NULL in distinct else 0
+        values = list(distinct - {NULL})
+    if not values:
         return ColumnAnswer()
-    distinct = set(values) - {NULL}
     if column.type == "text":
-        texts = [value[4:] for value in distinct]
-        return ColumnAnswer(present, min(texts), max(texts))
+        return ColumnAnswer(present, *_outermost(values))
     if column.type == "boolean":
-        return ColumnAnswer(present, min(distinct)[4], max(distinct)[4])
-    return ColumnAnswer(present, *_extremes(distinct))
+        return ColumnAnswer(present, min(values)[4], max(values)[4])
+    return ColumnAnswer(present, *_extremes(values))
 
 
-def _extremes(values: set[bytes]) -> tuple[int, int]:
+def _are_varied(values: Sequence[bytes]) -> bool:
+    """True for values of one length, nearly all different, none NULL: to find out which are equal would save nothing."""
+    return len(set(values[:64])) > _FEW and len(set(map(len, values))) == 1
+
+
+def _outermost(values: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Least and greatest of texts on the wire, which sort as they are where all have one length."""
+    if len(set(map(len, values))) > 1:
+        values = [value[4:] for value in values]
+        return min(values), max(values)
+    return min(values)[4:], max(values)[4:]
+
+
+def _extremes(values: Sequence[bytes]) -> tuple[int, int]:
     """Least and greatest of numbers on the wire, which sort bytewise among those of one sign."""
     least, greatest = min(values), max(values)
     if greatest[4] & _NEGATIVE and not least[4] & _NEGATIVE:

@@ -5,11 +5,12 @@ CREATE OR REPLACE FUNCTION {schema}.find_store(wanted text) RETURNS {schema}.sto
 LANGUAGE plpgsql STABLE AS $body$
 DECLARE
     found {schema}.stores;
-    names text := (SELECT string_agg(quote_literal(s.name), ', ' ORDER BY s.name) FROM {schema}.stores AS s);
+    names text;
 BEGIN
     SELECT * INTO found FROM {schema}.stores AS s
     WHERE s.name = wanted OR (wanted IS NULL AND (SELECT count(*) FROM {schema}.stores) = 1);
     IF found.store_id IS NULL THEN
+        names := (SELECT string_agg(quote_literal(s.name), ', ' ORDER BY s.name) FROM {schema}.stores AS s);
         RAISE EXCEPTION '%', CASE WHEN names IS NULL THEN 'the schema holds no tree yet' WHEN wanted IS NULL
             THEN 'the schema holds several trees: ' || names ELSE format('there is no tree %L; there are ', wanted) || names END
             USING ERRCODE = 'XF006', HINT = 'name the tree first: put(store, path, body); make_store(name) makes one';

@@ -24,7 +24,21 @@ BEGIN
         FROM touched AS e WHERE e.store_id = ANY (trees) AND e.generation > 0;
     END IF;
     IF FOUND THEN
-        PERFORM pg_notify('crossfade', TG_TABLE_SCHEMA);
+        PERFORM {schema}.wake_readers(TG_TABLE_SCHEMA);
     END IF;
     RETURN NULL;
+END $body$;
+
+-- Wake those who LISTEN, at most ten times a second: transactions that notify commit one after the other, each with its own
+-- flush, so that one for each write would cost eight writers three quarters of their rate. A reader that was woken reads again
+-- after a tenth of a second. The sequence holds the time of the last one, in milliseconds, for all sessions and without a lock.
+CREATE OR REPLACE FUNCTION {schema}.wake_readers(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    now_ms  bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    last_ms bigint := (SELECT w.last_value FROM {schema}.wakes AS w);
+BEGIN
+    IF now_ms NOT BETWEEN last_ms AND last_ms + 100 THEN
+        PERFORM setval('{schema}.wakes', now_ms), pg_notify('crossfade', name);
+    END IF;
 END $body$;

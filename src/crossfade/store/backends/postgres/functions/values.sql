@@ -46,21 +46,30 @@ END $body$;
 CREATE OR REPLACE FUNCTION {schema}.as_timestamp(value text) RETURNS timestamptz
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $body$
 DECLARE
-    m      text[] := regexp_match(
-        value,
-        $re$^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-5][0-9]))?$$re$
-    );
-    month  date;
-    offset_minutes integer;
+    ending integer := 0;  -- length of the offset
+    year   integer;
+    month  integer;
+    day    integer;
+    moment timestamptz;
 BEGIN
-    IF m IS NULL OR m[1] = '0000' OR m[2] NOT BETWEEN '01' AND '12' OR m[4] > '23' OR m[5] > '59' OR m[6] > '59' OR m[9] > '23' THEN
+    IF value !~ $re$^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$$re$ THEN
         RETURN NULL;
     END IF;
-    month := make_date(m[1]::integer, m[2]::integer, 1);
-    IF m[3]::integer NOT BETWEEN 1 AND extract(day FROM month + interval '1 month' - interval '1 day') THEN
+    year := left(value, 4);
+    month := substr(value, 6, 2);
+    day := substr(value, 9, 2);
+    IF year = 0 OR day > 28 AND day > (CASE WHEN month IN (4, 6, 9, 11) THEN 30 WHEN month <> 2 THEN 31
+        WHEN year % 4 = 0 AND (year % 100 <> 0 OR year % 400 = 0) THEN 29 ELSE 28 END) THEN
         RETURN NULL;
     END IF;
-    offset_minutes := coalesce((m[8] || '1')::integer * (m[9]::integer * 60 + m[10]::integer), 0);
-    RETURN make_timestamp(m[1]::integer, m[2]::integer, m[3]::integer, m[4]::integer, m[5]::integer, m[6]::integer) AT TIME ZONE 'UTC'
-        + left(rpad(coalesce(m[7], '0'), 6, '0'), 6)::integer * interval '1 microsecond' - offset_minutes * interval '1 minute';
+    ending := CASE WHEN right(value, 1) IN ('Z', 'z') THEN 1 WHEN left(right(value, 6), 1) IN ('+', '-') THEN 6 ELSE 0 END;
+    moment := make_timestamptz(
+        year, month, day, substr(value, 12, 2)::integer, substr(value, 15, 2)::integer,
+        left(substr(left(value, length(value) - ending), 18), 9)::double precision, 'UTC'
+    );
+    IF ending < 6 THEN
+        RETURN moment;
+    END IF;
+    RETURN moment - (left(right(value, 6), 1) || '1')::integer
+        * (substr(right(value, 5), 1, 2)::integer * 60 + right(value, 2)::integer) * interval '1 minute';
 END $body$;

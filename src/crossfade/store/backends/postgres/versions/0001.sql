@@ -123,6 +123,8 @@ CREATE TABLE {schema}.changes (
     PRIMARY KEY (store_id, xid, seq)
 );
 
+CREATE SEQUENCE {schema}.wakes; -- when its readers were woken last, in milliseconds
+
 -- How far each reader is; and in which history, since a restored or promoted server has another.
 CREATE TABLE {schema}.cursors (
     migration_id text NOT NULL,
