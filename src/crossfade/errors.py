@@ -36,7 +36,9 @@
     │   ├── NotYet              CF704    a verb or mode that this release does not have
     │   ├── Fenced              CF705    this runner was replaced; its page is not applied
     │   ├── Entangled           CF706    the target lies inside the source, or contains it
-    │   └── Removed             CF707    so much is gone from the source that a person must say it is meant
+    │   ├── Removed             CF707    so much is gone from the source that a person must say it is meant
+    │   ├── PhaseForbids        CF708    the migration's phase does not allow this verb
+    │   └── GateShut            CF709    a gate of the hand-over is not met; nothing was changed
     └── SourceEmpty             CF801    exit 8   the source root holds no entry at all
 
 Each leaf has a code, the exit status of ``product.md``, whether trying again can help, and a paragraph for
@@ -330,6 +332,23 @@ class Removed(Refused):
         "A source that is followed lost so many entries at once, or its whole root, that an unmounted or empty volume is more "
         "likely than a deletion. Nothing was removed from the target. Mount the volume, or fill it again with `crossfade restore`, "
         "and start again; if the removal is meant, start with --allow-removals."
+    )
+
+
+class PhaseForbids(Refused):
+    code = "CF708"
+    meaning = (
+        "Each verb has phases in which it makes sense: a migration that was cut over cannot be copied once more, and one that "
+        "is finished has no way back. The message says which phase it is in; `crossfade status ID` says what to type next."
+    )
+
+
+class GateShut(Refused):
+    code = "CF709"
+    meaning = (
+        "Authority changes hands only when both sides are in step, all of it is verified, quarantine and drift are dealt with, "
+        "the reverse stream is prepared and no writer is left. The message names the gate that is not met. Nothing was "
+        "changed, and following goes on. `crossfade cutover ID --dry-run` shows every gate."
     )
 
 

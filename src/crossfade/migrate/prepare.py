@@ -81,6 +81,11 @@ class Run:
         return self.plan.migration
 
     @property
+    def reversed(self) -> bool:
+        """True after a cut-over: the plan's target has the authority, and its source follows."""
+        return self.request.source.url != self.plan.source
+
+    @property
     def from_files(self) -> bool:
         """True where the source is a directory."""
         return not self.request.source.is_database
@@ -93,10 +98,14 @@ class Run:
 
 @contextmanager
 def prepared(request: Request) -> Iterator[Run]:
-    """A run for *request*, its lease taken. Raises what speaks against it; gives the lease back at the end."""
+    """A run for *request*, its lease taken. Raises what speaks against it; gives the lease back at the end.
+
+    Of a migration that was cut over, the run is the other way round.
+    """
     check_pair(request.source, request.target)
     with ExitStack() as held:
         run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
+        run = turned(run) if run.before is not None and run.before.reversed else run
         held.callback(run.ledger.close)
         held.callback(run.governor.close)
         try:
@@ -111,6 +120,29 @@ def _give_back(run: Run) -> None:
     run.ledger.patience_seconds = 0.0
     with suppress(psycopg.Error, CrossfadeError):
         run.ledger.release(run.migration, run.epoch)
+
+
+def turned(run: Run) -> Run:
+    """The same migration, under the same lease, in the other direction. Raises NotYet for a pair of databases."""
+    request = replace(run.request, source=run.request.target, target=run.request.source)
+    if request.source.is_database and request.target.is_database:
+        raise NotYet(
+            "handing the authority from one database to another is not there yet",
+            hint="stop the writers, crossfade start SOURCE TARGET --once, and have them write to the target",
+        )
+    place = request.source if request.source.is_database else request.target
+    database = DatabaseRecipe(place, run.ledger.server, run.store_id, run.layout, run.migration)
+    is_target = run.plan.target == (request.target if request.source.is_database else request.source).url
+    files = FileRecipe(
+        request.target if request.source.is_database else request.source,
+        run.layout,
+        include_transient=is_target or run.plan.include_transient,
+        skip_unreadable=run.request.manner.skip_unreadable,
+    )
+    if request.source.is_database:
+        marked = MarkedRecipe(files, run.ledger.server, run.ledger.schema, run.migration, run.epoch)
+        return replace(run, request=request, source=database, target=marked, decide=toward_files)
+    return replace(run, request=request, source=files, target=replace(database, epoch=run.epoch), decide=toward_database)
 
 
 def check_pair(source: Location, target: Location) -> None:

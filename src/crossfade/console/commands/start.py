@@ -14,7 +14,7 @@ from crossfade.console import book
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
 from crossfade.console.verdicts import different, proven
-from crossfade.errors import ContentDiffers
+from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
 from crossfade.migrate.engine import Engine, Result
 from crossfade.migrate.governor import give_way
@@ -22,6 +22,7 @@ from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.validate.ending import sides_of
 from crossfade.model.paths import text_of
+from crossfade.store.location import parse
 
 
 def start_once(request: Request, *, as_json: bool) -> int:
@@ -30,6 +31,7 @@ def start_once(request: Request, *, as_json: bool) -> int:
     if request.manner.certificate:
         check_file(request.manner.certificate, request.source, request.target)
     with interruptible(stop), prepared(request) as run:
+        _refuse_reversed(run)
         remember(run)
         if run.request.manner.cpu_max:
             give_way()
@@ -40,6 +42,15 @@ def start_once(request: Request, *, as_json: bool) -> int:
         say_head(result.head)
     held = result.report["quarantined"]
     return 4 if held or result.unreadable else 0
+
+
+def _refuse_reversed(run: Run) -> None:
+    """A copy over the side that decides would undo what was written there since the cut-over."""
+    if run.reversed:
+        raise PhaseForbids(
+            f"migration {run.migration} was cut over: {run.request.source} has the authority, and nothing is copied over it",
+            hint=f"crossfade resume {run.migration}   # follow in reverse; or crossfade rollback {run.migration}",
+        )
 
 
 def _run_once(run: Run, stop: threading.Event, *, as_json: bool) -> Result:
@@ -73,7 +84,7 @@ def remember(run: Run) -> None:
 
 
 def _control(run: Run) -> str:
-    return run.plan.source if run.to_files else run.plan.target
+    return next(url for url in (run.plan.target, run.plan.source) if parse(url).is_database)
 
 
 def unless_closed(watch: Any, stop: threading.Event) -> Any:

@@ -50,7 +50,10 @@ class StoreRow:
 
 @dataclass(frozen=True)
 class MigrationRow:
-    """One migration as it is written down. ``kinds`` is None for all of them."""
+    """One migration as it is written down. ``kinds`` is None for all of them.
+
+    ``reversed`` is set while the target has the authority, and the source follows it.
+    """
 
     migration: str
     store_id: int
@@ -59,6 +62,7 @@ class MigrationRow:
     plan: dict[str, Any]
     kinds: list[str] | None
     phase: str
+    reversed: bool
     progress: dict[str, Any] | None
     report: dict[str, Any] | None
     proved_at: datetime | None
@@ -163,7 +167,7 @@ class Ledger:
     def migrations(self) -> list[MigrationRow]:
         """Every migration that this schema knows, oldest first."""
         query = self._sql(
-            "SELECT migration_id, store_id, source, target, plan, kinds, phase, progress, report, proved_at, created_at, updated_at"
+            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, created_at, updated_at"
             " FROM {}.migrations ORDER BY created_at, migration_id"
         )
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]

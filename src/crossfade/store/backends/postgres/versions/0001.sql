@@ -146,8 +146,9 @@ CREATE TABLE {schema}.migrations (
     plan         json NOT NULL,
     kinds        json,
     phase        text NOT NULL,
+    reversed     boolean NOT NULL DEFAULT false, -- cut over: the target has the authority, and the source follows it
     progress     json,
-    wanted       jsonb NOT NULL DEFAULT '{}', -- limits that were asked for while it runs
+    wanted       jsonb NOT NULL DEFAULT '{}', -- what was asked for while it runs: limits, a pause, a hand-over
     report       json,
     proved_at    timestamptz,
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
