@@ -91,6 +91,7 @@ class Engine:
         self._held_before: frozenset[str] = frozenset()
         self._is_idle = False
         self.different: Result | None = None
+        self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
         run.ledger.patience_seconds = patience.deadline_seconds
         self._files = run.source.open(ENGINE)
@@ -346,7 +347,12 @@ class Engine:
     # Alongside
 
     def _holding_the_lease(self) -> Lease:
-        return Lease(self._run, self._lost_lease, lambda: self._teller.progress)
+        return Lease(self._run, self._lost_lease, lambda: self._teller.progress, self._heed)
+
+    def _heed(self, wanted: dict[str, Any]) -> None:
+        """Keep to what is wished, from the lease's own thread."""
+        self.wanted = wanted
+        self._run.governor.hear(wanted)
 
     def _lost_lease(self, error: BaseException) -> None:
         self._lost = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
@@ -18,12 +19,19 @@ _PROGRESS_SECONDS = 1.0
 
 
 class Lease:
-    """Renews the lease of *run*, writes progress down for other terminals, and hears what was wished. *lost* hears when somebody took over."""
+    """Renews the lease of *run*, writes progress down for other terminals. *lost* hears when somebody took over, *heed* what is wished."""
 
-    def __init__(self, run: Run, lost: Callable[[BaseException], None], sample: Callable[[], Progress]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        lost: Callable[[BaseException], None],
+        sample: Callable[[], Progress],
+        heed: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._run = run
         self._lost = lost
         self._sample = sample
+        self._heed = heed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
 
@@ -41,7 +49,7 @@ class Lease:
             due = time.monotonic() - renewed >= _RENEW_SECONDS
             try:
                 held = ledger.renew(self._run.migration, self._run.epoch) if due else True
-                self._run.governor.hear(ledger.progress(self._run.migration, self._sample().values()))
+                self._heed(ledger.progress(self._run.migration, self._sample().values()))
             except (psycopg.Error, CrossfadeError):
                 continue  # the server is away: pages wait for it too, and are fenced by the epoch
             renewed = time.monotonic() if due else renewed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from itertools import count
 
 import watchfiles
 from watchfiles import Change
@@ -18,11 +19,18 @@ _GARBLED = "\ufffd"
 
 
 class Watch:
-    """Tells *hear* of paths under *root*; a path maps to True where what lies below may have changed as well."""
+    """Tells *hear* of paths under *root*; a path maps to True where what lies below may have changed as well.
 
-    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None]) -> None:
+    *barrier* is a directory of ours, outside of the tree: what happens there is heard in one order with the rest.
+    """
+
+    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None], barrier: bytes = b"") -> None:
         self._root = root
         self._hear = hear
+        self._barrier = barrier
+        self._numbers = count()
+        self._met: set[bytes] = set()
+        self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self.trouble = ""
@@ -35,6 +43,21 @@ class Watch:
         self._over.set()
         self._thread.join(timeout=5)
 
+    def has_met(self, seconds: float) -> bool:
+        """True once all that happened before this call is heard; False where that takes longer than *seconds*.
+
+        The file system tells things in the order in which they happened, so it is enough to wait for one of ours.
+        """
+        name = b"%d-%d" % (os.getpid(), next(self._numbers))
+        path = os.path.join(self._barrier, name)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        try:
+            with self._news:
+                return self._news.wait_for(lambda: name in self._met, seconds)
+        finally:
+            os.unlink(path)
+            self._met.discard(name)
+
     def _watch(self) -> None:
         """Watch until it is over; a watch that breaks is made again, and the sweep finds what it missed."""
         while not self._over.is_set():
@@ -46,7 +69,7 @@ class Watch:
 
     def _listen(self) -> None:
         changes = watchfiles.watch(
-            os.fsdecode(self._root),
+            *map(os.fsdecode, filter(None, (self._root, self._barrier))),
             watch_filter=None,
             debounce=_DEBOUNCE_MS,
             step=_STEP_MS,
@@ -58,8 +81,19 @@ class Watch:
         )
         for found in changes:
             self.trouble = ""
-            if found:
-                self._hear(hinted(self._root, found))
+            inside = [change for change in found if not self._is_barrier(change[1])]
+            if inside:
+                self._hear(hinted(self._root, inside))
+            if len(inside) < len(found):
+                self._meet(text for change, text in found if change is Change.added and self._is_barrier(text))
+
+    def _is_barrier(self, text: str) -> bool:
+        return bool(self._barrier) and os.fsencode(text).startswith(self._barrier)
+
+    def _meet(self, texts: Iterable[str]) -> None:
+        with self._news:
+            self._met.update(os.fsencode(os.path.basename(text)) for text in texts)
+            self._news.notify_all()
 
 
 def hinted(root: bytes, changes: Iterable[tuple[Change, str]]) -> dict[bytes, bool]:

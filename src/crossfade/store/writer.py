@@ -1,0 +1,202 @@
+"""A writer that stays in step with the route: it writes where the authority is, whenever that changes hands.
+
+    with Writer("/home/ada/.prodigy", "postgresql://db/state", store="prodigy") as writer:
+        writer.append(b"events/shop/job-1/events-1.jsonl", b'{"id":"7"}\\n')
+
+Each write holds the gate of the side that it goes to, so that a hand-over waits for it, or has it wait: no write fails, and
+none is lost between the sides. A writer belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from crossfade.errors import Fenced
+from crossfade.model import layouts
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.file.tree import Tree
+from crossfade.store.backends.postgres.server import Connection, plain_errors
+from crossfade.store.location import parse
+from crossfade.store.registry import serving
+
+_ELSEWHERE = "XF002"
+_OTHER_EPOCH = "XF003"
+_AGAIN_SECONDS = 0.002
+_FILE_MODE = 0o666
+_numbers = count()
+
+
+class Writer:
+    """Writes entries of the tree at *root*, or of its twin *store* in *database*, whichever decides at that moment.
+
+    With an *epoch* it writes only while that one lasts, and is refused afterwards (CF705). *patience_seconds* is how long a
+    write waits for a hand-over, or for a database that is away.
+    """
+
+    def __init__(
+        self, root: str | bytes, database: str, *, store: str = "", epoch: int | None = None, patience_seconds: float = 60.0
+    ) -> None:
+        self._root = os.fsencode(root)
+        self._gate = Gate(self._root)
+        self._location = parse(database)
+        self._held = ExitStack()
+        self._store = store or self._location.store or None
+        self._epoch = epoch
+        self._patience_seconds = patience_seconds
+        self._tree: Tree | None = None
+        self._connection: Connection | None = None
+        self._layout: Layout | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put(self, path: bytes, body: bytes) -> None:
+        """Have *path* hold *body*, whole or not at all."""
+        self._write(path, lambda tree: _put(tree, self._gate, path, body), "put", path, body)
+
+    def append(self, path: bytes, line: bytes) -> None:
+        """Add *line*, which ends with a newline, to the log at *path*."""
+        self._write(path, lambda tree: _append(tree, path, line), "append", path, line)
+
+    def remove(self, path: bytes) -> None:
+        """Have nothing at *path*."""
+        self._write(path, lambda tree: _remove(tree, path), "remove", path)
+
+    def close(self) -> None:
+        """Let go of files and the connection. May be called twice."""
+        if self._tree is not None:
+            self._tree.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._tree = self._connection = None
+        self._held.close()
+
+    # Where
+
+    def _write(self, path: bytes, on_files: Callable[[Tree], None], function: str, *values: bytes) -> None:
+        until = time.monotonic() + self._patience_seconds
+        while not (self._wrote_files(path, on_files) or self._called(function, values, until)):
+            time.sleep(_AGAIN_SECONDS)
+
+    def _wrote_files(self, path: bytes, act: Callable[[Tree], None]) -> bool:
+        """Write under the shared lock, if the files decide; False where the database does."""
+        with self._gate.entered() as marker:
+            if self._side(marker, path) != "files":
+                return False
+            if marker is not None and self._epoch is not None and marker.epoch != self._epoch:
+                raise _old_epoch(marker.epoch, self._epoch)
+            act(self._open_tree())
+        return True
+
+    def _side(self, marker: Marker | None, path: bytes) -> Side:
+        if marker is None:
+            return "files"
+        side = marker.side_of(self._kind(path) if marker.authority.keys() - {EVERY} else EVERY)
+        return self._asked(path) if side == "undecided" else side
+
+    def _asked(self, path: bytes) -> Side:
+        """What the database says, in the middle of a hand-over that nobody is there to finish."""
+        query = self._sql(
+            "SELECT r.authority FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id)"
+            " WHERE (s.name = %s OR %s::text IS NULL) AND r.kind IN (%s, '') ORDER BY r.kind DESC LIMIT 1"
+        )
+        with plain_errors(self._location.url):
+            row = self._connected().execute(query, [self._store, self._store, self._kind(path)]).fetchone()
+        return "database" if row is not None and row[0] == "here" else "files"
+
+    def _kind(self, path: bytes) -> str:
+        if self._layout is None:
+            query = self._sql("SELECT layout, layout_name FROM {}.stores WHERE name = %s OR %s::text IS NULL LIMIT 1")
+            row: Any = self._connected().execute(query, [self._store, self._store]).fetchone()
+            self._layout = layouts.parse(row[0], source=row[1])
+        return self._layout.place(path).kind.name
+
+    # In the database
+
+    def _called(self, function: str, values: tuple[bytes, ...], until: float) -> bool:
+        """Call a function of the schema; False where the authority is on the other side by now."""
+        names = ", ".join(["%s::text", *["%s::bytea"] * len(values)])
+        query = self._sql(f"SELECT {{}}.{function}({names})")
+        try:
+            self._connected().execute(query, [self._store, *values])
+        except psycopg.Error as error:
+            if error.sqlstate == _OTHER_EPOCH:
+                raise _old_epoch(None, self._epoch) from None
+            if time.monotonic() >= until or not self._passes(error):
+                with plain_errors(self._location.url):
+                    raise
+            return False
+        return True
+
+    def _passes(self, error: psycopg.Error) -> bool:
+        """True for a refusal that ends with the hand-over. A connection that broke tells nothing of its write: that is raised."""
+        return error.sqlstate == _ELSEWHERE
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._held.close()
+            self._connection = self._held.enter_context(serving(self._location)).connect("writer")
+            self._connection.autocommit = True
+            if self._epoch is not None:
+                self._connection.execute("SELECT set_config('crossfade.epoch', %s, false)", [str(self._epoch)])
+        return self._connection
+
+    def _open_tree(self) -> Tree:
+        if self._tree is None:
+            self._tree = Tree(self._root)
+        return self._tree
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(sql.Identifier(self._location.schema))
+
+
+def _old_epoch(now: int | None, mine: int | None) -> Fenced:
+    found = f" is {now} by now," if now is not None else " is another by now,"
+    return Fenced(f"the route's epoch{found} not {mine}: nothing was written", hint="open the writer anew")
+
+
+def _put(tree: Tree, gate: Gate, path: bytes, body: bytes) -> None:
+    handle, name = tree.place(path, create=True)
+    staged = os.path.join(gate.directory, b"write-%d-%d" % (os.getpid(), next(_numbers)))
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        _write_all(descriptor, body)
+    finally:
+        os.close(descriptor)
+    os.rename(staged, name, dst_dir_fd=handle)
+
+
+def _append(tree: Tree, path: bytes, line: bytes) -> None:
+    handle, name = tree.place(path, create=True)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, _FILE_MODE, dir_fd=handle)
+    try:
+        _write_all(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(tree: Tree, path: bytes) -> None:
+    handle, name = tree.place(path)
+    try:
+        os.unlink(name, dir_fd=handle)
+    except FileNotFoundError:
+        return
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
