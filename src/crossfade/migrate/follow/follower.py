@@ -44,7 +44,10 @@ class Braked(Exception):
 
 
 class Follower:
-    """Follows the source of *run*. *take* hears of each page, *pace* waits where it should, *open_store* opens one side."""
+    """Follows the source of *run*, whose root stood on *footing* before any of it was copied; None for a database.
+
+    *sweeping* are two more stores, for the sweep. *take* hears of each page, *pace* waits where it should.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Follower:
         source: Store,
         target: Store,
         sweeping: tuple[Store, Store],
+        footing: Footing | None,
         take: Callable[[Outcome], None],
         pace: Callable[[Page, int], None],
     ) -> None:
@@ -63,7 +67,7 @@ class Follower:
         self._dirty = Dirty()
         self._tails = Tails()
         self._removals = Removals()
-        self._footing: Footing | None = None
+        self._footing = footing
         self._total = 0
         self._tries: dict[bytes, int] = {}
         self._over = threading.Event()
@@ -88,7 +92,6 @@ class Follower:
         with ExitStack() as held:
             if self._run.from_files:
                 watch = held.enter_context(Watch(self._run.request.source.path, self._hear))
-                self._footing = footing_of(self._run.request.source.path)
             while not stop.is_set():
                 self._turn(watch.trouble if watch else "")
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-from crossfade.errors import Removed, SourceMoved
+from crossfade.errors import Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
@@ -37,6 +37,7 @@ class Live(Engine):
         super().__init__(run, watch=watch, stop=stop)
         self._grace_seconds = grace_seconds
         self._allow_removals = allow_removals
+        self._footing = footing_of(run.request.source.path) if run.from_files else None
 
     def follow(self) -> None:
         """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
@@ -95,6 +96,7 @@ class Live(Engine):
             source=stores[0],
             target=stores[1],
             sweeping=(stores[2], stores[3]),
+            footing=self._footing,
             take=self._take,
             pace=self._pace,
         )
@@ -105,6 +107,8 @@ class Live(Engine):
                 follower.drain(self._grace_seconds)
         except Braked as braked:
             raise self._removed(str(braked)) from None
+        except SourceMissing as missing:
+            raise self._removed(str(missing)) if self._run.from_files else missing from None
         finally:
             for store in stores:
                 store.close()

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -55,14 +56,8 @@ class FileStore:
         self.layout = layout
         self.skip_unreadable = skip_unreadable
         self.passed_over: list[tuple[bytes, str]] = []
-        try:
+        with _rooted(location):
             self._tree = Tree(location.path)
-        except FileNotFoundError:
-            raise SourceMissing(f"{location} does not exist", hint="check the path; a volume may not be mounted") from None
-        except NotADirectoryError:
-            raise SourceMissing(f"{location} is a file, not a directory", hint="name the directory that holds it") from None
-        except PermissionError as error:
-            raise _unreadable(b"", error) from None
         self._writer: PageWriter | None = None
 
     def entries(
@@ -83,7 +78,8 @@ class FileStore:
     def walk(self, *, everything: bool = False, under: bytes = b"", directories: bool = False) -> Iterator[Found]:
         """All that is there, or below *under*, with the rule that placed it; for a plan, which names what is left out."""
         self.passed_over.clear()
-        self._tree.renew()
+        with _rooted(self.location):
+            self._tree.renew()
         return walk(
             self._tree,
             self.layout,
@@ -105,7 +101,8 @@ class FileStore:
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """See the port. Sees what the layout leaves in, as the walk does; directories may have been exchanged meanwhile."""
-        self._tree.renew()
+        with _rooted(self.location):
+            self._tree.renew()
         for path in sorted(set(paths), key=key_of):
             found = look(self._tree, path, self.layout, self._cannot_read, self._fates)
             if found is not None and self.moves(found):
@@ -189,6 +186,19 @@ class FileStore:
         if self._writer is None:
             self._writer = PageWriter(self._tree)
         return self._writer
+
+
+@contextmanager
+def _rooted(location: Location) -> Iterator[None]:
+    """Say what is wrong with the root, where it cannot be opened; it may also go away later."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceMissing(f"{location} does not exist", hint="check the path; a volume may not be mounted") from None
+    except NotADirectoryError:
+        raise SourceMissing(f"{location} is a file, not a directory", hint="name the directory that holds it") from None
+    except PermissionError as error:
+        raise _unreadable(b"", error) from None
 
 
 def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:
