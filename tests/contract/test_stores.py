@@ -119,6 +119,10 @@ class Tripping:
         self._trip()
         return self._store.digest(entries)
 
+    def weigh(self, spans):
+        self._trip()
+        return self._store.weigh(spans)
+
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

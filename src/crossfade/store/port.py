@@ -45,6 +45,14 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     within: int | None = None
 
 
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """The records of an entry that start in ``size`` bytes from *offset* on; in all that is behind, where that is None."""
+
+    entry: Entry
+    offset: int = 0
+    size: int | None = None
+
+
 @dataclass(frozen=True)
 class Refusal:
     """One item that could not be placed, whose bytes are kept. ``pos`` is None for a whole entry.
@@ -106,6 +114,9 @@ class Store(Protocol):
 
     def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """The digest of each entry, computed now, where its bytes are."""
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """How many bytes each span holds, and their SHA-256, computed now, where they are. Nothing, where the entry is gone."""
 
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""

@@ -18,7 +18,7 @@ import psycopg
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
-from crossfade.store.port import Applied, Reading, Recipe, Store
+from crossfade.store.port import Applied, Reading, Recipe, Span, Store
 
 When = Literal["before", "after"]
 
@@ -105,6 +105,12 @@ class FaultyStore:
         self._fail("digest", "before")
         yield from self._store.digest(entries)
         self._fail("digest", "after")
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """As the store below."""
+        self._fail("weigh", "before")
+        yield from self._store.weigh(spans)
+        self._fail("weigh", "after")
 
     def close(self) -> None:
         """As the store below; never fails."""

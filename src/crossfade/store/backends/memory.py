@@ -5,6 +5,7 @@ Atomic, as nothing can fail halfway; keeps digests, as a database does; forgets 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,7 @@ from crossfade.model.entries import Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import is_below, key_of
 from crossfade.store.location import Location
-from crossfade.store.port import Applied, Capabilities, Reading
+from crossfade.store.port import Applied, Capabilities, Reading, Span
 
 
 class MemoryStore:
@@ -86,6 +87,12 @@ class MemoryStore:
             for block in self.read([Reading(entry)]) if entry.type == "file" else ():
                 digester.add(block.offset, block.data)
             yield entry, digester.finish()
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """See the port."""
+        for span in spans:
+            data = self._bytes.get(span.entry.path, b"")[span.offset :][: span.size]
+            yield len(data), hashlib.sha256(data).digest()
 
     def close(self) -> None:
         """See the port. What is in memory stays as long as the store."""

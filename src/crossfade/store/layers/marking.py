@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from crossfade.model.changes import Block, Page, Remove
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
-from crossfade.store.port import Applied, Reading, Refusal, Store
+from crossfade.store.port import Applied, Reading, Refusal, Span, Store
 
 Mark = Callable[[list[Entry], list[Entry], list[Refusal]], None]
 
@@ -55,6 +55,10 @@ class Marking:
     def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """As the store below."""
         return self._store.digest(entries)
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """As the store below."""
+        return self._store.weigh(spans)
 
     def close(self) -> None:
         """As the store below, and what marks."""

@@ -14,7 +14,7 @@ from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
 from crossfade.store.faults import passes
 from crossfade.store.patience import Patience, Waits, patiently
-from crossfade.store.port import Applied, Reading, Store
+from crossfade.store.port import Applied, Reading, Span, Store
 
 __all__ = ["Patience", "Retrying", "patiently"]
 
@@ -79,6 +79,10 @@ class Retrying:
     def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """As the store below, all of it at once."""
         return iter(self._patiently(lambda: list(self._store.digest(entries))))
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """As the store below, all of it at once."""
+        return iter(self._patiently(lambda: list(self._store.weigh(spans))))
 
     def close(self) -> None:
         """As the store below."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from crossfade.model.changes import Remove
+from crossfade.model.digests import EMPTY
 from crossfade.model.entries import SEGMENT
 from crossfade.model.kinds import Form
-from crossfade.store.port import Reading
-from crossfade.testing.contract.bench import Bench, digest_by_hand, directory, lines, link
+from crossfade.store.port import Reading, Span
+from crossfade.testing.contract.bench import Bench, digest_by_hand, directory, lines, link, puts
 from crossfade.testing.contract.case import case
 
 
@@ -80,3 +83,30 @@ def digests_are_computed_in_the_order_asked(bench: Bench) -> None:
     found = [(entry.path, digest) for entry, digest in bench.store.digest([bench.there(path) for path in asked])]
 
     assert found == [(path, digest_by_hand(files.get(path, b""), forms.get(path, "blob"))) for path in asked]
+
+
+@case()
+def a_span_is_weighed_where_its_bytes_are(bench: Bench) -> None:
+    """Segment by segment, however they are mixed; the last one up to wherever the entry ends, and nothing behind that."""
+    log, document = lines(3 * SEGMENT), b'{"title":"one"}'
+    bench.put(b"log.jsonl", log)
+    bench.put(b"note.json", document)
+    entry, note, asked, expected = bench.there(b"log.jsonl"), bench.there(b"note.json"), [], []
+    for put in puts(bench.entry(b"log.jsonl"), log):
+        for segment in put.segments:
+            asked += [Span(entry, segment.offset, segment.size), Span(note)]
+            expected += [(segment.size, segment.digest), (len(document), hashlib.sha256(document).digest())]
+    last = asked[-2].offset
+
+    assert list(bench.store.weigh(asked)) == expected
+    assert list(bench.store.weigh([Span(entry, last), Span(entry, len(log))])) == [expected[-2], (0, EMPTY)]
+
+
+@case()
+def what_is_gone_weighs_nothing(bench: Bench) -> None:
+    """Whoever compares then sees that it is gone, not an error."""
+    bench.put(b"note.json", b"{}")
+    entry = bench.there(b"note.json")
+    bench.apply(Remove(entry))
+
+    assert list(bench.store.weigh([Span(entry)])) == [(0, EMPTY)]

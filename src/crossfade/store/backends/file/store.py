@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
 import time
@@ -14,15 +16,15 @@ from crossfade.errors import SourceMissing, Unreadable
 from crossfade.model.changes import Block, Page
 from crossfade.model.cut import COMPRESSED, cut, form_of
 from crossfade.model.digests import EMPTY, Digester, Segment
-from crossfade.model.entries import RECORD_LIMIT, Entry, Signature
+from crossfade.model.entries import RECORD_LIMIT, SEGMENT, Entry, Signature
 from crossfade.model.kinds import Form
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.file.tree import Tree
-from crossfade.store.backends.file.walk import Found, look, signature_of, walk
+from crossfade.store.backends.file.walk import VANISHED, Found, look, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
 from crossfade.store.location import Location
-from crossfade.store.port import Applied, Capabilities, Reading
+from crossfade.store.port import Applied, Capabilities, Reading, Span
 
 _SETTLE_TRIES = 6
 _SETTLE_SECONDS = 0.02
@@ -176,6 +178,11 @@ class FileStore:
             digester.add(block.offset, block.data)
         return digester.finish()
 
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """See the port. Reads the files."""
+        for span in spans:
+            yield _weighed(self._tree, span)
+
     def close(self) -> None:
         """See the port."""
         if self._writer is not None:
@@ -199,6 +206,31 @@ def _rooted(location: Location) -> Iterator[None]:
         raise SourceMissing(f"{location} is a file, not a directory", hint="name the directory that holds it") from None
     except PermissionError as error:
         raise _unreadable(b"", error) from None
+
+
+def _weighed(tree: Tree, span: Span) -> tuple[int, bytes]:
+    """The size and digest of what a file holds of *span*; of nothing, where there is no file."""
+    try:
+        descriptor = tree.open(span.entry.path)
+    except OSError as error:
+        if error.errno not in (*VANISHED, errno.ENXIO):
+            raise
+        return 0, EMPTY
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return 0, EMPTY
+        return _weight(descriptor, span)
+    finally:
+        os.close(descriptor)
+
+
+def _weight(descriptor: int, span: Span) -> tuple[int, bytes]:
+    digest, at, left = hashlib.sha256(), span.offset, span.size
+    while data := os.pread(descriptor, SEGMENT if left is None else min(left, SEGMENT), at):
+        digest.update(data)
+        at += len(data)
+        left = None if left is None else left - len(data)
+    return at - span.offset, digest.digest()
 
 
 def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:

@@ -21,7 +21,7 @@ OURS = b".crossfade"
 """A directory of ours at the root, where a page is staged when there is no room beside it. Never part of the tree."""
 
 _STAGED = re.compile(rb"[0-9a-f]{40}").fullmatch
-_VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What opening a directory says that is gone, or has become a file or a link, since it was met."""
 
 _TYPES: dict[int, Type] = {stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
@@ -99,7 +99,7 @@ def look(
     try:
         tree.directory(directory)
     except OSError as error:
-        if error.errno not in _VANISHED:
+        if error.errno not in VANISHED:
             on_error(path, error)
         return None
     if any(_is_pruned(layout, above, fates) for above in ancestors_of(path)) or (
@@ -117,7 +117,7 @@ def _names(
         with os.scandir(tree.directory(path)) as entries:
             names = in_order(os.fsencode(e.name) for e in entries if not directories or e.is_dir(follow_symlinks=False))
     except OSError as error:
-        if error.errno not in _VANISHED:
+        if error.errno not in VANISHED:
             on_error(path, error)
         return iter(())
     return names if path or not is_ours(tree) else (name for name in names if name != OURS)

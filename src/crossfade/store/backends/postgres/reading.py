@@ -14,7 +14,7 @@ from crossfade.model.entries import SEGMENT, Entry
 from crossfade.store.backends.postgres.arrays import numbers
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
-from crossfade.store.port import Reading
+from crossfade.store.port import Reading, Span
 
 _SMALL = SEGMENT
 _BATCH_BYTES = 4 * SEGMENT
@@ -25,6 +25,9 @@ _FEW = 64
 
 _RANGE = 4 * SEGMENT
 _DIGEST_SPAN = 64 * SEGMENT
+
+_FAR = 512 * SEGMENT
+"""Behind the end of an entry, rows are looked for so far: the server puts together no more than it can hold."""
 
 
 class Rows:
@@ -116,9 +119,30 @@ class Rows:
                     found.setdefault(row, []).append(Segment(number, offset, size, digest))
         return found
 
+    def weights(self, spans: Sequence[Span]) -> list[tuple[int, bytes]]:
+        """The size and digest of each span; of nothing, for an entry without records."""
+        found = [(0, EMPTY)] * len(spans)
+        numbered = [(number, span) for number, span in enumerate(spans) if span.entry.kind]
+        for kind, group in groupby(sorted(numbered, key=_kind_of), key=_kind_of):
+            places, members = zip(*group, strict=True)
+            values = {
+                "numbers": list(places),
+                "entries": [span.entry.row for span in members],
+                "lows": [span.offset for span in members],
+                "highs": [span.offset + (_FAR if span.size is None else span.size) for span in members],
+            }
+            rows = cast("list[tuple[int, int, bytes]]", self._fetch(statement("weigh", self._schema, kind), values))
+            for number, size, digest in rows:
+                found[number] = size, digest
+        return found
+
     def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[object, ...]]:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(query, {**values, "store_id": self._store_id}).fetchall()
+
+
+def _kind_of(numbered: tuple[int, Span]) -> str:
+    return numbered[1].entry.kind
 
 
 def _is_small(reading: Reading, apart: frozenset[int]) -> bool:

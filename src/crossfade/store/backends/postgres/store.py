@@ -30,7 +30,7 @@ from crossfade.store.backends.postgres.session import SILENCE_SECONDS, Session
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.faults import is_data_error
 from crossfade.store.location import Location
-from crossfade.store.port import Applied, Capabilities, Reading
+from crossfade.store.port import Applied, Capabilities, Reading, Span
 
 _LISTED = 4000
 
@@ -128,6 +128,11 @@ class PostgresStore:
     def digest(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """See the port. One aggregate a segment, inside the server."""
         yield from self._rows().digests(entries)
+        self._open().rollback()
+
+    def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        """See the port. One aggregate a span, inside the server."""
+        yield from self._rows().weights(spans)
         self._open().rollback()
 
     def apply(self, page: Page) -> Applied:
