@@ -26,7 +26,7 @@ def small_constants():
         patch.setattr(cutting, "SEGMENT", SEGMENT)
         patch.setattr(cutting, "RECORD_LIMIT", LIMIT)
         patch.setattr(cutting, "_READ", 24)
-        patch.setattr("crossfade.store.layers.retrying.time.sleep", lambda seconds: None)
+        patch.setattr("crossfade.store.patience.time.sleep", lambda seconds: None)
         yield
 
 
