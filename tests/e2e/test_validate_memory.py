@@ -212,6 +212,7 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
     assert found["compared"] == COUNT
 
     with cluster.connect() as connection:
+        connection.execute("SET crossfade.origin = 'by-hand'")
         connection.execute("UPDATE unreadable.entries SET mode = 0 WHERE path = 'notes/007.txt'")
     (tree / "notes" / "007.txt").chmod(0)
     run = validate("--skip-unreadable")
