@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossfade.console import settings
+from crossfade.console import live, settings
 from crossfade.console.commands import audit as audit_verb
 from crossfade.console.commands import demo as demo_verb
 from crossfade.console.commands import doctor as doctor_verb
@@ -65,6 +65,7 @@ app = typer.Typer(
 )
 layouts_app = typer.Typer(help="The rules that say what each path is.", no_args_is_help=False, rich_markup_mode=None)
 app.add_typer(layouts_app, name="layouts")
+live.add_to(app)
 
 
 def _version(wanted: bool) -> None:

@@ -34,3 +34,7 @@ IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="tak
 Certificate = Annotated[
     str, typer.Option("--certificate", metavar="FILE", help="write down what was compared, for others to check")
 ]
+WritersStopped = Annotated[
+    bool, typer.Option("--writers-stopped", help="you know that no writer is left that goes past crossfade")
+]
+Force = Annotated[bool, typer.Option("--force", help="override conflicts; what is overwritten is kept")]

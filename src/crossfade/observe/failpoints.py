@@ -17,6 +17,7 @@ FAILPOINTS = {
     "postgres.page": "a page and its position are committed",
     "postgres.index": "a kind's indexes are built",
     "postgres.marks": "marks of a file target are committed",
+    "postgres.decision": "the authority is handed over, or a migration ends",
     "postgres.ledger": "a phase, a journal line or progress is committed",
     "file.sync": "the bytes of a page are on disk, under their temporary names",
     "file.rename": "an entry gets its real name",

@@ -22,7 +22,8 @@ class KindProgress:
 class Progress:
     """The whole run. ``rate_bytes`` is measured over the last seconds, None before there is a measurement.
 
-    ``lag_seconds`` is how long the target is behind, and by how many paths, once following.
+    ``lag_seconds`` is how long the target is behind, and by how many paths, once following. ``in_step``: the whole
+    was looked at since then. ``still_seconds``: since when nothing was heard of the source.
     ``counted`` says that the inventory is complete, so that totals are final and an ETA is honest.
     """
 
@@ -36,6 +37,8 @@ class Progress:
     throttled_seconds: float = 0.0
     lag_seconds: float | None = None
     behind: int = 0
+    in_step: bool = False
+    still_seconds: float = 0.0
 
     @property
     def bytes(self) -> int:
@@ -69,7 +72,17 @@ class Progress:
             "bytes_total": self.bytes_total if self.counted else None,
             "rate_bytes_per_second": self.rate_bytes,
             "eta_seconds": self.eta_seconds,
-            "lag": None if self.lag_seconds is None else {"seconds": self.lag_seconds, "entries": self.behind},
+            "lag": self._lag(),
             "throttle": {"active": bool(self.throttled), "reason": self.throttled, "seconds_total": self.throttled_seconds},
             "kinds": [{"kind": name, **vars(kind)} for name, kind in sorted(self.kinds.items())],
+        }
+
+    def _lag(self) -> dict[str, object] | None:
+        if self.lag_seconds is None:
+            return None
+        return {
+            "seconds": self.lag_seconds,
+            "entries": self.behind,
+            "in_step": self.in_step,
+            "still_seconds": self.still_seconds,
         }

@@ -57,6 +57,7 @@ class Bringer(Carrier):
         super().__init__(source, target, limits, ready=ready, done=done, stop=stop, skip_unreadable=True)
         self._tails = tails
         self._patient = patient
+        self.is_final = False
         self._brought = Brought()
         self._grown: dict[bytes, Growing] = {}
 
@@ -81,14 +82,14 @@ class Bringer(Carrier):
             if block.last and block.entry.form == "log":
                 yield self._whole_lines(block)
                 continue
-            if block.entry.unstable and self._patient(block.entry.path):
+            if block.entry.unstable and self._patient(block.entry.path) and not self.is_final:
                 raise BlockingIOError(errno.EAGAIN, _BEING_WRITTEN)
             yield block
 
     def _whole_lines(self, block: Block) -> Block:
         """*block* up to its last newline, while whoever writes may be about to go on."""
         torn = bool(block.data) and not block.data.endswith(b"\n")
-        if not torn or block.entry.signature is None or block.record is not None or not _is_young(block):
+        if self.is_final or not torn or block.entry.signature is None or block.record is not None or not _is_young(block):
             return block
         self._brought.held.append(block.entry.path)
         whole = block.data[: block.data.rfind(b"\n") + 1]

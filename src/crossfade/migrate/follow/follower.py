@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 
-from crossfade.errors import SourceMissing
+from crossfade.errors import GateShut, SourceMissing
 from crossfade.migrate.carry import Outcome
 from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.brake import Footing, Removals, why_to_brake
@@ -29,12 +29,14 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
 from crossfade.model.paths import parent_of
+from crossfade.store.backends.file.gate import Gate
 from crossfade.store.port import Store
 
 _BATCH = 512
 _IDLE_SECONDS = 0.05
 _BLURRED_SECONDS = 0.025
 _UNREADABLE_SECONDS = 30.0
+_SETTLE_SECONDS = 0.005
 _TRIES = 12
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
 
@@ -60,8 +62,13 @@ class Follower:
         footing: Footing | None,
         take: Callable[[Outcome], None],
         pace: Callable[[Page, int], None],
+        began_in_step: bool = False,
     ) -> None:
         self._run = run
+        self._began_in_step = began_in_step
+        self._held = ExitStack()
+        self._watch: Watch | None = None
+        self._heard_at = time.monotonic()
         self._teller = teller
         self._take = take
         self._dirty = Dirty()
@@ -80,20 +87,86 @@ class Follower:
             target,
             _PAGE,
             tails=self._tails,
-            ready=pace,
+            ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
             done=take,
             stop=lambda: False,
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
         )
 
-    def follow(self, stop: threading.Event) -> None:
-        """Follow until *stop* is set. Raises Braked, and whatever the stores raise that does not pass."""
-        watch: Watch | None = None
-        with ExitStack() as held:
-            if self._run.from_files:
-                watch = held.enter_context(Watch(self._run.request.source.path, self._hear))
-            while not stop.is_set():
-                self._turn(watch.trouble if watch else "")
+    def follow(self, stop: threading.Event, heed: Callable[[], bool]) -> None:
+        """Follow until *stop* is set, or *heed*, which is asked in each turn, has ended this direction.
+
+        Raises Braked, and whatever the stores raise that does not pass.
+        """
+        with self._held:
+            self._begin_to_watch()
+            while not stop.is_set() and not heed():
+                self._turn(self._watch.trouble if self._watch else "")
+
+    def _begin_to_watch(self) -> None:
+        if self._run.from_files:
+            barrier = Gate(self._run.request.source.path).barrier()
+            self._watch = self._held.enter_context(Watch(self._run.request.source.path, self._hear, barrier))
+
+    # For a hand-over
+
+    @property
+    def is_in_step(self) -> bool:
+        """True once the whole was looked at, or began in step."""
+        return self._began_in_step or self._sweep.rounds > 0
+
+    @property
+    def behind(self) -> int:
+        """How many paths may be out of step."""
+        return len(self._dirty)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Since when the first of them may be."""
+        oldest = self._dirty.oldest()
+        return 0.0 if oldest is None else max(time.monotonic() - oldest, 0.0)
+
+    @property
+    def still_seconds(self) -> float:
+        """Since when nothing was heard of the source."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def unverified(self) -> int:
+        """How many changes were applied and not verified yet."""
+        return 0
+
+    def prepare(self) -> None:
+        """Have a barrier, behind which every hint is heard."""
+        if self._run.from_files and self._watch is not None and not self._watch.has_barrier:
+            Gate(self._run.request.source.path).make()
+            self._held.close()
+            self._begin_to_watch()
+            self._sweep.at_once()  # what happened between the two watches
+
+    def settle(self, paths: list[bytes], seconds: float) -> None:
+        """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*.
+
+        Nobody writes meanwhile, so a torn line is as whole as it will be.
+        """
+        until = time.monotonic() + seconds
+        self._hear(dict.fromkeys(paths, False))
+        if self._watch is not None and not self._watch.has_met(seconds):
+            raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
+        self._bringer.is_final = True
+        try:
+            while len(self._dirty) and time.monotonic() < until:
+                if not self._bring(self._dirty.take(float("inf"), _BATCH)):
+                    time.sleep(_SETTLE_SECONDS)
+        finally:
+            self._bringer.is_final = False
+        if len(self._dirty):
+            raise GateShut(
+                f"{len(self._dirty):,} paths are not in step yet; nothing was handed over", hint="try again, or --hold-max"
+            )
+
+    def prove(self, seconds: float) -> None:
+        """Verify what was applied."""
 
     def drain(self, seconds: float) -> bool:
         """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
@@ -104,7 +177,8 @@ class Follower:
         return not len(self._dirty)
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
-        self._dirty.add(paths, time.monotonic())
+        self._heard_at = time.monotonic()
+        self._dirty.add(paths, self._heard_at)
 
     def _turn(self, trouble: str) -> None:
         """One round of the loop."""
@@ -124,10 +198,13 @@ class Follower:
             self._dirty.wait(pause)
 
     def _tell(self, trouble: str) -> None:
-        oldest = self._dirty.oldest()
-        lag = 0.0 if oldest is None else max(time.monotonic() - oldest, 0.0)
         self._teller.progress = replace(
-            self._teller.progress, reason=trouble, lag_seconds=round(lag, 3), behind=len(self._dirty)
+            self._teller.progress,
+            reason=trouble,
+            lag_seconds=round(self.lag_seconds, 3),
+            behind=self.behind,
+            in_step=self.is_in_step,
+            still_seconds=round(self.still_seconds, 1),
         )
         self._teller.tell()
 

@@ -43,6 +43,11 @@ class Watch:
         self._over.set()
         self._thread.join(timeout=5)
 
+    @property
+    def has_barrier(self) -> bool:
+        """True where ``has_met`` can be asked."""
+        return bool(self._barrier)
+
     def has_met(self, seconds: float) -> bool:
         """True once all that happened before this call is heard; False where that takes longer than *seconds*.
 

@@ -12,7 +12,10 @@ from crossfade.errors import Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
-from crossfade.migrate.prepare import Run
+from crossfade.migrate.handover.completing import complete
+from crossfade.migrate.handover.heeding import Orders, Outcome
+from crossfade.migrate.handover.order import Order
+from crossfade.migrate.prepare import Run, turned
 from crossfade.model.changes import Page
 from crossfade.observe.progress import Progress
 from crossfade.store.layers.retrying import Patience, Retrying
@@ -37,21 +40,44 @@ class Live(Engine):
         super().__init__(run, watch=watch, stop=stop)
         self._grace_seconds = grace_seconds
         self._allow_removals = allow_removals
+        self._is_turned = False
+        self._order: Order | None = None
+        self._done: set[str] = set()
         self._footing = footing_of(run.request.source.path) if run.from_files else None
 
     def follow(self) -> None:
         """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
         with self._holding_the_lease():
             try:
+                complete(self._run)
                 self._arrive()
-                self._follow()
+                while self._follow() == "turned":
+                    self._run = turned(self._run)
+            finally:
+                self._source.close()
+                self._target.close()
+
+    def hand_over(self, order: Order) -> None:
+        """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met."""
+        self._order = order
+        with self._holding_the_lease():
+            try:
+                complete(self._run)
+                self._arrive()
+                if not self._follow():
+                    self._check_stop()
             finally:
                 self._source.close()
                 self._target.close()
 
     def _arrive(self) -> None:
-        """Have everything there once: the first copy, proven; or what changed while nobody followed."""
+        """Have everything there once: the first copy, proven; or what changed while nobody followed.
+
+        After a cut-over all was there once: the first sweep finds what is missing, and strangers in the files stop nothing.
+        """
         before = self._run.before
+        if self._run.reversed:
+            return
         if before is not None and before.proved_at is not None:
             self._catch_up()
             return
@@ -86,8 +112,10 @@ class Live(Engine):
             hint="mount the volume, or crossfade restore; --allow-removals if it is meant",
         )
 
-    def _follow(self) -> None:
-        self._run.ledger.phase(self._run.migration, "following", "following", {})
+    def _follow(self) -> Outcome:
+        """Follow in one direction, until told to stop; what a hand-over has led to, if there was one."""
+        phase = "cut-over" if self._run.reversed else "following"
+        self._run.ledger.phase(self._run.migration, phase, "following", {"reversed": self._run.reversed})
         self._teller.step("following")
         stores = [self._open_side(side, ENGINE + 1 + at // 2) for at, side in enumerate(("source", "target") * 2)]
         follower = Follower(
@@ -99,11 +127,13 @@ class Live(Engine):
             footing=self._footing,
             take=self._take,
             pace=self._pace,
+            began_in_step=self._is_turned,
         )
+        orders = Orders(self._run, follower, self._done, self._order)
         follower.allowed_removals = self._allow_removals
         try:
-            follower.follow(self._stop)
-            if self._lost is None:
+            follower.follow(self._stop, lambda: orders.heed(self.wanted))
+            if self._lost is None and not orders.outcome:
                 follower.drain(self._grace_seconds)
         except Braked as braked:
             raise self._removed(str(braked)) from None
@@ -114,7 +144,10 @@ class Live(Engine):
                 store.close()
         if self._lost is not None:
             raise self._lost
-        self._run.ledger.phase(self._run.migration, "interrupted", "stopped", {})
+        self._is_turned = orders.outcome == "turned"
+        if not orders.outcome:
+            self._run.ledger.phase(self._run.migration, "interrupted", "stopped", {})
+        return orders.outcome
 
     def _open_side(self, side: str, number: int) -> Store:
         recipe = self._run.source if side == "source" else self._run.target

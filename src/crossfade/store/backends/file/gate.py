@@ -32,6 +32,7 @@ EVERY = ""
 _VERSION = 1
 _POLL_SECONDS = 0.001
 _NEW_DIRECTORY = 0o700
+_BARRIER = b"barrier"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Gate:
 
     def __init__(self, root: bytes) -> None:
         self.directory = os.path.realpath(root).rstrip(b"/") + OURS
-        self._root = root
+        self.root = root
 
     # The marker
 
@@ -87,6 +88,7 @@ class Gate:
         """Have the directory and the locks. Raises TargetUnwritable where there is no place for them."""
         try:
             os.makedirs(self.directory, _NEW_DIRECTORY, exist_ok=True)
+            os.makedirs(self._path(_BARRIER), _NEW_DIRECTORY, exist_ok=True)
             for name in (b"turnstile", b"writers"):
                 os.close(os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -94,6 +96,11 @@ class Gate:
                 f"cannot make {os.fsdecode(self.directory)}, where writers and the hand-over meet: {error.strerror}",
                 hint="make that directory for the account that runs crossfade, mode 0700",
             ) from None
+
+    def barrier(self) -> bytes:
+        """The directory in which a file is made to be met among the hints; empty where there is none yet."""
+        path = self._path(_BARRIER)
+        return path if os.path.isdir(path) else b""
 
     # Writers
 

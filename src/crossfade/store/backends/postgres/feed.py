@@ -173,6 +173,14 @@ def forget(connection: Connection, schema: str, migration: str, store_id: int) -
     connection.execute(_sql(query, schema), [migration, store_id])
 
 
+def retire(connection: Connection, schema: str, migration: str, store_id: int) -> None:
+    """A reader will not come again; where it was the last one, nothing is noted any more."""
+    forget(connection, schema, migration, store_id)
+    row = connection.execute(_sql("SELECT count(*) FROM {}.cursors WHERE store_id = %s", schema), [store_id]).fetchone()
+    if row == (0,):
+        turn_off(connection, schema, store_id)
+
+
 def trim(connection: Connection, schema: str, store_id: int, limit: int = 50_000) -> int:
     """Delete up to *limit* rows that every reader of the tree has behind it; how many there were. None without a reader."""
     return connection.execute(statement("feed_trim", schema), {"store_id": store_id, "limit": limit}).rowcount

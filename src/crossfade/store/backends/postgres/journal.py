@@ -74,6 +74,10 @@ class Written:
     previous: bytes
     hash: bytes
 
+    def details(self) -> dict[str, Any]:
+        """The figures that belong to it."""
+        return cast("dict[str, Any]", json.loads(self.detail))
+
     def hash_after(self, previous: bytes, seq: int | None = None) -> bytes:
         """What its hash has to be behind a line with the hash *previous*; with *seq*, if it stood there."""
         number = self.seq if seq is None else seq

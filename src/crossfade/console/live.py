@@ -1,0 +1,64 @@
+"""The verbs of a migration that lives: who has the authority, and since when."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crossfade.console import settings
+from crossfade.console.commands import handover as handover_verb
+from crossfade.console.options import Force, Json, Store, Words, WritersStopped
+from crossfade.migrate.handover.order import Order
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give *app* these verbs."""
+    for verb in (cutover, rollback, finish):
+        app.command()(verb)
+
+
+def cutover(
+    words: Words = None,
+    store: Store = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds to try")] = 60.0,
+    lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the target may be behind at first")] = 5.0,
+    hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
+    settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    writers_stopped: WritersStopped = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> int:
+    """Hand the authority to the target: fence, drain, prove, switch; then follow in reverse."""
+    order = Order("cutover", lag_max, hold_max, timeout, settle, writers_stopped, force)
+    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+
+
+def rollback(
+    words: Words = None,
+    store: Store = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds to try")] = 60.0,
+    lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the source may be behind at first")] = 5.0,
+    hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
+    settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    writers_stopped: WritersStopped = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> int:
+    """Hand the authority back to the source; what was written since the cut-over comes along."""
+    order = Order("rollback", lag_max, hold_max, timeout, settle, writers_stopped, force)
+    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+
+
+def finish(
+    words: Words = None,
+    store: Store = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would end; nothing is done")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="seconds to bring over what is left")] = 60.0,
+    as_json: Json = False,
+) -> int:
+    """The only step without return: stop the reverse stream, retire the source."""
+    order = Order("finish", timeout=timeout)
+    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)

@@ -1,0 +1,28 @@
+"""A migration that was begun, asked for once more: from its row to the request that began it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossfade.migrate.plan import Manner
+from crossfade.migrate.prepare import Request
+from crossfade.store.backends.postgres.ledger import MigrationRow
+from crossfade.store.location import Location, parse
+
+
+def request_again(row: MigrationRow, place: Location, manner: Manner, verb: str) -> Request:
+    """The request that *row* was begun with, for *verb*. *place* is its database as it was found, with a secret if it has one."""
+    source, target = (_as_found(parse(url), place) for url in (row.source, row.target))
+    return Request(
+        source,
+        target,
+        store_name=row.plan["store"],
+        include_transient=row.plan["include_transient"],
+        manner=manner,
+        verb=verb,
+    )
+
+
+def _as_found(location: Location, place: Location) -> Location:
+    """*location*, by the way on which its database was reached."""
+    return replace(location, secret=place.secret) if location.url == place.url else location

@@ -1,0 +1,235 @@
+"""The steps of a hand-over, done and undone on a tree of files and its twin in a database.
+
+The decision is one transaction in the database, which holds the gate of the database's side closed until it ends: the
+route, the direction of the migration, the cursor of the reverse stream and the line in the journal commit together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from psycopg import errors as pg
+
+from crossfade.errors import Fenced, GateShut
+from crossfade.migrate.handover.order import WISH, Order
+from crossfade.migrate.prepare import Run
+from crossfade.model.paths import path_of
+from crossfade.observe.failpoints import durable
+from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.postgres import direction, feed, journal, route
+from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.server import Connection
+
+PHASES = {"cutover": "cut-over", "rollback": "following"}
+"""The phase that a migration is in behind the decision."""
+
+
+class Acts:
+    """The acts of one try of *order*. *drain* brings over what is known, within so many seconds; *prove* verifies it."""
+
+    def __init__(
+        self,
+        run: Run,
+        order: Order,
+        *,
+        prepare: Callable[[], None],
+        drain: Callable[[list[bytes], float], None],
+        prove: Callable[[float], None],
+    ) -> None:
+        self._run = run
+        self._order = order
+        self._prepare = prepare
+        self._drain = drain
+        self._prove = prove
+        self._held = ExitStack()
+        self._connection: Connection | None = None
+        self._before: Marker | None = None
+        self._until = 0.0
+        self.hold_seconds = 0.0
+        self._began = 0.0
+
+    @property
+    def gate(self) -> Gate:
+        """That of the files."""
+        return gate_of(self._run)
+
+    def act(self, name: str) -> None:
+        """Do the step of that name."""
+        getattr(self, f"_do_{name}")()
+
+    def undo(self, name: str) -> None:
+        """Take it back, as far as there is something to take back."""
+        getattr(self, f"_undo_{name}", lambda: None)()
+
+    def release(self) -> None:
+        """Let writers go on, whatever happened."""
+        if self._began:
+            self.hold_seconds = time.monotonic() - self._began
+        self._held.close()
+        self._connection = None
+
+    # Before
+
+    def _do_prepare(self) -> None:
+        """Have the marker, and have the database note its changes, which the files will follow."""
+        run = self._run
+        self.gate.make()
+        if self.gate.read() is None:
+            self.gate.write(self._marker(_side(from_files=run.from_files), self._epoch()))
+        self._prepare()
+        run.ledger.change(self._turn_on)
+
+    def _turn_on(self, connection: Connection) -> None:
+        """Once is enough: it waits for all who write."""
+        run = self._run
+        if not direction.is_fed(connection, run.ledger.schema, run.store_id):
+            feed.turn_on(connection, run.ledger.schema, run.store_id)
+
+    # Held
+
+    def _do_close(self) -> None:
+        self._began = time.monotonic()
+        self._until = self._began + self._order.hold_max
+        self._held.enter_context(self.gate.closed(self._left()))
+        connection = self._held.enter_context(self._connected())
+        with _in_time():
+            route.close_gate(connection, self._run.ledger.schema, self._run.store_id, self._left())
+        self._fence(connection)
+        self._connection = connection
+
+    def _connected(self) -> Connection:
+        connection = self._run.ledger.server.connect("hand-over")
+        self._held.callback(connection.close)
+        return connection
+
+    def _fence(self, connection: Connection) -> None:
+        """Refuse a runner that was replaced, and hold off whoever would replace this one."""
+        run = self._run
+        if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
+            raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+
+    def _undo_close(self) -> None:
+        self.release()
+
+    def _do_fence(self) -> None:
+        self._before = self.gate.read()
+        self.gate.write(self._marker("undecided", self._epoch()))
+
+    def _undo_fence(self) -> None:
+        if self._before is not None:
+            self.gate.write(self._before)
+
+    def _do_drain(self) -> None:
+        self._drain([] if self._run.from_files else self._noted(), self._left())
+
+    def _noted(self) -> list[bytes]:
+        """The paths of what the database got, in transactions that are all over."""
+        connection, run = self._held_connection(), self._run
+        cursor = feed.load(connection, run.ledger.schema, run.migration, run.store_id)
+        if cursor is None:
+            raise GateShut("nothing is noted of what the database gets", hint=f"crossfade resume {run.migration}")
+        with _in_time():
+            found, _ = feed.drained(connection, run.ledger.schema, run.store_id, cursor, run.migration, seconds=self._left())
+        return [path_of(dirty.key) for dirty in found]
+
+    def _do_prove(self) -> None:
+        self._prove(self._left())
+
+    # The decision
+
+    def _do_decide(self) -> None:
+        connection, run = self._held_connection(), self._run
+        self._left()
+        schema = run.ledger.schema
+        authority: route.Authority = "here" if run.from_files else "elsewhere"
+        if not route.switch(connection, schema, run.store_id, self._kinds(), authority, self._epoch()):
+            raise GateShut("the route was changed by somebody else", hint=f"crossfade status {run.migration}")
+        self._turn_feed(connection)
+        direction.turn(connection, schema, run.migration, PHASES[self._order.verb], WISH)
+        detail = {
+            "order": self._order.number,
+            "epoch": self._epoch() + 1,
+            "authority": "database" if run.from_files else "files",
+        }
+        journal.append(connection, schema, run.migration, Line("handed over", detail, self._order.verb))
+        with durable("postgres.decision"):
+            connection.commit()
+
+    def _turn_feed(self, connection: Connection) -> None:
+        """The reverse stream begins where the feed is now. A database that retires has nothing more to tell us."""
+        run, schema = self._run, self._run.ledger.schema
+        if run.from_files:
+            feed.save(connection, schema, run.migration, run.store_id, feed.position(connection, schema))
+            return
+        feed.retire(connection, schema, run.migration, run.store_id)
+
+    # After
+
+    def _do_mark(self) -> None:
+        self.gate.write(self._marker(_side(from_files=not self._run.from_files), self._epoch()))
+
+    def _do_open(self) -> None:
+        self.release()
+
+    def _do_check(self) -> None:
+        """The gates are looked at by whoever keeps the order."""
+
+    # Values
+
+    def _kinds(self) -> tuple[str, ...]:
+        return (route.EVERY,)
+
+    def _epoch(self) -> int:
+        return epoch_of(self._run)
+
+    def _marker(self, side: Side, epoch: int) -> Marker:
+        return marker_of(self._run, side, epoch)
+
+    def _left(self) -> float:
+        """What is left of the time that writers may wait. Raises GateShut when it is over."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise GateShut(
+                f"writers would wait longer than {self._order.hold_max:g} s; nothing was handed over",
+                hint="try again when less is written, or raise --hold-max",
+            )
+        return left
+
+    def _held_connection(self) -> Connection:
+        assert self._connection is not None, "the gate is closed by now"
+        return self._connection
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """A lock that is not had in time is a gate that is shut."""
+    try:
+        yield
+    except pg.LockNotAvailable:
+        raise GateShut(
+            "a writer of the database holds on to its transaction; nothing was handed over", hint="try again"
+        ) from None
+
+
+def gate_of(run: Run) -> Gate:
+    """The gate of the pair's files."""
+    return Gate((run.request.source if run.from_files else run.request.target).path)
+
+
+def epoch_of(run: Run) -> int:
+    """The route's epoch, as the database has it."""
+    found = run.ledger.ask(lambda c: route.read(c, run.ledger.schema, run.store_id))
+    return found[EVERY].epoch
+
+
+def marker_of(run: Run, side: Side, epoch: int) -> Marker:
+    """The marker that names *side*."""
+    place = run.request.target if run.from_files else run.request.source
+    store = next(row.name for row in run.ledger.stores() if row.store_id == run.store_id)
+    return Marker(run.migration, place.url, store, epoch, {EVERY: side})
+
+
+def _side(*, from_files: bool) -> Side:
+    return "files" if from_files else "database"

@@ -1,0 +1,118 @@
+"""What must hold before the authority changes hands: a list of gates, decided on values, so that a rehearsal asks the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossfade.migrate.handover.order import Order
+
+PROOF_SECONDS_MAX = 24 * 3600.0
+"""A proof of the whole that is older is not worth much: what broke since then, unseen, would be handed over."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a migration that follows.
+
+    ``in_step`` is set once the whole was looked at since following began. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
+    one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
+    the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen.
+    """
+
+    following: bool
+    in_step: bool
+    lag_seconds: float | None
+    behind: int
+    proved_seconds: float | None
+    unverified: int
+    quarantined: int
+    budget_allows: bool
+    drift: int
+    from_files: bool
+    still_seconds: float
+    writers: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class GateState:
+    """One gate: whether it is met, and the sentence that says so; *hint* is what to type where it is not."""
+
+    name: str
+    met: bool
+    sentence: str
+    hint: str = ""
+
+
+def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
+    """Every gate of *order*, in the order in which they are looked at."""
+    found = [
+        _following(facts, migration),
+        _looked_over(facts, migration),
+        _lag(order, facts, migration),
+        _proof(facts, migration),
+    ]
+    found += [_quarantine(facts, migration), _drift(order, facts, migration)]
+    return found + ([_writers(order, facts), _still(order, facts)] if facts.from_files else [])
+
+
+def shut(found: list[GateState]) -> GateState | None:
+    """The first gate that is not met."""
+    return next((state for state in found if not state.met), None)
+
+
+def _following(facts: Facts, migration: str) -> GateState:
+    sentence = "it follows" if facts.following else "nobody follows the source"
+    return GateState("following", facts.following, sentence, f"crossfade resume {migration}")
+
+
+def _looked_over(facts: Facts, migration: str) -> GateState:
+    sentence = "all of it was looked at" if facts.in_step else "not all of it was looked at since following began"
+    return GateState("in step", facts.in_step, sentence, f"crossfade status {migration} --watch")
+
+
+def _lag(order: Order, facts: Facts, migration: str) -> GateState:
+    lag = facts.lag_seconds or 0.0
+    sentence = f"behind by {lag:.1f} s and {facts.behind} paths (limit {order.lag_max:g} s)"
+    hint = f"crossfade status {migration} --watch   # or raise --lag-max"
+    return GateState("lag", lag <= order.lag_max, sentence, hint)
+
+
+def _proof(facts: Facts, migration: str) -> GateState:
+    again = f"crossfade validate {migration}"
+    if facts.proved_seconds is None:
+        return GateState("verified", False, "the whole was never proven", again)
+    hours = facts.proved_seconds / 3600
+    if facts.proved_seconds > PROOF_SECONDS_MAX:
+        return GateState("verified", False, f"the last proof of the whole is {hours:.0f} hours old", again)
+    left = f"; {facts.unverified} changes since are still to be verified" if facts.unverified else ""
+    return GateState("verified", True, f"proven {hours:.1f} hours ago{left}")
+
+
+def _quarantine(facts: Facts, migration: str) -> GateState:
+    sentence = f"{facts.quarantined} items in quarantine" if facts.quarantined else "nothing in quarantine"
+    return GateState("quarantine", facts.budget_allows, sentence, f"crossfade quarantine {migration} list")
+
+
+def _drift(order: Order, facts: Facts, migration: str) -> GateState:
+    sentence = f"{facts.drift} paths drifted" if facts.drift else "nothing drifted"
+    hint = f"crossfade drift {migration} list   # or --force, which keeps a copy of what it overwrites"
+    return GateState("drift", order.force or not facts.drift, sentence, hint)
+
+
+def _writers(order: Order, facts: Facts) -> GateState:
+    vouch = "stop them; or --writers-stopped, if you know that none is left"
+    if order.writers_stopped:
+        return GateState("writers", True, "somebody vouches that no foreign writer is left")
+    if facts.writers is None:
+        return GateState("writers", False, "processes are not visible here, so a writer may be left", vouch)
+    if facts.writers:
+        return GateState("writers", False, f"files are open for writing in {', '.join(facts.writers[:3])}", vouch)
+    return GateState("writers", True, "no process has a file open for writing")
+
+
+def _still(order: Order, facts: Facts) -> GateState:
+    if order.writers_stopped:
+        return GateState("still", True, "somebody vouches that the files are left alone")
+    sentence = f"the files have been still for {facts.still_seconds:.1f} s (wanted {order.settle:g} s)"
+    hint = "stop what writes them; --writers-stopped, where only writers of crossfade's own are left"
+    return GateState("still", facts.still_seconds >= order.settle, sentence, hint)

@@ -1,0 +1,190 @@
+"""Heeding hand-overs while a run follows: the order is heard, its gates are looked at, and the steps are done in between turns."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, cast
+
+from crossfade.errors import CrossfadeError, GateShut, PhaseForbids
+from crossfade.migrate.handover.acts import Acts, epoch_of, gate_of
+from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
+from crossfade.migrate.handover.completing import refuse
+from crossfade.migrate.handover.foreign import writers_of
+from crossfade.migrate.handover.gates import Facts, GateState, gates
+from crossfade.migrate.handover.order import WISH, Order, ordered
+from crossfade.migrate.handover.phases import forbidden
+from crossfade.migrate.handover.steps import steps
+from crossfade.migrate.prepare import Run
+from crossfade.observe.failpoints import durable
+from crossfade.store.backends.postgres import direction, feed, journal
+from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.server import Connection
+
+Outcome = Literal["", "turned", "finished", "rolled-back"]
+
+
+class Following(Protocol):
+    """What a hand-over needs of whoever follows."""
+
+    @property
+    def is_in_step(self) -> bool:
+        """True once the whole was looked at, or began in step."""
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the other side is behind."""
+
+    @property
+    def behind(self) -> int:
+        """By how many paths."""
+
+    @property
+    def still_seconds(self) -> float:
+        """Since when nothing was heard of the source."""
+
+    def prepare(self) -> None:
+        """Have what is needed to settle within a moment."""
+
+    def settle(self, paths: list[bytes], seconds: float) -> None:
+        """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*."""
+
+    def prove(self, seconds: float) -> None:
+        """Verify what was applied. Raises GateShut likewise."""
+
+    @property
+    def unverified(self) -> int:
+        """How many changes were applied and not verified yet."""
+
+
+class Orders:
+    """The hand-overs that are asked for while *run* follows. ``outcome`` says what one of them has led to.
+
+    *done* holds the numbers of those that were dealt with, as they are heard of for a while longer. With *only* there is
+    that one, and its refusal is raised.
+    """
+
+    def __init__(self, run: Run, follower: Following, done: set[str], only: Order | None = None) -> None:
+        self._done = done
+        self._only = only
+        self._run = run
+        self._follower = follower
+        self._attempts: Attempts | None = None
+        self._told = ""
+        self.outcome: Outcome = ""
+
+    def heed(self, wanted: dict[str, Any]) -> bool:
+        """Carry out what is wished, if something is. True where following in this direction is over."""
+        order = self._only or ordered(wanted)
+        if self._attempts is None and (order is None or order.number in self._done):
+            return False
+        if self._attempts is None and order is not None:
+            self._attempts = self._begin(order)
+        try:
+            return self._turn(cast("Attempts", self._attempts))
+        except Undecided:
+            raise
+        except CrossfadeError as error:
+            self._refuse(cast("Attempts", self._attempts).order, error)
+            if self._only or not isinstance(error, GateShut | PhaseForbids):
+                raise
+            return False
+
+    def _begin(self, order: Order) -> Attempts:
+        self._run.ledger.note(self._run.migration, "hand-over begun", {"order": order.number}, order.verb)
+        return Attempts(order, lambda: self._look(order), lambda: self._attempt(order))
+
+    def _turn(self, attempts: Attempts) -> bool:
+        if not attempts.turn():
+            self._put_off(attempts)
+            return False
+        self._done.add(attempts.order.number)
+        self._attempts = None
+        return True
+
+    def _put_off(self, attempts: Attempts) -> None:
+        """Say once why it waits."""
+        if attempts.reason != self._told:
+            self._told = attempts.reason
+            detail = {"order": attempts.order.number}
+            self._run.ledger.note(self._run.migration, "hand-over put off", detail, attempts.reason)
+
+    def _refuse(self, order: Order, error: CrossfadeError) -> None:
+        self._done.add(order.number)
+        self._attempts = None
+        line = Line("hand-over refused", {"order": order.number, "code": error.code, "hint": error.hint}, error.sentence)
+        refuse(self._run.ledger, self._run.migration, line)
+
+    # One try
+
+    def _look(self, order: Order) -> list[GateState]:
+        run = self._run
+        why = forbidden(order.verb, is_reversed=run.reversed, phase="cut-over" if run.reversed else "following")
+        if why:
+            raise PhaseForbids(why, hint=f"crossfade status {run.migration}")
+        if order.verb == "finish" or (order.verb == "rollback" and not run.reversed):
+            return []
+        return gates(order, facts_of(run, self._follower, order), run.migration)
+
+    def _attempt(self, order: Order) -> None:
+        if order.verb == "finish":
+            self._finish(order)
+        elif order.verb == "rollback" and not self._run.reversed:
+            self._give_up(order)
+        else:
+            self._hand_over(order)
+
+    def _hand_over(self, order: Order) -> None:
+        run, follower = self._run, self._follower
+        epoch = self._epoch()
+        acts = Acts(run, order, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
+        carry_out(steps(from_files=run.from_files), acts, lambda: self._epoch() != epoch)
+        detail = {"order": order.number, "hold_ms": round(acts.hold_seconds * 1000, 1), "epoch": epoch + 1}
+        run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
+        self.outcome = "turned"
+
+    def _epoch(self) -> int:
+        return epoch_of(self._run)
+
+    def _finish(self, order: Order) -> None:
+        """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
+        self._follower.settle([], order.timeout)
+        end(self._run, order, "finished")
+        self.outcome = "finished"
+
+    def _give_up(self, order: Order) -> None:
+        """A roll back before the cut-over: the source was never touched, so there is nothing to bring back."""
+        end(self._run, order, "rolled-back")
+        self.outcome = "rolled-back"
+
+
+def end(run: Run, order: Order, phase: str) -> None:
+    """Enter a phase in which nobody follows."""
+
+    def work(connection: Connection) -> None:
+        feed.retire(connection, run.ledger.schema, run.migration, run.store_id)
+        direction.end(connection, run.ledger.schema, run.migration, phase, WISH)
+        line = Line("hand-over completed", {"order": order.number, "phase": phase}, order.verb)
+        journal.append(connection, run.ledger.schema, run.migration, line)
+
+    with durable("postgres.decision"):
+        run.ledger.change(work)
+
+
+def facts_of(run: Run, follower: Following, order: Order) -> Facts:
+    """What the gates are decided on."""
+    held = sum(run.ledger.quarantined(run.migration).values())
+    records = sum(total.records for total in run.ledger.totals(run.store_id))
+    asks = run.from_files and not order.writers_stopped
+    return Facts(
+        following=True,
+        in_step=follower.is_in_step,
+        lag_seconds=follower.lag_seconds,
+        behind=follower.behind,
+        proved_seconds=run.ledger.ask(lambda c: direction.proof_age(c, run.ledger.schema, run.migration)),
+        unverified=follower.unverified,
+        quarantined=held,
+        budget_allows=run.request.manner.budget.allows(held, records),
+        drift=0,
+        from_files=run.from_files,
+        still_seconds=follower.still_seconds,
+        writers=writers_of(gate_of(run).root) if asks else (),
+    )

@@ -1,0 +1,35 @@
+"""The steps of a hand-over, around one durable decision. Printing, rehearsing, doing and undoing read the same list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["before", "held", "decision", "after"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: *part* says where it stands. ``before`` and ``held`` are undone when something fails, in reverse; while
+    ``held`` writers wait. ``after`` is completed by whoever comes next.
+    """
+
+    name: str
+    part: Part
+    sentence: str
+
+
+def steps(*, from_files: bool) -> tuple[Step, ...]:
+    """All steps, in order. The side that hands over is the files, or the database."""
+    one, other = ("files", "database") if from_files else ("database", "files")
+    return (
+        Step("check", "before", "every gate is met"),
+        Step("prepare", "before", f"what will be written to the {other} is noted for the {one} from here on"),
+        Step("close", "held", "writers wait, on both sides"),
+        Step("fence", "held", "the marker beside the files says that the authority changes hands"),
+        Step("drain", "held", f"what the {one} got until now is brought over"),
+        Step("prove", "held", "all of that is verified where it stands"),
+        Step("decide", "decision", f"the {other} has the authority from here on"),
+        Step("mark", "after", f"the marker names the {other}"),
+        Step("open", "after", "writers go on"),
+    )

@@ -1,0 +1,58 @@
+"""The direction of a migration in its row, and what a hand-over asks of it. Each works in the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from psycopg import sql
+
+from crossfade.store.backends.postgres.server import Connection
+
+
+def turn(connection: Connection, schema: str, migration: str, phase: str, wish: str) -> None:
+    """The other side decides from here on; what was wished is done."""
+    query = (
+        "UPDATE {}.migrations SET reversed = NOT reversed, phase = %s, wanted = wanted - %s, updated_at = clock_timestamp()"
+        " WHERE migration_id = %s"
+    )
+    connection.execute(_sql(query, schema), [phase, wish, migration])
+
+
+def end(connection: Connection, schema: str, migration: str, phase: str, wish: str) -> None:
+    """Enter a phase in which nobody follows."""
+    query = (
+        "UPDATE {}.migrations SET phase = %s, wanted = wanted - %s, updated_at = clock_timestamp() WHERE migration_id = %s"
+    )
+    connection.execute(_sql(query, schema), [phase, wish, migration])
+
+
+def forget_wish(connection: Connection, schema: str, migration: str, wish: str) -> None:
+    """What was wished will not be done."""
+    connection.execute(
+        _sql("UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s", schema), [wish, migration]
+    )
+
+
+def proof_age(connection: Connection, schema: str, migration: str) -> float | None:
+    """How long ago both sides were found equal, in seconds on the server's clock; None for never."""
+    query = "SELECT extract(epoch FROM clock_timestamp() - proved_at)::float8 FROM {}.migrations WHERE migration_id = %s"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    return cast("float | None", row[0]) if row else None
+
+
+def is_fed(connection: Connection, schema: str, store_id: int) -> bool:
+    """True where changes of the tree are noted in the feed."""
+    return connection.execute(_sql("SELECT fed FROM {}.stores WHERE store_id = %s", schema), [store_id]).fetchone() == (
+        True,
+    )
+
+
+def runs_as(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
+    """True while *epoch* is the runner's; a take-over waits for the caller's transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
+    query = _sql("SELECT epoch FROM {}.leases WHERE migration_id = %s", schema)
+    return connection.execute(query, [migration]).fetchone() == (epoch,)
+
+
+def _sql(text: str, schema: str) -> sql.Composed:
+    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

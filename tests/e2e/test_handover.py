@@ -1,0 +1,113 @@
+"""The authority changes hands, there and back, while programs write; judged by SQL and by the independent comparer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crossfade.store.writer import Writer
+from support.running import Terminal, compare, finish, wait_for
+from support.servers import Database
+
+LOG = b"events/r/j/events-1.jsonl"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "state")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "live"
+    (root / "events/r/j").mkdir(parents=True)
+    (root / "sessions").mkdir()
+    (root / LOG.decode()).write_bytes(b'{"id":"first"}\n')
+    (root / "sessions/s1.json").write_bytes(b'{"id":"s1","status":"running"}')
+    return root
+
+
+def phase(database: Database) -> object:
+    return database.one(f'SELECT max(phase) FROM "{database.location.schema}".migrations')
+
+
+@contextmanager
+def following(terminal: Terminal, root: Path, database: Database) -> Iterator[subprocess.Popen[bytes]]:
+    """A follower that has arrived; told to stop at the end."""
+    process = terminal.popen("start", root, database.url, "--cpu-max", "100")
+    table = f"{database.location.schema}.migrations"
+
+    def has_arrived() -> bool:
+        assert process.poll() is None, finish(process)
+        return database.one("SELECT to_regclass(%s)", table) is not None and phase(database) == "following"
+
+    wait_for("a follower", has_arrived, 40)
+    yield process
+    process.send_signal(signal.SIGTERM)
+    done = finish(process, 60)
+    assert done.status == 0, done
+
+
+class Program(threading.Thread):
+    """Appends events and rewrites a session through crossfade, wherever the authority is; keeps what it wrote."""
+
+    def __init__(self, root: Path, database: Database, name: str) -> None:
+        super().__init__(name=name)
+        self._root = root
+        self._database = database
+        self._over = threading.Event()
+        self.written: list[str] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with Writer(bytes(self._root), self._database.url) as writer:
+                while not self._over.wait(0.005):
+                    identity = f"{self.name}-{len(self.written)}"
+                    writer.append(b"events/r/j/events-%s.jsonl" % self.name.encode(), b'{"id":"%s"}\n' % identity.encode())
+                    writer.put(b"sessions/%s.json" % self.name.encode(), b'{"id":"%s"}' % identity.encode())
+                    self.written.append(identity)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_sides(
+    terminal: Terminal, root: Path, database: Database, tmp_path: Path
+):
+    """No write fails, none is lost, and the sides are equal at the end."""
+    schema = database.location.schema
+    with following(terminal, root, database):
+        programs = [Program(root, database, name) for name in ("one", "two")]
+        for program in programs:
+            program.start()
+        for verb, authority, after in [("cutover", "here", "cut-over"), ("rollback", "elsewhere", "following")] * 2:
+            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "2")
+            assert done.status == 0, done
+            assert database.one(f'SELECT authority FROM "{schema}".routes') == authority
+            reached = len(programs[0].written) + 20
+            wait_for("more writes", lambda reached=reached: len(programs[0].written) > reached, 20)
+            assert phase(database) == after
+        for program in programs:
+            program.stop()
+        assert [program.error for program in programs] == [None, None]
+        written = sorted(identity for program in programs for identity in program.written)
+        query = f"""SELECT id FROM "{schema}".events WHERE id <> 'first'"""
+
+        def arrived() -> bool:
+            return sorted(identity for (identity,) in database.all(query)) == written
+
+        wait_for("the last of them", arrived, 20)
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert terminal.run("start", "--once", database.url, tmp_path / "back").status == 0
+    compare(root, tmp_path / "back")
