@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.errors import Fenced
+from crossfade.store.backends.file.gate import Gate
 from crossfade.store.writer import Writer
-from support.running import Terminal, compare, finish, wait_for
+from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
 LOG = b"events/r/j/events-1.jsonl"
@@ -111,3 +113,106 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
     assert terminal.run("start", "--once", root, database.url).status == 0
     assert terminal.run("start", "--once", database.url, tmp_path / "back").status == 0
     compare(root, tmp_path / "back")
+
+
+def crash_at(failpoint: str, terminal: Terminal, root: Path, database: Database) -> None:
+    """A follower that dies at *failpoint* of a cut-over."""
+    process = terminal.popen("start", root, database.url, environment={"CROSSFADE_FAILPOINT": failpoint})
+    wait_for("a follower", lambda: arrived_at(database, "following"), 40)
+    asked = terminal.popen("cutover", "--store", database.url, "--writers-stopped", "--timeout", "30")
+    process.wait(60)
+    kill_group(asked)
+    assert process.returncode == -signal.SIGKILL
+
+
+def arrived_at(database: Database, wanted: str) -> bool:
+    table = f"{database.location.schema}.migrations"
+    return database.one("SELECT to_regclass(%s)", table) is not None and phase(database) == wanted
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "authority"),
+    [
+        ("gate.marker:before@1", "elsewhere"),
+        ("gate.marker:after@1", "elsewhere"),
+        ("gate.marker:after@2", "elsewhere"),
+        ("postgres.decision:before", "elsewhere"),
+        ("postgres.decision:after", "here"),
+        ("gate.marker:before@3", "here"),
+        ("gate.marker:after@3", "here"),
+    ],
+)
+def test_a_crash_leaves_one_authority_and_writers_find_it(
+    terminal: Terminal, root: Path, database: Database, failpoint: str, authority: str
+):
+    """Before the decision nothing has happened; behind it, whoever comes next completes it. A writer asks, and is right."""
+    schema = database.location.schema
+    crash_at(failpoint, terminal, root, database)
+    assert database.one(f'SELECT authority FROM "{schema}".routes') == authority
+    with Writer(bytes(root), database.url) as writer:
+        writer.append(LOG, b'{"id":"second"}\n')
+    written = (root / LOG.decode()).read_bytes().count(b"second")
+    assert written == (authority == "elsewhere")
+
+    doctor = terminal.run("doctor", "--store", database.url)
+    is_half_done = failpoint != "gate.marker:after@3"
+    assert ("crossfade repair" in doctor.out) == is_half_done, doctor
+    assert terminal.run("repair", "--store", database.url).status == 0
+    healed = terminal.run("doctor", "--store", database.url)
+    assert "crossfade repair" not in healed.out, healed
+    marker = Gate(bytes(root)).read()
+    assert marker is None or marker.side_of("") == ("database" if authority == "here" else "files")
+
+
+def test_a_rehearsal_shows_each_gate_and_changes_nothing(terminal: Terminal, root: Path, database: Database):
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    before = database.one(f'SELECT count(*) FROM "{database.location.schema}".journal')
+    done = terminal.run("cutover", "--store", database.url, "--dry-run")
+
+    assert done.status == 7, done
+    assert "SHUT  nobody follows the source" in done.out
+    assert "decide" in done.out
+    assert database.one(f'SELECT count(*) FROM "{database.location.schema}".journal') == before
+
+
+def test_without_a_runner_the_verbs_do_it_themselves(terminal: Terminal, root: Path, database: Database):
+    """Files that were still, a cut-over, what SQL writes, the way back, and once more to the end."""
+    schema = database.location.schema
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    verb = ("--store", database.url, "--writers-stopped")
+    assert terminal.run("cutover", *verb).status == 0
+    database.run(f"""SELECT "{schema}".append('{LOG.decode()}', '{{"id":"by sql"}}' || chr(10))""")
+    assert terminal.run("rollback", *verb).status == 0
+    assert (root / LOG.decode()).read_bytes() == b'{"id":"first"}\n{"id":"by sql"}\n'
+    refused = terminal.run("finish", "--store", database.url)
+    assert refused.status == 7, refused
+    assert terminal.run("cutover", *verb).status == 0
+    assert terminal.run("finish", "--store", database.url).status == 0
+    assert terminal.run("start", root, database.url).status == 7
+    with Writer(bytes(root), database.url) as writer:
+        writer.append(LOG, b'{"id":"last"}\n')
+    assert database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'last'""") == 1
+
+
+def test_a_writer_with_an_old_epoch_is_refused(terminal: Terminal, root: Path, database: Database):
+    """On the side that it knew, and on the other."""
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    verb = ("--store", database.url, "--writers-stopped")
+    assert terminal.run("cutover", *verb).status == 0
+    with Writer(bytes(root), database.url, epoch=1) as writer, pytest.raises(Fenced):
+        writer.append(LOG, b"{}\n")
+    assert terminal.run("rollback", *verb).status == 0
+    with Writer(bytes(root), database.url, epoch=1) as writer, pytest.raises(Fenced):
+        writer.append(LOG, b"{}\n")
+    assert (root / LOG.decode()).read_bytes() == b'{"id":"first"}\n'
+
+
+def test_a_roll_back_before_the_cut_over_leaves_the_source_and_says_what_stays(
+    terminal: Terminal, root: Path, database: Database
+):
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    done = terminal.run("rollback", "--store", database.url)
+
+    assert done.status == 0, done
+    assert "is as it was" in done.out
+    assert phase(database) == "rolled-back"

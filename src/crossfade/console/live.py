@@ -8,13 +8,14 @@ import typer
 
 from crossfade.console import settings
 from crossfade.console.commands import handover as handover_verb
+from crossfade.console.commands import repair as repair_verb
 from crossfade.console.options import Force, Json, Store, Words, WritersStopped
 from crossfade.migrate.handover.order import Order
 
 
 def add_to(app: typer.Typer) -> None:
     """Give *app* these verbs."""
-    for verb in (cutover, rollback, finish):
+    for verb in (cutover, rollback, finish, repair):
         app.command()(verb)
 
 
@@ -62,3 +63,13 @@ def finish(
     """The only step without return: stop the reverse stream, retire the source."""
     order = Order("finish", timeout=timeout)
     return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+
+
+def repair(
+    words: Words = None,
+    store: Store = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done; nothing is")] = False,
+    as_json: Json = False,
+) -> int:
+    """Complete what a crash left of a hand-over, or take it back; doctor says what there is."""
+    return repair_verb.repair(settings.words_of(words), store, dry_run=dry_run, as_json=as_json)

@@ -19,6 +19,7 @@ from crossfade.errors import (
     CrossfadeError,
     Entangled,
     NotYet,
+    PhaseForbids,
     PlanDiffers,
     RunnerActive,
     SourceEmpty,
@@ -280,6 +281,7 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
     rows = ledger.migrations()
     for row in rows:
         if row.migration == plan.migration:
+            _refuse_finished(row)
             return row
     for row in rows:
         if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
@@ -301,6 +303,14 @@ def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | 
             hint="leave --layout out, or give the new plan its own --store-name",
         )
     return None
+
+
+def _refuse_finished(row: MigrationRow) -> None:
+    if row.phase == "finished":
+        raise PhaseForbids(
+            f"migration {row.migration} is finished: {row.target if row.reversed else row.source} stands alone",
+            hint="choose another target, or another --store-name, for a new migration",
+        )
 
 
 def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict
 from typing import Any
 
 import psycopg
@@ -13,10 +12,13 @@ from crossfade.console import book
 from crossfade.console.finding import opened, stores
 from crossfade.console.talk import say, show, show_json
 from crossfade.errors import CrossfadeError
+from crossfade.migrate.handover.completing import leftovers
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.embedded import majors, orphans, stop_orphan
 from crossfade.store.backends.postgres import schema
 from crossfade.store.location import Location
+
+_AT_REST = ("planned", "copied", "finished", "rolled-back")
 
 
 def doctor(store: str, *, stop: bool, as_json: bool) -> int:
@@ -43,19 +45,23 @@ def doctor(store: str, *, stop: bool, as_json: bool) -> int:
         show_json(value)
     else:
         show(_text(value))
-    return 2 if left or any(place["error"] for place in places) else 0
+    return 2 if left or any(place["error"] or place["half_done"] for place in places) else 0
 
 
 def _place(place: Location) -> dict[str, Any]:
     """One database: reachable, of which version, and whose migrations stand still."""
-    found: dict[str, Any] = {"store": place.url, "error": "", "server": "", "interrupted": []}
+    found: dict[str, Any] = {"store": place.url, "error": "", "server": "", "interrupted": [], "half_done": []}
     try:
         with opened(place) as ledger:
             with ledger.snapshot() as connection:
                 found["server"] = connection.info.parameter_status("server_version")
             for row in ledger.migrations():
-                if row.phase not in ("copied", "planned") and ledger.runner(row.migration) is None:
-                    found["interrupted"].append(asdict(row)["migration"])
+                if ledger.runner(row.migration) is not None:
+                    continue
+                if row.phase not in _AT_REST:
+                    found["interrupted"].append(row.migration)
+                left = leftovers(ledger, row)
+                found["half_done"] += [{"migration": row.migration, **vars(leftover)} for leftover in left]
     except CrossfadeError as error:
         found["error"] = f"{error.code}: {error.sentence}"
     return found
@@ -72,6 +78,9 @@ def _text(value: dict[str, Any]) -> str:
         lines.append(
             f"BAD   {place['store']}: {place['error']}" if place["error"] else f"ok    {place['store']}: {place['server']}"
         )
+        for left in place["half_done"]:
+            lines.append(f"BAD   {left['migration']}: {left['sentence']}")
+            lines.append(f"try:  crossfade repair {left['migration']}   # {left['cure']}")
         lines += [f"note  {name} was interrupted; give its command again to continue" for name in place["interrupted"]]
     lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
     if value["orphans"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import lasting, say, say_head, show, show_json
+from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized
 from crossfade.errors import GateShut, Interrupted, PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.follow.live import Live
@@ -136,5 +136,9 @@ def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -
         return
     hold = f"; writers waited {lasting(done['hold_ms'] / 1000)} at most" if "hold_ms" in done else ""
     show(f"migration {found.row.migration} is {_SPOKEN[order.verb]}{hold}")
+    if done.get("phase") == "rolled-back":
+        held = found.ledger.totals(found.row.store_id)
+        size = f"{counted(sum(t.entries for t in held), 'entry', 'entries')}, {sized(sum(t.bytes for t in held))}"
+        show(f"{found.row.source} is as it was; {found.row.target} keeps {size} of it")
     if order.verb == "cutover" and found.ledger.runner(found.row.migration) is None:
         show(f"next      crossfade resume {found.row.migration}   # follow in reverse; until then changes are noted")

@@ -13,7 +13,7 @@ from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
 from crossfade.migrate.handover.completing import complete
-from crossfade.migrate.handover.heeding import Orders, Outcome
+from crossfade.migrate.handover.heeding import Orders, Outcome, end
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.prepare import Run, turned
 from crossfade.model.changes import Page
@@ -60,6 +60,9 @@ class Live(Engine):
     def hand_over(self, order: Order) -> None:
         """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met."""
         self._order = order
+        if order.verb == "rollback" and not self._run.reversed:
+            end(self._run, order, "rolled-back")
+            return
         with self._holding_the_lease():
             try:
                 complete(self._run)

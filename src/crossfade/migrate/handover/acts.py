@@ -14,10 +14,11 @@ from psycopg import errors as pg
 
 from crossfade.errors import Fenced, GateShut
 from crossfade.migrate.handover.order import WISH, Order
+from crossfade.migrate.handover.twin import Twin
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import path_of
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.file.gate import Marker, Side
 from crossfade.store.backends.postgres import direction, feed, journal, route
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
@@ -32,6 +33,7 @@ class Acts:
     def __init__(
         self,
         run: Run,
+        twin: Twin,
         order: Order,
         *,
         prepare: Callable[[], None],
@@ -39,6 +41,7 @@ class Acts:
         prove: Callable[[float], None],
     ) -> None:
         self._run = run
+        self._twin = twin
         self._order = order
         self._prepare = prepare
         self._drain = drain
@@ -49,11 +52,6 @@ class Acts:
         self._until = 0.0
         self.hold_seconds = 0.0
         self._began = 0.0
-
-    @property
-    def gate(self) -> Gate:
-        """That of the files."""
-        return gate_of(self._run)
 
     def act(self, name: str) -> None:
         """Do the step of that name."""
@@ -75,9 +73,9 @@ class Acts:
     def _do_prepare(self) -> None:
         """Have the marker, and have the database note its changes, which the files will follow."""
         run = self._run
-        self.gate.make()
-        if self.gate.read() is None:
-            self.gate.write(self._marker(_side(from_files=run.from_files), self._epoch()))
+        self._twin.gate.make()
+        if self._twin.gate.read() is None:
+            self._twin.gate.write(self._marker(_side(from_files=run.from_files)))
         self._prepare()
         run.ledger.change(self._turn_on)
 
@@ -92,7 +90,7 @@ class Acts:
     def _do_close(self) -> None:
         self._began = time.monotonic()
         self._until = self._began + self._order.hold_max
-        self._held.enter_context(self.gate.closed(self._left()))
+        self._held.enter_context(self._twin.gate.closed(self._left()))
         connection = self._held.enter_context(self._connected())
         with _in_time():
             route.close_gate(connection, self._run.ledger.schema, self._run.store_id, self._left())
@@ -114,12 +112,12 @@ class Acts:
         self.release()
 
     def _do_fence(self) -> None:
-        self._before = self.gate.read()
-        self.gate.write(self._marker("undecided", self._epoch()))
+        self._before = self._twin.gate.read()
+        self._twin.gate.write(self._marker("undecided"))
 
     def _undo_fence(self) -> None:
         if self._before is not None:
-            self.gate.write(self._before)
+            self._twin.gate.write(self._before)
 
     def _do_drain(self) -> None:
         self._drain([] if self._run.from_files else self._noted(), self._left())
@@ -142,15 +140,15 @@ class Acts:
     def _do_decide(self) -> None:
         connection, run = self._held_connection(), self._run
         self._left()
-        schema = run.ledger.schema
+        schema, epoch = run.ledger.schema, self._twin.route()[1]
         authority: route.Authority = "here" if run.from_files else "elsewhere"
-        if not route.switch(connection, schema, run.store_id, self._kinds(), authority, self._epoch()):
+        if not route.switch(connection, schema, run.store_id, self._kinds(), authority, epoch):
             raise GateShut("the route was changed by somebody else", hint=f"crossfade status {run.migration}")
         self._turn_feed(connection)
         direction.turn(connection, schema, run.migration, PHASES[self._order.verb], WISH)
         detail = {
             "order": self._order.number,
-            "epoch": self._epoch() + 1,
+            "epoch": epoch + 1,
             "authority": "database" if run.from_files else "files",
         }
         journal.append(connection, schema, run.migration, Line("handed over", detail, self._order.verb))
@@ -168,7 +166,7 @@ class Acts:
     # After
 
     def _do_mark(self) -> None:
-        self.gate.write(self._marker(_side(from_files=not self._run.from_files), self._epoch()))
+        self._twin.gate.write(self._marker(_side(from_files=not self._run.from_files)))
 
     def _do_open(self) -> None:
         self.release()
@@ -181,11 +179,8 @@ class Acts:
     def _kinds(self) -> tuple[str, ...]:
         return (route.EVERY,)
 
-    def _epoch(self) -> int:
-        return epoch_of(self._run)
-
-    def _marker(self, side: Side, epoch: int) -> Marker:
-        return marker_of(self._run, side, epoch)
+    def _marker(self, side: Side) -> Marker:
+        return self._twin.marker(side, self._twin.route()[1])
 
     def _left(self) -> float:
         """What is left of the time that writers may wait. Raises GateShut when it is over."""
@@ -211,24 +206,6 @@ def _in_time() -> Iterator[None]:
         raise GateShut(
             "a writer of the database holds on to its transaction; nothing was handed over", hint="try again"
         ) from None
-
-
-def gate_of(run: Run) -> Gate:
-    """The gate of the pair's files."""
-    return Gate((run.request.source if run.from_files else run.request.target).path)
-
-
-def epoch_of(run: Run) -> int:
-    """The route's epoch, as the database has it."""
-    found = run.ledger.ask(lambda c: route.read(c, run.ledger.schema, run.store_id))
-    return found[EVERY].epoch
-
-
-def marker_of(run: Run, side: Side, epoch: int) -> Marker:
-    """The marker that names *side*."""
-    place = run.request.target if run.from_files else run.request.source
-    store = next(row.name for row in run.ledger.stores() if row.store_id == run.store_id)
-    return Marker(run.migration, place.url, store, epoch, {EVERY: side})
 
 
 def _side(*, from_files: bool) -> Side:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-from crossfade.errors import Unforeseen
-from crossfade.migrate.handover.acts import gate_of, marker_of
 from crossfade.migrate.handover.order import WISH, ordered
+from crossfade.migrate.handover.twin import Twin, twin_in, twin_of
 from crossfade.migrate.prepare import Run
-from crossfade.store.backends.file.gate import EVERY, Side
-from crossfade.store.backends.postgres import direction, journal, route
+from crossfade.store.backends.file.gate import EVERY
+from crossfade.store.backends.postgres import direction, journal
 from crossfade.store.backends.postgres.journal import Line
-from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import Connection
 
 _WAIT_SECONDS = 10.0
@@ -26,64 +26,51 @@ class Leftover:
     cure: str
 
 
-def leftovers(run: Run) -> list[Leftover]:
-    """What is left to complete, or to take back."""
-    return [*_marker_left(run), *_order_left(run)]
+def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
+    """What is left of *row*'s hand-overs, to complete or to take back."""
+    twin = twin_in(ledger, row)
+    return [] if twin is None else [*_marker_left(twin, is_reversed=row.reversed), *_order_left(ledger, row)]
 
 
 def complete(run: Run) -> list[Leftover]:
-    """End what was left; what that was. Safe to repeat."""
-    found = leftovers(run)
+    """End what was left, as the migration's runner; what that was. Safe to repeat."""
+    row = next(row for row in run.ledger.migrations() if row.migration == run.migration)
+    found = leftovers(run.ledger, row)
     for leftover in found:
         _CURES[leftover.name](run)
         run.ledger.note(run.migration, "completed", {"what": leftover.name}, leftover.sentence)
     return found
 
 
-def _side(run: Run) -> tuple[Side, int]:
-    """What the database says, which is the truth."""
-    found = run.ledger.ask(lambda c: route.read(c, run.ledger.schema, run.store_id)).get(EVERY)
-    if found is None:
-        raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {run.ledger.server.name}")
-    return ("database" if found.authority == "here" else "files"), found.epoch
-
-
-def _marker_left(run: Run) -> list[Leftover]:
-    marker = gate_of(run).read()
-    side, epoch = _side(run)
-    if marker is None and not run.reversed:
+def _marker_left(twin: Twin, *, is_reversed: bool) -> list[Leftover]:
+    marker = twin.gate.read()
+    side, epoch = twin.route()
+    if marker is None and not is_reversed:
         return []
     if marker is not None and (marker.side_of(EVERY), marker.epoch) == (side, epoch):
         return []
     said = "is missing" if marker is None else f"says {marker.side_of(EVERY)}, epoch {marker.epoch}"
-    return [
-        Leftover(
-            "marker", f"the marker beside the files {said}; the route says {side}, epoch {epoch}", "write the marker anew"
-        )
-    ]
+    sentence = f"the marker beside the files {said}; the route says {side}, epoch {epoch}"
+    return [Leftover("marker", sentence, "write the marker anew")]
 
 
-def _order_left(run: Run) -> list[Leftover]:
-    order = ordered(run.ledger.wishes(run.migration))
+def _order_left(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
+    order = ordered(ledger.wishes(row.migration))
     if order is None:
         return []
     return [Leftover("order", f"a {order.verb} was asked for, and its runner ended before the decision", "forget it")]
 
 
 def _mend_marker(run: Run) -> None:
-    gate = gate_of(run)
-    side, epoch = _side(run)
-    with gate.closed(_WAIT_SECONDS):
-        gate.write(marker_of(run, side, epoch))
+    twin = cast("Twin", twin_of(run))
+    with twin.gate.closed(_WAIT_SECONDS):
+        twin.gate.write(twin.marker(*twin.route()))
 
 
 def _forget_order(run: Run) -> None:
-    refuse(run.ledger, run.migration, Line("hand-over refused", {"order": _number(run)}, "its runner ended"))
-
-
-def _number(run: Run) -> str:
     order = ordered(run.ledger.wishes(run.migration))
-    return order.number if order else ""
+    number = order.number if order else ""
+    refuse(run.ledger, run.migration, Line("hand-over refused", {"order": number}, "its runner ended before the decision"))
 
 
 def refuse(ledger: Ledger, migration: str, line: Line) -> None:

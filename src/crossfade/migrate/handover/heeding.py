@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, cast
 
-from crossfade.errors import CrossfadeError, GateShut, PhaseForbids
-from crossfade.migrate.handover.acts import Acts, epoch_of, gate_of
+from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids
+from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
 from crossfade.migrate.handover.completing import refuse
 from crossfade.migrate.handover.foreign import writers_of
@@ -13,6 +13,7 @@ from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.steps import steps
+from crossfade.migrate.handover.twin import Twin, twin_of
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, feed, journal
@@ -84,7 +85,7 @@ class Orders:
             raise
         except CrossfadeError as error:
             self._refuse(cast("Attempts", self._attempts).order, error)
-            if self._only or not isinstance(error, GateShut | PhaseForbids):
+            if self._only or not isinstance(error, GateShut | PhaseForbids | NotYet):
                 raise
             return False
 
@@ -133,16 +134,19 @@ class Orders:
             self._hand_over(order)
 
     def _hand_over(self, order: Order) -> None:
-        run, follower = self._run, self._follower
-        epoch = self._epoch()
-        acts = Acts(run, order, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
-        carry_out(steps(from_files=run.from_files), acts, lambda: self._epoch() != epoch)
+        run, follower, twin = self._run, self._follower, self._twin()
+        epoch = twin.route()[1]
+        acts = Acts(run, twin, order, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
+        carry_out(steps(from_files=run.from_files), acts, lambda: twin.route()[1] != epoch)
         detail = {"order": order.number, "hold_ms": round(acts.hold_seconds * 1000, 1), "epoch": epoch + 1}
         run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
         self.outcome = "turned"
 
-    def _epoch(self) -> int:
-        return epoch_of(self._run)
+    def _twin(self) -> Twin:
+        twin = twin_of(self._run)
+        if twin is None:
+            raise NotYet("handing over from one database to another is not there yet", hint="crossfade status")
+        return twin
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
@@ -186,5 +190,5 @@ def facts_of(run: Run, follower: Following, order: Order) -> Facts:
         drift=0,
         from_files=run.from_files,
         still_seconds=follower.still_seconds,
-        writers=writers_of(gate_of(run).root) if asks else (),
+        writers=writers_of(run.request.source.path) if asks else (),
     )

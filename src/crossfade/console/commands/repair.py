@@ -1,0 +1,38 @@
+"""``crossfade repair``: complete what a crash left of a hand-over, or take it back."""
+
+from __future__ import annotations
+
+from crossfade.console.finding import Sought, sought
+from crossfade.console.talk import say_head, show, show_json
+from crossfade.migrate.again import request_again
+from crossfade.migrate.handover.completing import Leftover, complete, leftovers
+from crossfade.migrate.plan import Manner
+from crossfade.migrate.prepare import prepared
+from crossfade.migrate.report import SCHEMA_VERSION
+
+
+def repair(words: tuple[str, ...], store: str, *, dry_run: bool, as_json: bool) -> int:
+    """Mend one migration; with *dry_run*, say what would be done. The exit status."""
+    with sought(words, store) as found:
+        done = leftovers(found.ledger, found.row) if dry_run else _mended(found)
+        _show(found, done, dry_run=dry_run, as_json=as_json)
+        say_head(found.ledger.journal_head(found.row.migration))
+    return 0
+
+
+def _mended(found: Sought) -> list[Leftover]:
+    """What a runner would do at its start, as the runner. Raises RunnerActive where there is one: it has done it."""
+    with prepared(request_again(found.row, found.store, Manner(), "repair")) as run:
+        return complete(run)
+
+
+def _show(found: Sought, done: list[Leftover], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        values = [vars(leftover) for leftover in done]
+        show_json(
+            {"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "mended": not dry_run, "found": values}
+        )
+    elif not done:
+        show(f"migration {found.row.migration}: nothing is left to repair")
+    else:
+        show("\n".join(f"{'would ' if dry_run else ''}{leftover.cure}: {leftover.sentence}" for leftover in done))

@@ -1,0 +1,58 @@
+"""A tree of files and its twin in a database: what a hand-over is about, whichever of them decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossfade.errors import Unforeseen
+from crossfade.migrate.prepare import Run
+from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.postgres import route
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.location import parse
+
+
+@dataclass(frozen=True)
+class Twin:
+    """*root* are the files; *database* is a URL without a secret, *store* the tree's name in it."""
+
+    ledger: Ledger
+    migration: str
+    store_id: int
+    store: str
+    root: bytes
+    database: str
+
+    @property
+    def gate(self) -> Gate:
+        """That of the files."""
+        return Gate(self.root)
+
+    def route(self) -> tuple[Side, int]:
+        """The side that decides, and the epoch, as the database says, which is the truth."""
+        found = self.ledger.ask(lambda c: route.read(c, self.ledger.schema, self.store_id)).get(EVERY)
+        if found is None:
+            raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
+        return ("database" if found.authority == "here" else "files"), found.epoch
+
+    def marker(self, side: Side, epoch: int) -> Marker:
+        """The marker that names *side*."""
+        return Marker(self.migration, self.database, self.store, epoch, {EVERY: side})
+
+
+def twin_of(run: Run) -> Twin | None:
+    """The twin of a run; None for a pair of databases."""
+    return _twin(run.ledger, run.plan.source, run.plan.target, run.migration, run.store_id, run.plan.store)
+
+
+def twin_in(ledger: Ledger, row: MigrationRow) -> Twin | None:
+    """The same, from what is written down."""
+    return _twin(ledger, row.source, row.target, row.migration, row.store_id, row.plan["store"])
+
+
+def _twin(ledger: Ledger, source: str, target: str, migration: str, store_id: int, store: str) -> Twin | None:
+    places = parse(source), parse(target)
+    if all(place.is_database for place in places):
+        return None
+    files, database = sorted(places, key=lambda place: place.is_database)
+    return Twin(ledger, migration, store_id, store, files.path, database.url)
