@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes start: each would compile the whole program anew
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("crossfade.testing.contract")
 
