@@ -69,7 +69,12 @@ def test_a_rate_is_changed_while_the_copy_runs(terminal: Terminal, person: Perso
     migration = _status(person, long_store, database)["migration"]
     assert _status(person, long_store, database)["throttle"]["reason"] == "--rate-limit, 200 records/s"
     ledger = Ledger(database.server, database.location.schema)
-    assert ledger.wishes(migration) == {"records_per_second": 200.0, "bytes_per_second": 0.0, "cpu_max": None}
+    assert ledger.wishes(migration) == {
+        "records_per_second": 200.0,
+        "bytes_per_second": 0.0,
+        "cpu_max": None,
+        "once": True,
+    }
     ledger.wish(migration, {"records_per_second": 50_000.0})
     done = finish(process, 60)
     ledger.close()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossfade.console import live, settings
+from crossfade.console import control, live, settings
 from crossfade.console.commands import audit as audit_verb
 from crossfade.console.commands import demo as demo_verb
 from crossfade.console.commands import doctor as doctor_verb
@@ -28,6 +28,7 @@ from crossfade.console.endings import ended
 from crossfade.console.options import (
     Add,
     AllowEmpty,
+    AllowRemovals,
     BatchBytes,
     BatchRecords,
     Certificate,
@@ -36,6 +37,7 @@ from crossfade.console.options import (
     ErrorBudget,
     Except,
     FailFast,
+    Grace,
     IncludeTransient,
     Json,
     LayoutName,
@@ -66,6 +68,7 @@ app = typer.Typer(
 layouts_app = typer.Typer(help="The rules that say what each path is.", no_args_is_help=False, rich_markup_mode=None)
 app.add_typer(layouts_app, name="layouts")
 live.add_to(app)
+control.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -97,7 +100,7 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """What is there, what will be hard, how long it will take. Measured; nothing is written."""
-    manner = _manner(workers=workers, allow_empty=allow_empty)
+    manner = settings.manner_of(workers=workers, allow_empty=allow_empty)
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
     return plan_verb.plan(request, as_json=as_json)
 
@@ -107,10 +110,8 @@ def start(
     source: Source,
     target: Target,
     once: Annotated[bool, typer.Option("--once", help="copy, prove, exit")] = False,
-    grace: Annotated[float, typer.Option("--grace", help="seconds to bring over what is known, once told to stop")] = 10.0,
-    allow_removals: Annotated[
-        bool, typer.Option("--allow-removals", help="believe that most of the source is gone")
-    ] = False,
+    grace: Grace = 10.0,
+    allow_removals: AllowRemovals = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="as plan: nothing is written")] = False,
     layout: LayoutName = "",
     store_name: StoreName = "",
@@ -134,7 +135,7 @@ def start(
     as_json: Json = False,
 ) -> int:
     """Copy everything and prove it, then follow; given again, continue, or bring changes over."""
-    manner = _manner(
+    manner = settings.manner_of(
         workers=workers,
         rate_limit=rate_limit,
         cpu_max=settings.ceiling(cpu_max, once=once),
@@ -323,24 +324,6 @@ def demo(
 ) -> int:
     """The whole journey on a store that it makes itself."""
     return demo_verb.demo(directory, events)
-
-
-def _manner(**given: Any) -> Any:
-    every: dict[str, Any] = {
-        "workers": 2,
-        "rate_limit": "",
-        "batch_bytes": "8MiB",
-        "batch_records": 50_000,
-        "mark_interval": 5.0,
-        "fail_fast": False,
-        "error_budget": "",
-        "merge": False,
-        "delete_extra": False,
-        "skip_unreadable": False,
-        "allow_empty": False,
-        "certificate": "",
-    }
-    return settings.manner(**(every | given))
 
 
 def _request(

@@ -29,6 +29,9 @@ ErrorBudget = Annotated[str, typer.Option("--error-budget", metavar="BUDGET", he
 Merge = Annotated[bool, typer.Option("--merge", help="keep a stranger's files in the target directory")]
 DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="delete a stranger's files in the target directory")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="leave out what cannot be read; exit 4")]
+AllowRemovals = Annotated[bool, typer.Option("--allow-removals", help="believe that most of the source is gone")]
+Grace = Annotated[float, typer.Option("--grace", help="seconds to bring over what is known, once told to stop")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why, for the status and the journal")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="an empty source is meant")]
 IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="take locks and temporary files along")]
 Certificate = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 from crossfade.console.talk import say
 from crossfade.errors import OptionInvalid
@@ -61,9 +62,12 @@ def positive(number: float, option: str) -> float:
 
 def ceiling(percent: float | None, *, once: bool) -> float | None:
     """How much of the machine a run may use: all of it for a copy, a part while following, unless something else is said."""
-    if percent is None:
-        return None if once else CPU_PERCENT
-    if not 0 < percent <= 100:
+    return share(percent) if percent is not None or once else CPU_PERCENT
+
+
+def share(percent: float | None) -> float | None:
+    """A share of the machine, in percent; None for what was not said."""
+    if percent is not None and not 0 < percent <= 100:
         raise OptionInvalid("--cpu-max takes a number above 0, up to 100", hint=f"--cpu-max {CPU_PERCENT:g}")
     return percent
 
@@ -101,6 +105,24 @@ def manner(
         patience_seconds=patience_seconds(),
         certificate=certificate,
     )
+
+
+def manner_of(**given: Any) -> Manner:
+    """As :func:`manner`, with the defaults for all that is not *given*."""
+    every: dict[str, Any] = {
+        "workers": 2,
+        "rate_limit": "",
+        "batch_bytes": "8MiB",
+        "batch_records": 50_000,
+        "mark_interval": 5.0,
+        "fail_fast": False,
+        "error_budget": "",
+        "merge": False,
+        "delete_extra": False,
+        "skip_unreadable": False,
+        "allow_empty": False,
+    }
+    return manner(**(every | given))
 
 
 def comparing(

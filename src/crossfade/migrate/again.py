@@ -16,7 +16,7 @@ def request_again(row: MigrationRow, place: Location, manner: Manner, verb: str)
     return Request(
         source,
         target,
-        store_name=row.plan["store"],
+        store_name="" if source.is_database and target.store else row.plan["store"],
         include_transient=row.plan["include_transient"],
         manner=manner,
         verb=verb,

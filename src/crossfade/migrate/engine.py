@@ -30,6 +30,7 @@ from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.lease import Lease
 from crossfade.migrate.obstacles import late, named, survey
+from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.shards import Shards, shared_out
@@ -86,6 +87,7 @@ class Engine:
         self._run = run
         self._teller = Teller(watch, run.scribe)
         self._stop = stop
+        self._pausing = Pausing(run, self._teller, stop)
         self._tally = _Tally()
         self._lost: BaseException | None = None
         self._held_before: frozenset[str] = frozenset()
@@ -208,6 +210,8 @@ class Engine:
                 workers.stop()
             wait(pending, timeout=0.05)
             self._hear(workers, 0.0)
+            if self._run.governor.gate.is_still:
+                self._pausing.keep(self._teller.tell)
             for future in [future for future in pending if future.done()]:
                 self._collect(future, pending.pop(future))
         while self._tally.untold > 0 and self._hear(workers, _LAST_WORD_SECONDS):
@@ -298,6 +302,7 @@ class Engine:
     def _apply(self, changes: Iterable[Touch | Remove]) -> None:
         coming = iter(changes)
         while page := tuple(islice(coming, _TOGETHER)):
+            self._pausing.keep(self._teller.tell)
             self._target.apply(Page(page))
 
     # The proof
@@ -353,6 +358,7 @@ class Engine:
         """Keep to what is wished, from the lease's own thread."""
         self.wanted = wanted
         self._run.governor.hear(wanted)
+        self._pausing.hear(wanted)
 
     def _lost_lease(self, error: BaseException) -> None:
         self._lost = error
@@ -360,6 +366,7 @@ class Engine:
 
     def _breathe(self) -> None:
         """Rest where the work has cost its part, and stop where somebody says so."""
+        self._pausing.keep(self._teller.tell)
         self._run.governor.turn(stop=self._stop.is_set, tell=self._teller.paused)
         self._check_stop()
 
@@ -367,8 +374,12 @@ class Engine:
         if self._lost is not None:
             raise self._lost
         if self._stop.is_set():
-            self._run.ledger.phase(self._run.migration, "interrupted", "interrupted", {})
+            self._leave("interrupted")
             raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
+
+    def _leave(self, event: str) -> None:
+        """Nobody runs it from now on. A pause outlives its runner."""
+        self._run.ledger.phase(self._run.migration, "paused" if self._pausing.is_wanted else "interrupted", event, {})
 
     def head(self) -> bytes:
         """The journal's, once everything that was told stands there."""

@@ -12,10 +12,13 @@ import psycopg
 from crossfade.errors import CrossfadeError, Fenced
 from crossfade.migrate.prepare import Run
 from crossfade.observe.progress import Progress
+from crossfade.store.backends.postgres import wishes
 from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.server import Connection
 
 _RENEW_SECONDS = 4.0
 _PROGRESS_SECONDS = 1.0
+_SLICE_SECONDS = 0.1
 
 
 class Lease:
@@ -32,6 +35,7 @@ class Lease:
         self._lost = lost
         self._sample = sample
         self._heed = heed
+        self._listening: Connection | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
 
@@ -45,15 +49,31 @@ class Lease:
     def _hold(self) -> None:
         ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
         renewed = time.monotonic()
-        while not self._over.wait(_PROGRESS_SECONDS):
+        while not self._over.is_set():
             due = time.monotonic() - renewed >= _RENEW_SECONDS
             try:
                 held = ledger.renew(self._run.migration, self._run.epoch) if due else True
                 self._heed(ledger.progress(self._run.migration, self._sample().values()))
             except (psycopg.Error, CrossfadeError):
+                self._over.wait(_PROGRESS_SECONDS)
                 continue  # the server is away: pages wait for it too, and are fenced by the epoch
             renewed = time.monotonic() if due else renewed
             if not held:
                 self._lost(Fenced("another runner took this migration over", hint=f"crossfade status {self._run.migration}"))
                 break
+            self._wait(ledger)
         ledger.close()
+
+    def _wait(self, ledger: Ledger) -> None:
+        """Until progress is due, or somebody wakes the runner."""
+        until = time.monotonic() + _PROGRESS_SECONDS
+        while not self._over.is_set() and time.monotonic() < until:
+            try:
+                with ledger.snapshot() as connection:
+                    if connection is not self._listening:
+                        wishes.listen(connection)
+                        self._listening = connection
+                    if wishes.heard(connection, self._run.migration, _SLICE_SECONDS):
+                        return
+            except (psycopg.Error, CrossfadeError):
+                self._over.wait(_SLICE_SECONDS)

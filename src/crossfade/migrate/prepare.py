@@ -44,7 +44,7 @@ from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, s
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for."""
+    """What a person asked for. ``once`` is a copy that ends."""
 
     source: Location
     target: Location
@@ -56,6 +56,7 @@ class Request:
     include_transient: bool = False
     manner: Manner = field(default_factory=Manner)
     verb: str = "start"
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -348,11 +349,11 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "target": plan.target,
         "plan": plan.values(),
         "verb": request.verb,
-        "wanted": limits_of(request.manner),
+        "wanted": {**limits_of(request.manner), "once": request.once} if request.verb == "start" else {},
     }
     try:
         return ledger.claim(row, None if kinds is None else sorted(kinds))
-    except RunnerActive as error:
+    except (RunnerActive, PhaseForbids) as error:
         raise refused(ledger, plan.migration, error) from None
 
 

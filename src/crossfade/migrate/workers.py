@@ -82,8 +82,10 @@ class _Desk:
         self._stores: tuple[Store, Store] | None = None
 
     def work(self, shard: Shard) -> Carried:
-        if self._stop.is_set():
-            return Carried(stopped=True)
+        with self._gate.at_work(self._stop.is_set):
+            return Carried(stopped=True) if self._stop.is_set() else self._carry(shard)
+
+    def _carry(self, shard: Shard) -> Carried:
         if self._stores is None:
             self._stores = self._open(self._job.source), self._open(self._job.target)
         carrier = Carrier(
@@ -101,7 +103,9 @@ class _Desk:
         return Retrying(recipe.open(self._worker), self._job.patience, self._retried)
 
     def _tell(self, outcome: Outcome) -> None:
+        """A page is done, and nothing is in hand: here is where a pause is kept."""
         self._reports.put(outcome)
+        self._gate.rest(self._stop.is_set)
 
     def _retried(self, error: BaseException) -> None:
         """Say so, and give up where the run is over anyway."""

@@ -22,6 +22,7 @@ from crossfade.migrate.prepare import prepared
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.wishes import refuse_paused
 
 _POLL_SECONDS = 0.05
 _RUNNER_SECONDS = 20.0
@@ -43,6 +44,7 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
 
 
 def _refuse_phase(found: Sought, order: Order) -> None:
+    refuse_paused(found.row.wanted, found.row.migration)
     why = forbidden(order.verb, is_reversed=found.row.reversed, phase=found.row.phase)
     if why:
         raise PhaseForbids(

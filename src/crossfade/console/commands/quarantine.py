@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from psycopg import sql
 
-from crossfade.console.commands.status import start_again
 from crossfade.console.finding import Sought, sought
+from crossfade.console.state import start_again
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.report import SCHEMA_VERSION

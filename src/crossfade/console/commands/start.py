@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from crossfade.console import book
@@ -27,7 +28,7 @@ from crossfade.store.location import parse
 
 def start_once(request: Request, *, as_json: bool) -> int:
     """Run it; the exit status."""
-    stop = threading.Event()
+    stop, request = threading.Event(), replace(request, once=True)
     if request.manner.certificate:
         check_file(request.manner.certificate, request.source, request.target)
     with interruptible(stop), prepared(request) as run:

@@ -49,6 +49,7 @@ class Follower:
     """Follows the source of *run*, whose root stood on *footing* before any of it was copied; None for a database.
 
     *sweeping* are two more stores, for the sweep. *take* hears of each page, *pace* waits where it should.
+    *keep_pause* is called between pages, and stands still while somebody wants that.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Follower:
         footing: Footing | None,
         take: Callable[[Outcome], None],
         pace: Callable[[Page, int], None],
+        keep_pause: Callable[[Callable[[], None]], None],
         began_in_step: bool = False,
     ) -> None:
         self._run = run
@@ -71,6 +73,7 @@ class Follower:
         self._heard_at = time.monotonic()
         self._teller = teller
         self._take = take
+        self._keep_pause = keep_pause
         self._dirty = Dirty()
         self._tails = Tails()
         self._removals = Removals()
@@ -88,7 +91,7 @@ class Follower:
             _PAGE,
             tails=self._tails,
             ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
-            done=take,
+            done=self._taken,
             stop=lambda: False,
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
         )
@@ -101,6 +104,7 @@ class Follower:
         with self._held:
             self._begin_to_watch()
             while not stop.is_set() and not heed():
+                self._rest()
                 self._turn(self._watch.trouble if self._watch else "")
 
     def _begin_to_watch(self) -> None:
@@ -176,6 +180,21 @@ class Follower:
                 time.sleep(_IDLE_SECONDS)
         return not len(self._dirty)
 
+    def _taken(self, outcome: Outcome) -> None:
+        """A page is done, and nothing is in hand."""
+        self._take(outcome)
+        if not self._bringer.is_final:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Stand still while somebody wants that; the lag is shown to grow."""
+
+        def tell() -> None:
+            self._measure()
+            self._teller.tell()
+
+        self._keep_pause(tell)
+
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
         self._dirty.add(paths, self._heard_at)
@@ -198,15 +217,18 @@ class Follower:
             self._dirty.wait(pause)
 
     def _tell(self, trouble: str) -> None:
+        self._measure()
+        self._teller.progress = replace(self._teller.progress, reason=trouble)
+        self._teller.tell()
+
+    def _measure(self) -> None:
         self._teller.progress = replace(
             self._teller.progress,
-            reason=trouble,
             lag_seconds=round(self.lag_seconds, 3),
             behind=self.behind,
             in_step=self.is_in_step,
             still_seconds=round(self.still_seconds, 1),
         )
-        self._teller.tell()
 
     def _bring(self, batch: list[Dirt]) -> int:
         """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""

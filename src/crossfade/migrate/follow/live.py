@@ -131,6 +131,7 @@ class Live(Engine):
             take=self._take,
             pace=self._pace,
             began_in_step=self._is_turned,
+            keep_pause=self._pausing.keep,
         )
         orders = Orders(self._run, follower, self._done, self._order)
         follower.allowed_removals = self._allow_removals
@@ -149,7 +150,7 @@ class Live(Engine):
             raise self._lost
         self._is_turned = orders.outcome == "turned"
         if not orders.outcome:
-            self._run.ledger.phase(self._run.migration, "interrupted", "stopped", {})
+            self._leave("stopped")
         return orders.outcome
 
     def _open_side(self, side: str, number: int) -> Store:

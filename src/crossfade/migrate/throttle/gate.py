@@ -2,12 +2,14 @@
 
 Rates are booked ahead: each page takes its stretch of a common clock, and is applied at the stretch's end. Processor time is
 owed afterwards: what was used is a debt, which the share pays off; whoever has used some waits until nothing is owed.
+A gate that is held lets the page in hand pass at once, and nobody begin another.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -25,10 +27,14 @@ SAVED_SECONDS = 1.0
 OWED_SECONDS_MAX = 60.0
 """No more is owed than the whole share pays off in this time."""
 
+_HELD_SECONDS = 0.05
+
 PAUSE_SECONDS_MAX = 5.0
 """No single pause is longer; what is owed beyond it stands over."""
 
-_RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED = range(12)
+_RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED, _HELD, _AT_WORK = range(
+    14
+)
 _REASONS = ("", *dict.fromkeys(reason for *_, reason in MARKS.values()))
 
 
@@ -59,7 +65,7 @@ class Gate:
     """Shared by the workers of *context*; made by the runner, and handed to them when they are born."""
 
     def __init__(self, context: BaseContext) -> None:
-        self._cells: Any = context.Array("d", 12)
+        self._cells: Any = context.Array("d", 14)
 
     def change(self, records: float, size: float) -> None:
         """Keep to another rate from now on: records and bytes a second, 0.0 for no limit. Whoever waits books anew."""
@@ -156,14 +162,67 @@ class Gate:
         self._cells[_CLOCK] = booked(self._cells[_CLOCK], now, seconds)
         return Pause(max(self._cells[_CLOCK] - now, 0.0), rate_text(*self.rates))
 
+    # Standing still
+
+    def hold(self, *, held: bool) -> None:
+        """Let nobody begin a page from now on; or let them go on."""
+        with self._cells.get_lock():
+            self._cells[_HELD] = held
+
+    @property
+    def is_held(self) -> bool:
+        """True while nobody is to begin a page."""
+        return bool(self._cells[_HELD])
+
+    @property
+    def is_still(self) -> bool:
+        """True while nobody has a page in hand."""
+        return not self._cells[_AT_WORK]
+
+    @contextmanager
+    def at_work(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Around work on pages: it begins once the gate is not held, or *stop*."""
+        self._enter(stop)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def rest(self, stop: Callable[[], bool]) -> None:
+        """Within ``at_work``, between two pages: stand still as long as the gate is held."""
+        if self.is_held:
+            self._leave()
+            self._enter(stop)
+
+    def _enter(self, stop: Callable[[], bool]) -> None:
+        while not self._may_enter(stop):
+            time.sleep(_HELD_SECONDS)
+
+    def _may_enter(self, stop: Callable[[], bool]) -> bool:
+        with self._cells.get_lock():
+            may = not self._cells[_HELD] or stop()
+            self._cells[_AT_WORK] += may
+            return may
+
+    def _leave(self) -> None:
+        with self._cells.get_lock():
+            self._cells[_AT_WORK] -= 1
+
     # For workers
 
     def wait(self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> None:
-        """Wait for the turn of a page, and until nothing is owed. *tell* hears how long it may take, and why."""
-        while not stop() and not self._wait_for_turn(records, size, stop, tell):
+        """Wait for the turn of a page, and until nothing is owed. *tell* hears how long it may take, and why.
+
+        Nobody waits while the gate is held: the page in hand is to be done.
+        """
+
+        def over() -> bool:
+            return self.is_held or stop()
+
+        while not over() and not self._wait_for_turn(records, size, over, tell):
             pass
         told_until = 0.0
-        while not stop() and (pause := self.pause()).seconds:
+        while not over() and (pause := self.pause()).seconds:
             if time.monotonic() >= told_until:
                 tell(pause)
                 told_until = time.monotonic() + pause.seconds

@@ -21,7 +21,7 @@ from crossfade.model import layouts
 from crossfade.model.entries import Entry
 from crossfade.model.kinds import Kind
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import indexes, journal, leases, route, schema
+from crossfade.store.backends.postgres import indexes, journal, leases, route, schema, wishes
 from crossfade.store.backends.postgres.arrays import numbers
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.page import insert_refusal, mark_values
@@ -68,6 +68,7 @@ class MigrationRow:
     proved_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    wanted: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -167,17 +168,17 @@ class Ledger:
     def migrations(self) -> list[MigrationRow]:
         """Every migration that this schema knows, oldest first."""
         query = self._sql(
-            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, created_at, updated_at"
+            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, created_at, updated_at, wanted"
             " FROM {}.migrations ORDER BY created_at, migration_id"
         )
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]
 
     def claim(self, row: dict[str, Any], kinds: list[str] | None) -> int:
-        """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive."""
+        """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive, and PhaseForbids while paused."""
         insert = self._sql(
-            "INSERT INTO {}.migrations (migration_id, store_id, source, target, plan, kinds, phase, wanted)"
+            "INSERT INTO {0}.migrations (migration_id, store_id, source, target, plan, kinds, phase, wanted)"
             " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned', %(wanted)s)"
-            " ON CONFLICT (migration_id) DO UPDATE SET kinds = excluded.kinds, wanted = excluded.wanted"
+            " ON CONFLICT (migration_id) DO UPDATE SET kinds = excluded.kinds, wanted = {0}.migrations.wanted || excluded.wanted"
         )
         texts = {"plan": json.dumps(row["plan"]), "wanted": json.dumps(row.get("wanted", {}))}
         values = {**row, **texts, "kinds": None if kinds is None else json.dumps(kinds)}
@@ -186,6 +187,7 @@ class Ledger:
             connection.execute(insert, values)
             leases.refuse_another(connection, self.schema, row)
             epoch = leases.take(connection, self.schema, row["migration"])
+            wishes.refuse_paused(wishes.read(connection, self.schema, row["migration"]), row["migration"])
             reason = f"to {row.get('verb', 'start')}"
             line = Line("claimed", {"epoch": epoch, "plan": row["plan"]}, reason)  # each try is a claim of its own
             journal.append(connection, self.schema, row["migration"], line)
@@ -205,16 +207,21 @@ class Ledger:
         """Who runs it now."""
         return self._run(lambda c: leases.holder_of(c, self.schema, migration))
 
-    def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any], reason: str = "") -> None:
-        """Enter *phase*, with its line in the journal, as one."""
-        update = self._sql("UPDATE {}.migrations SET phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s")
+    def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any], reason: str = "") -> str:
+        """Enter *phase*, with its line in the journal, as one; the phase before."""
+        query = self._sql(
+            "UPDATE {0}.migrations m SET phase = %s, updated_at = clock_timestamp()"
+            " FROM (SELECT migration_id, phase FROM {0}.migrations WHERE migration_id = %s FOR UPDATE) before"
+            " WHERE m.migration_id = before.migration_id RETURNING before.phase"
+        )
         line = Line(event, detail, reason)
 
-        def work(connection: Connection) -> None:
-            connection.execute(update, [phase, migration])
+        def work(connection: Connection) -> str:
+            row = connection.execute(query, [phase, migration]).fetchone()
             journal.append(connection, self.schema, migration, line)
+            return str(row[0]) if row else ""
 
-        self._run(work, name="postgres.ledger")
+        return self._run(work, name="postgres.ledger")
 
     def note(self, migration: str, event: str, detail: dict[str, Any], reason: str = "") -> None:
         """One line in the journal."""
@@ -229,21 +236,14 @@ class Ledger:
         row = self._run(lambda c: c.execute(query, [json.dumps(progress), migration]).fetchone(), name="postgres.ledger")
         return cast("dict[str, Any]", row[0]) if row else {}
 
-    def wish(self, migration: str, wanted: dict[str, Any]) -> None:
-        """What a run is to keep to from now on, beside what was wished before: it hears of it within a second or two."""
-        query = self._sql("UPDATE {}.migrations SET wanted = wanted || %s::jsonb WHERE migration_id = %s")
-        line = Line("wished", wanted)
-
-        def work(connection: Connection) -> None:
-            connection.execute(query, [json.dumps(wanted), migration])
-            journal.append(connection, self.schema, migration, line)
-
-        self._run(work, name="postgres.ledger")
+    def wish(self, migration: str, wanted: dict[str, Any], event: str = "wished") -> None:
+        """What a run is to keep to from now on, beside what was wished before: it is woken, and hears of it."""
+        line = Line(event, wanted)
+        self._run(lambda c: wishes.wish(c, self.schema, migration, wanted, line), name="postgres.ledger")
 
     def wishes(self, migration: str) -> dict[str, Any]:
         """All that was wished."""
-        rows = self._rows(self._sql("SELECT wanted FROM {}.migrations WHERE migration_id = %s"), [migration])
-        return cast("dict[str, Any]", rows[0][0]) if rows else {}
+        return self._run(lambda c: wishes.read(c, self.schema, migration))
 
     def proved(self, migration: str, since: datetime, report: dict[str, Any]) -> None:
         """Both sides were found equal, as of *since*: what changed later is to be proved again."""

@@ -1,0 +1,197 @@
+"""In which state a migration is, why, and what to type next: what every verb says of it, from whatever host."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from crossfade.migrate.prepare import name_for
+from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.store.backends.postgres.leases import Runner
+from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow
+from crossfade.store.backends.postgres.wishes import paused_by
+from crossfade.store.location import parse
+
+LAG_SECONDS = 1.0
+"""A target that is no further behind is in step."""
+
+
+@dataclass(frozen=True)
+class State:
+    """One migration at one instant."""
+
+    row: MigrationRow
+    runner: Runner | None
+    totals: list[KindTotals]
+    quarantined: dict[str, int]
+    head: bytes = b""
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What its runner said last; nothing where there is none."""
+        return self.row.progress or {} if self.runner is not None else {}
+
+
+def look_at(ledger: Ledger, row: MigrationRow) -> State:
+    """The migration of *row*, as it is now."""
+    held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
+    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head)
+
+
+def look_again(ledger: Ledger, migration: str) -> State:
+    """The same with all that may have changed."""
+    return look_at(ledger, next(row for row in ledger.migrations() if row.migration == migration))
+
+
+# The state, and why
+
+
+def state_of(state: State) -> tuple[str, str]:
+    """(state, reason). A phase without a runner was interrupted, whatever it says."""
+    return _run_by(state, state.runner) if state.runner is not None else _left(state.row)
+
+
+def _run_by(state: State, runner: Runner) -> tuple[str, str]:
+    row, progress = state.row, state.progress
+    who, pause = f"process {runner.pid} on {runner.host}", paused_by(row.wanted)
+    if row.phase == "paused":
+        return "paused", f"{pause or 'about to go on'}; {who} holds it"
+    doing = progress.get("reason") or progress.get("step") or row.phase
+    if pause:
+        doing = f"about to be {pause}, once the page in hand is done ({progress.get('step') or row.phase})"
+    if row.phase == "following":
+        return "ready" if is_ready(state) else "following", f"{doing}; {who}"
+    if row.phase == "cut-over":
+        return "cut-over", f"{doing}, in reverse; {who}"
+    return "copying", f"{doing}; {who}"
+
+
+def _left(row: MigrationRow) -> tuple[str, str]:
+    """Where no runner works on it."""
+    if row.phase == "finished":
+        return "finished", "the source is retired"
+    if row.phase == "rolled-back":
+        return "rolled-back", "following has ended; the source is as it always was, and the target keeps what it holds"
+    if pause := paused_by(row.wanted):
+        return "paused", f"{pause}; no runner works on it"
+    if row.phase == "copied":
+        return "copied", f"proven at {row.proved_at:%Y-%m-%d %H:%M:%S %Z}" if row.proved_at else ""
+    if row.phase == "planned":
+        return "planned", "nothing was copied yet"
+    if row.phase == "different":
+        return "different", "its validation found that the target is not what the source is"
+    if row.phase == "braked":
+        return "braked", "so much is gone from the source that a person must say it is meant; nothing was removed"
+    if row.reversed:
+        return "interrupted", "cut over, and no runner follows in reverse; nothing is lost"
+    return "interrupted", "no runner works on it; nothing is lost"
+
+
+def is_ready(state: State) -> bool:
+    """True while the target is in step with what it follows, and was proven to be."""
+    lag = state.progress.get("lag") or {}
+    is_in_step = bool(lag) and bool(state.progress.get("in_step")) and not lag["entries"] and lag["seconds"] <= LAG_SECONDS
+    return is_in_step and state.row.proved_at is not None and not paused_by(state.row.wanted)
+
+
+# For programs
+
+
+def value_of(state: State) -> dict[str, Any]:
+    """The status schema of every verb."""
+    row, progress = state.row, state.progress
+    name, reason = state_of(state)
+    kinds = [
+        {
+            "kind": total.kind,
+            "entries": total.entries,
+            "records": total.records,
+            "bytes": total.bytes,
+            "raw": total.raws,
+            "incomplete": total.incomplete,
+            "quarantined": state.quarantined.get(total.kind, 0),
+        }
+        for total in state.totals
+    ]
+    applied = {"entries": sum(t.entries - t.incomplete for t in state.totals), "bytes": sum(t.bytes for t in state.totals)}
+    eta = progress.get("eta_seconds")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "migration": row.migration,
+        "source": row.source,
+        "target": row.target,
+        "state": name,
+        "reason": reason,
+        "positions": {
+            "authority": {"bytes": progress.get("bytes_total")},
+            "applied": applied,
+            "verified": {"at": row.proved_at},
+        },
+        "lag": progress.get("lag"),
+        "kinds": kinds,
+        "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
+        "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
+        "head": state.head.hex(),
+        "next_steps": next_steps(name, row, state.quarantined),
+    }
+
+
+# What to type next
+
+
+def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> list[dict[str, str]]:
+    """Commands, each with its reason; what needs a person comes first."""
+    steps = [_step(f"quarantine {row.migration} list", "see what could not be placed")] if quarantined else []
+    match name:
+        case "different":
+            steps.append(_step(f"validate {row.migration} --repair", "mend the target from the source"))
+        case "planned":
+            steps.append({"command": start_again(row), "why": "continue where it stopped"})
+        case "interrupted":
+            steps.append(_step(f"resume {row.migration}", "continue where it stopped"))
+        case "paused":
+            steps.append(_step(f"resume {row.migration}", "let it go on"))
+        case "braked":
+            steps.append(_step(f"resume {row.migration}", "once the volume is mounted again"))
+            steps.append(_step(f"resume {row.migration} --allow-removals", "if the removal is meant"))
+        case "copying" | "following" | "ready" | "cut-over":
+            steps.append(_step(f"pause {row.migration}", "have it stand still; nothing is lost"))
+            steps.append(_step(f"status {row.migration} --watch", "see it move"))
+        case "rolled-back":
+            steps.append({"command": start_again(row, once=False), "why": "copy what changed, and follow again"})
+        case "copied":
+            steps += _after_a_copy(row)
+    return steps
+
+
+def _step(words: str, why: str) -> dict[str, str]:
+    return {"command": f"crossfade {words}", "why": why}
+
+
+def _after_a_copy(row: MigrationRow) -> list[dict[str, str]]:
+    steps = [
+        {"command": start_again(row), "why": "bring later changes over"},
+        {"command": start_again(row, once=False), "why": "follow the source from now on"},
+    ]
+    if row.source.startswith("file://"):
+        name = [] if parse(row.target).store else ["--store-name", row.plan["store"]]
+        back = shlex.join(["crossfade", "start", row.target, f"{row.source}.back", *name, "--once"])
+        steps.append({"command": back, "why": "bring it back, elsewhere"})
+    return steps
+
+
+def start_again(row: MigrationRow, *, once: bool = True) -> str:
+    """The command that goes on with a copy, or brings changes over. Its layout is written down in the database."""
+    options = ["--include-transient"] if row.plan["include_transient"] else []
+    options += ["--once"] if once else []
+    return shlex.join(["crossfade", "start", row.source, row.target, *_named(row), *options])
+
+
+def _named(row: MigrationRow) -> list[str]:
+    """The tree's name, where the URLs do not say it."""
+    places = parse(row.source), parse(row.target)
+    said = next((place.store for place in places if place.store), "") or (
+        "" if places[0].is_database else name_for(places[0])
+    )
+    return [] if said == row.plan["store"] else ["--store-name", row.plan["store"]]
