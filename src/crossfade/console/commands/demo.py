@@ -9,6 +9,7 @@ import sys
 
 from psycopg import sql
 
+from crossfade.console.commands.demo_live import live
 from crossfade.console.finding import opened
 from crossfade.console.talk import show, table
 from crossfade.errors import OptionInvalid
@@ -53,6 +54,7 @@ def demo(directory: str, events: int) -> int:
     status |= _run("start", source, f"embedded://{database}", "--once")
     _title("And back, into a new directory")
     status |= _run("start", f"embedded://{database}", restored, "--once")
+    status |= live(os.path.abspath(directory), _run, _title)
     return 2 if status else 0
 
 

@@ -37,6 +37,7 @@ _IDLE_SECONDS = 0.05
 _BLURRED_SECONDS = 0.025
 _UNREADABLE_SECONDS = 30.0
 _SETTLE_SECONDS = 0.005
+_PREPARE_SECONDS = 1.0
 _TRIES = 12
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
 
@@ -147,6 +148,7 @@ class Follower:
             self._held.close()
             self._begin_to_watch()
             self._sweep.at_once()  # what happened between the two watches
+        self.drain(_PREPARE_SECONDS)  # so that little is left to do while writers wait
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
         """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*.

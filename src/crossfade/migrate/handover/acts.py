@@ -63,7 +63,7 @@ class Acts:
 
     def release(self) -> None:
         """Let writers go on, whatever happened."""
-        if self._began:
+        if self._connection is not None:
             self.hold_seconds = time.monotonic() - self._began
         self._held.close()
         self._connection = None
@@ -85,19 +85,28 @@ class Acts:
         if not direction.is_fed(connection, run.ledger.schema, run.store_id):
             feed.turn_on(connection, run.ledger.schema, run.store_id)
 
+    def _do_fence(self) -> None:
+        self._before = self._twin.gate.read()
+        self._twin.gate.write(self._marker("undecided"))
+
+    def _undo_fence(self) -> None:
+        if self._before is not None:
+            self._twin.gate.write(self._before)
+
     # Held
 
     def _do_close(self) -> None:
+        connection = self._connected()
         self._began = time.monotonic()
         self._until = self._began + self._order.hold_max
         self._held.enter_context(self._twin.gate.closed(self._left()))
-        connection = self._held.enter_context(self._connected())
         with _in_time():
             route.close_gate(connection, self._run.ledger.schema, self._run.store_id, self._left())
         self._fence(connection)
         self._connection = connection
 
     def _connected(self) -> Connection:
+        """The connection of the decision. Whatever happens before its commit goes with it when it is closed."""
         connection = self._run.ledger.server.connect("hand-over")
         self._held.callback(connection.close)
         return connection
@@ -110,14 +119,6 @@ class Acts:
 
     def _undo_close(self) -> None:
         self.release()
-
-    def _do_fence(self) -> None:
-        self._before = self._twin.gate.read()
-        self._twin.gate.write(self._marker("undecided"))
-
-    def _undo_fence(self) -> None:
-        if self._before is not None:
-            self._twin.gate.write(self._before)
 
     def _do_drain(self) -> None:
         self._drain([] if self._run.from_files else self._noted(), self._left())
@@ -165,11 +166,11 @@ class Acts:
 
     # After
 
-    def _do_mark(self) -> None:
-        self._twin.gate.write(self._marker(_side(from_files=not self._run.from_files)))
-
     def _do_open(self) -> None:
         self.release()
+
+    def _do_mark(self) -> None:
+        self._twin.gate.write(self._marker(_side(from_files=not self._run.from_files)))
 
     def _do_check(self) -> None:
         """The gates are looked at by whoever keeps the order."""

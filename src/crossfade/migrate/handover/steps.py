@@ -25,11 +25,13 @@ def steps(*, from_files: bool) -> tuple[Step, ...]:
     return (
         Step("check", "before", "every gate is met"),
         Step("prepare", "before", f"what will be written to the {other} is noted for the {one} from here on"),
+        Step(
+            "fence", "before", "the marker beside the files says that the authority changes hands: writers ask the database"
+        ),
         Step("close", "held", "writers wait, on both sides"),
-        Step("fence", "held", "the marker beside the files says that the authority changes hands"),
         Step("drain", "held", f"what the {one} got until now is brought over"),
         Step("prove", "held", "all of that is verified where it stands"),
         Step("decide", "decision", f"the {other} has the authority from here on"),
-        Step("mark", "after", f"the marker names the {other}"),
         Step("open", "after", "writers go on"),
+        Step("mark", "after", f"the marker names the {other}"),
     )

@@ -73,7 +73,7 @@ class Gate:
         return Marker(**values)
 
     def write(self, marker: Marker) -> None:
-        """Replace the marker, durably. Only for whoever holds the gate closed, or prepares the first hand-over."""
+        """Replace the marker, durably. Only for a migration's runner; what is not true any more says ``undecided`` before."""
         self.make()
         new = self._path(b"route.json.new")
         with open(new, "w", encoding="utf-8") as file:

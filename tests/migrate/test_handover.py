@@ -1,0 +1,171 @@
+"""A hand-over's order, on values: what is undone, what is not, which gate stops it, and which verb fits which phase."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from crossfade.errors import CrossfadeError, GateShut
+from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
+from crossfade.migrate.handover.gates import Facts, GateState, gates, shut
+from crossfade.migrate.handover.order import Order, ordered
+from crossfade.migrate.handover.phases import forbidden
+from crossfade.migrate.handover.steps import steps
+
+STEPS = steps(from_files=True)
+NAMES = [step.name for step in STEPS]
+DECISION = NAMES.index("decide")
+GOOD = Facts(
+    following=True,
+    in_step=True,
+    lag_seconds=0.1,
+    behind=2,
+    proved_seconds=3600.0,
+    unverified=0,
+    quarantined=0,
+    budget_allows=True,
+    drift=0,
+    from_files=True,
+    still_seconds=10.0,
+    writers=(),
+)
+
+
+class Doer:
+    """Writes down what it is told, and fails where it is to fail."""
+
+    def __init__(self, failing: str = "", error: BaseException | None = None) -> None:
+        self.failing = failing
+        self.error = error or GateShut("shut", hint="wait")
+        self.said: list[str] = []
+
+    def act(self, name: str) -> None:
+        self.said.append(name)
+        if name == self.failing:
+            raise self.error
+
+    def undo(self, name: str) -> None:
+        self.said.append(f"-{name}")
+
+    def release(self) -> None:
+        self.said.append("release")
+
+
+def never() -> bool:
+    return pytest.fail("nobody asks")
+
+
+def test_all_steps_are_done_in_their_order():
+    doer = Doer()
+    carry_out(STEPS, doer, never)
+
+    assert doer.said == [*NAMES, "release"]
+
+
+@pytest.mark.parametrize("name", NAMES[: DECISION + 1])
+def test_what_fails_before_the_decision_is_undone_in_reverse(name: str):
+    """The step that failed may have been half done, so it is undone as well."""
+    doer = Doer(name)
+    with pytest.raises(GateShut):
+        carry_out(STEPS, doer, never)
+
+    done = NAMES[: NAMES.index(name) + 1]
+    assert doer.said == [*done, *(f"-{step}" for step in reversed(done)), "release"]
+
+
+@pytest.mark.parametrize("name", NAMES[DECISION + 1 :])
+def test_what_fails_behind_it_is_left_to_be_completed(name: str):
+    doer = Doer(name)
+    with pytest.raises(GateShut):
+        carry_out(STEPS, doer, never)
+
+    assert doer.said == [*NAMES[: NAMES.index(name) + 1], "release"]
+
+
+def test_a_decision_that_nobody_heard_is_asked_for():
+    """It stands: go on. It does not: undo. Nobody knows: leave everything to whoever comes next."""
+    heard, unheard, unknown = (Doer("decide", psycopg.OperationalError("gone")) for _ in range(3))
+    carry_out(STEPS, heard, lambda: True)
+    with pytest.raises(psycopg.OperationalError):
+        carry_out(STEPS, unheard, lambda: False)
+
+    def away() -> bool:
+        raise CrossfadeError("away", hint="wait")
+
+    with pytest.raises(Undecided):
+        carry_out(STEPS, unknown, away)
+    assert heard.said == [*NAMES, "release"]
+    assert unheard.said[DECISION + 1 :] == [*(f"-{step}" for step in reversed(NAMES[: DECISION + 1])), "release"]
+    assert unknown.said == [*NAMES[: DECISION + 1], "release"]
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("following", {"following": False}),
+        ("in step", {"in_step": False}),
+        ("lag", {"lag_seconds": 5.1}),
+        ("verified", {"proved_seconds": None}),
+        ("verified", {"proved_seconds": 25 * 3600.0}),
+        ("quarantine", {"budget_allows": False}),
+        ("drift", {"drift": 1}),
+        ("writers", {"writers": ("prodigy (process 7)",)}),
+        ("writers", {"writers": None}),
+        ("still", {"still_seconds": 1.9}),
+    ],
+)
+def test_each_gate_stops_it_with_a_way_on(name: str, bad: dict[str, object]):
+    assert shut(gates(Order("cutover"), GOOD, "0123")) is None
+    found = shut(gates(Order("cutover"), replace(GOOD, **bad), "0123"))
+
+    assert found is not None
+    assert (found.name, bool(found.hint)) == (name, True)
+
+
+def test_somebody_may_vouch_for_the_writers_and_a_database_has_none():
+    busy = replace(GOOD, writers=None, still_seconds=0.0)
+
+    assert shut(gates(Order("cutover", writers_stopped=True), busy, "0123")) is None
+    assert shut(gates(Order("rollback"), replace(busy, from_files=False), "0123")) is None
+    assert shut(gates(Order("rollback", force=True), replace(GOOD, drift=3), "0123")) is None
+
+
+def test_a_gate_that_waiting_may_open_is_waited_for_and_others_are_not():
+    """Until the order's time is over."""
+    lag = GateState("lag", False, "behind", "wait")
+    waiting = Attempts(Order("cutover", timeout=60.0), lambda: [lag], never)
+    assert not waiting.turn()
+    with pytest.raises(GateShut):
+        Attempts(Order("cutover", timeout=0.0), lambda: [lag], never).turn()
+    with pytest.raises(GateShut):
+        Attempts(Order("cutover"), lambda: [GateState("quarantine", False, "full", "look")], never).turn()
+
+
+def test_an_order_is_read_as_it_was_written():
+    order = Order("rollback", hold_max=0.25, only=("events",))
+
+    assert ordered({"switch": order.values(), "cpu_max": 5}) == order
+    assert ordered({}) is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "is_reversed", "phase", "fits"),
+    [
+        ("cutover", False, "following", True),
+        ("cutover", False, "copied", True),
+        ("cutover", False, "copying", False),
+        ("cutover", True, "cut-over", False),
+        ("rollback", False, "following", True),
+        ("rollback", True, "cut-over", True),
+        ("rollback", False, "rolled-back", False),
+        ("finish", True, "cut-over", True),
+        ("finish", False, "following", False),
+        ("cutover", False, "finished", False),
+        ("rollback", True, "finished", False),
+        ("finish", True, "finished", False),
+    ],
+)
+def test_each_verb_has_its_phases(verb: str, is_reversed: bool, phase: str, fits: bool):
+    assert (forbidden(verb, is_reversed=is_reversed, phase=phase) == "") == fits
