@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bench_report
+from bench import bench_all, bench_report
 from bench.bench_memory import lack_of_room, summary
 from bench.blame import charged
 from bench.cases import all_cases
@@ -229,6 +229,26 @@ def test_a_report_is_put_between_its_marks(tmp_path: Path, capsys: pytest.Captur
         bench_report.placed("no marks", "x")
 
 
+def test_all_of_them_go_into_one_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that fails has no figures, keeps no other from having its own, and is named at the end."""
+    page, made = tmp_path / "page.md", tmp_path / "programs"
+    page.write_text("\n".join([*(bench_report.BEGIN, "old", bench_report.END), *bench_report.PROFILE, ""]))
+    made.mkdir()
+    said = json.dumps({"bench": "copy", **ABOUT, "hazard_ratio": 1.1})
+    for name, program in (("copy", f"print({said!r})"), ("memory", "raise SystemExit(3)"), ("profile", "print('### copy')")):
+        (made / f"{name}_stand_in.py").write_text(program)
+    monkeypatch.setattr(bench_all, "MODULES", {name: f"{name}_stand_in" for name in bench_all.MODULES})
+    monkeypatch.setenv("PYTHONPATH", str(made))
+
+    with pytest.raises(SystemExit, match="failed: memory"):
+        bench_all.main(["--into", str(page), "--keep", str(tmp_path / "kept")])
+
+    text = page.read_text()
+    assert text.index("`hazard_ratio`") < text.index(bench_report.END) < text.index("### copy")
+    assert "old" not in text
+    assert (tmp_path / "kept" / "copy").read_text() == f"{said}\n"
+
+
 @pytest.mark.parametrize("text", ["", "it failed\n"])
 def test_a_benchmark_that_failed_is_not_reported(tmp_path: Path, text: str):
     """There is nothing to say."""
@@ -244,3 +264,4 @@ def test_every_goal_is_explained_and_has_its_place():
 
     assert [goal.name for goal in GOALS if f"`{goal.name}`" not in text] == []
     assert bench_report.placed(text, "x")
+    assert bench_report.placed(text, "x", bench_report.PROFILE)
