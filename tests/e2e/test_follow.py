@@ -9,12 +9,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from support.following import following
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -93,21 +93,6 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "live"
     root.mkdir()
     return root
-
-
-def following(terminal: Terminal, root: Path, database: Database, *options: str) -> subprocess.Popen[bytes]:
-    """A follower that has arrived."""
-    table = f"{database.location.schema}.journal"
-    query = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
-    arrived = 0 if database.one("SELECT to_regclass(%s)", table) is None else database.one(query)
-    process = terminal.popen("start", root, database.url, "--cpu-max", "100", *options)
-
-    def has_arrived() -> bool:
-        assert process.poll() is None, finish(process)
-        return database.one("SELECT to_regclass(%s)", table) is not None and database.one(query) != arrived
-
-    wait_for("a follower", has_arrived, 40)
-    return process
 
 
 def same(terminal: Terminal, root: Path, database: Database, back: Path) -> None:

@@ -19,11 +19,25 @@ class KindProgress:
 
 
 @dataclass(frozen=True)
+class Position:
+    """Changes that were applied since following began, and how many of these, and bytes, are not verified yet.
+
+    What was applied before ``verified_at``, by the server's clock, is verified.
+    """
+
+    applied: int = 0
+    unverified: int = 0
+    unverified_bytes: int = 0
+    verified_at: str = ""
+
+
+@dataclass(frozen=True)
 class Progress:
     """The whole run. ``rate_bytes`` is measured over the last seconds, None before there is a measurement.
 
     ``lag_seconds`` is how long the target is behind, and by how many paths, once following. ``in_step``: the whole
     was looked at since then. ``still_seconds``: since when nothing was heard of the source.
+    ``position`` is what was applied and verified by then.
     ``counted`` says that the inventory is complete, so that totals are final and an ETA is honest.
     """
 
@@ -39,6 +53,7 @@ class Progress:
     behind: int = 0
     in_step: bool = False
     still_seconds: float = 0.0
+    position: Position | None = None
 
     @property
     def bytes(self) -> int:
@@ -73,6 +88,7 @@ class Progress:
             "rate_bytes_per_second": self.rate_bytes,
             "eta_seconds": self.eta_seconds,
             "lag": self._lag(),
+            "position": None if self.position is None else vars(self.position),
             "throttle": {"active": bool(self.throttled), "reason": self.throttled, "seconds_total": self.throttled_seconds},
             "kinds": [{"kind": name, **vars(kind)} for name, kind in sorted(self.kinds.items())],
         }

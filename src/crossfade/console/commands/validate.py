@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from crossfade.console.commands.start import interruptible
@@ -23,6 +24,7 @@ from crossfade.migrate.validate.repair import mend, mend_orphans, tasks_for
 from crossfade.migrate.validate.sides import Sides, sides
 from crossfade.migrate.validate.validation import validate as compare
 from crossfade.migrate.validate.verdict import Options, Verdict
+from crossfade.store.backends.postgres import proofs
 from crossfade.store.location import Location, parse
 from crossfade.store.registry import DatabaseRecipe
 
@@ -99,6 +101,7 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
         if isinstance(pair.reads, DatabaseRecipe) and pair.reads.layout.fingerprint != pair.layout.fingerprint:
             names = f"{pair.reads.layout.name!r}, the target's {pair.layout.name!r}"
             say(f"the source's layout is {names}; kinds and columns are compared by the target's")
+        since = pair.ledger.now() if pair.migration is not None else None
         transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
         known = replace(request, store_name=pair.store, include_transient=transient)
         try:
@@ -108,16 +111,19 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
             if pair.migration is not None:
                 refused(pair.ledger, pair.migration.migration, error, "not validated")
             raise
-        head = _noted(pair, verdict)
+        head = _noted(pair, verdict, since)
         if certificate:
             write(certificate, certificate_of(pair, verdict))
             say(f"certificate {certificate}")
         return _Ended(verdict, known, head)
 
 
-def _noted(pair: Sides, verdict: Verdict) -> bytes:
-    """Write the verdict into the journal; its head. Nothing where the two sides have no migration in common."""
-    if pair.migration is None:
+def _noted(pair: Sides, verdict: Verdict, since: datetime | None) -> bytes:
+    """Write the verdict into the journal; its head. Nothing where the two sides have no migration in common.
+
+    Where all was compared and found equal, or on its way, it is the migration's proof from now on, as of *since*.
+    """
+    if pair.migration is None or since is None:
         return b""
     found, names = (
         verdict.values(),
@@ -126,6 +132,9 @@ def _noted(pair: Sides, verdict: Verdict) -> bytes:
     classes = {klass: count for klass, count in found["classes"].items() if count}
     detail = {**{name: found[name] for name in names}, "classes": classes}
     pair.ledger.note(pair.migration.migration, "validated", detail, found["state"])
+    if verdict.proves:
+        ledger, migration = pair.ledger, pair.migration.migration
+        ledger.change(lambda c: proofs.renew(c, ledger.schema, migration, since))
     return pair.ledger.journal_head(pair.migration.migration)
 
 

@@ -17,7 +17,7 @@ from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Page, Put, Touch
 from crossfade.model.digests import Digester
 from crossfade.model.entries import altered
-from crossfade.store.port import Reading, Store
+from crossfade.store.port import Applied, Reading, Store
 
 TORN_SECONDS = 2.0
 """How long a log's last line may lack its newline before it is taken as it is: its writer has crashed, or is done."""
@@ -40,7 +40,7 @@ class Brought:
 
 
 class Bringer(Carrier):
-    """A carrier for a source that is being written. *patient* says of a path whether it may be held back once more."""
+    """A carrier for a source that is being written. *patient* says of a path whether it may be held back once more; *took* hears of each page."""
 
     def __init__(
         self,
@@ -53,11 +53,13 @@ class Bringer(Carrier):
         done: Callable[[Outcome], None],
         stop: Callable[[], bool],
         patient: Callable[[bytes], bool],
+        took: Callable[[Page, Applied], None],
     ) -> None:
         super().__init__(source, target, limits, ready=ready, done=done, stop=stop, skip_unreadable=True)
         self._tails = tails
         self._patient = patient
         self.is_final = False
+        self._took = took
         self._brought = Brought()
         self._grown: dict[bytes, Growing] = {}
 
@@ -68,6 +70,11 @@ class Bringer(Carrier):
         self._brought.moved += carried.moved
         self._brought.unreadable += carried.unreadable
         return self._brought
+
+    def _apply(self, page: Page, records: int) -> Applied:
+        applied = super()._apply(page, records)
+        self._took(page, applied)
+        return applied
 
     def _leave_out(self, task: Task, why: str, carried: Carried) -> None:
         if why == _BEING_WRITTEN:

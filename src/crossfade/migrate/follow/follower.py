@@ -22,6 +22,7 @@ from crossfade.migrate.follow.bring import Bringer
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.look import Look, in_order
+from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.plan import Limits
@@ -86,6 +87,8 @@ class Follower:
         self.allowed_removals = False
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
+        self._anew: set[bytes] = set()
+        self.proving = Proving(run, teller, source=source, target=target, lag=lambda: self.lag_seconds)
         self._bringer = Bringer(
             source,
             target,
@@ -95,6 +98,7 @@ class Follower:
             done=self._taken,
             stop=lambda: False,
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
+            took=self.proving.took,
         )
 
     def follow(self, stop: threading.Event, heed: Callable[[], bool]) -> None:
@@ -103,6 +107,7 @@ class Follower:
         Raises Braked, and whatever the stores raise that does not pass.
         """
         with self._held:
+            self.proving.begin()
             self._begin_to_watch()
             while not stop.is_set() and not heed():
                 self._rest()
@@ -139,16 +144,18 @@ class Follower:
     @property
     def unverified(self) -> int:
         """How many changes were applied and not verified yet."""
-        return 0
+        return self.proving.unverified
 
     def prepare(self) -> None:
-        """Have a barrier, behind which every hint is heard."""
+        """Have a barrier, behind which every hint is heard, and little left to verify."""
         if self._run.from_files and self._watch is not None and not self._watch.has_barrier:
             Gate(self._run.request.source.path).make()
             self._held.close()
             self._begin_to_watch()
             self._sweep.at_once()  # what happened between the two watches
-        self.drain(_PREPARE_SECONDS)  # so that little is left to do while writers wait
+        for _ in range(2):  # so that little is left to do while writers wait
+            self._bring_anew(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
+            self.drain(_PREPARE_SECONDS)
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
         """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*.
@@ -172,7 +179,12 @@ class Follower:
             )
 
     def prove(self, seconds: float) -> None:
-        """Verify what was applied."""
+        """Verify all that was applied. Raises GateShut where that takes longer than *seconds*."""
+        until = time.monotonic() + seconds
+        while paths := self.proving.rush(until):
+            self._bring_anew(paths)
+            self._bring(self._dirty.take(float("inf"), _BATCH))
+        self.proving.check_settled()
 
     def drain(self, seconds: float) -> bool:
         """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
@@ -197,6 +209,10 @@ class Follower:
 
         self._keep_pause(tell)
 
+    def _bring_anew(self, paths: list[bytes]) -> None:
+        self._anew.update(paths)
+        self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
+
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
         self._dirty.add(paths, self._heard_at)
@@ -212,6 +228,7 @@ class Follower:
         found = self._sweep.slice(now)
         self._dirty.add({task.entry.path: False for task in found}, now)
         self._total = max(self._total, self._sweep.met)
+        self._bring_anew(self.proving.turn(now))
         self._tell(trouble)
         if not batch and not found:
             due = self._dirty.next_due()
@@ -220,7 +237,7 @@ class Follower:
 
     def _tell(self, trouble: str) -> None:
         self._measure()
-        self._teller.progress = replace(self._teller.progress, reason=trouble)
+        self._teller.progress = replace(self._teller.progress, reason=trouble or self.proving.reason)
         self._teller.tell()
 
     def _measure(self) -> None:
@@ -230,12 +247,13 @@ class Follower:
             behind=self.behind,
             in_step=self.is_in_step,
             still_seconds=round(self.still_seconds, 1),
+            position=self.proving.position,
         )
 
     def _bring(self, batch: list[Dirt]) -> int:
         """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""
         done = 0
-        ahead = self._look.tasks(batch)
+        ahead = self._look.tasks(batch, frozenset(self._anew))
         unsettled: dict[bytes, float | None] = {}
         while tasks := self._next(ahead):
             done += len(tasks)
@@ -265,6 +283,7 @@ class Follower:
         for path in known.keys() - unsettled.keys():
             self._tries.pop(path, None)
             self.unreadable.pop(path, None)
+            self._anew.discard(path)
 
     def _check_removals(self, tasks: Sequence[Task]) -> None:
         count = sum(task.verb == "remove" for task in tasks)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
-from crossfade.errors import Removed, SourceMissing, SourceMoved
+from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
@@ -16,6 +17,7 @@ from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Orders, Outcome, end
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.prepare import Run, turned
+from crossfade.migrate.validate.verdict import Verdict
 from crossfade.model.changes import Page
 from crossfade.observe.progress import Progress
 from crossfade.store.layers.retrying import Patience, Retrying
@@ -87,6 +89,11 @@ class Live(Engine):
         with suppress(SourceMoved):  # what moved is what following is for
             self._once()
 
+    def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        """What moved under the copy is followed, and verified then. Of all else this is the proof."""
+        if verdict.exit == 3 or not verdict.findings.moved_count:
+            super()._judge(verdict, final)
+
     def _catch_up(self) -> None:
         in_the_way = self._survey()
         self._check_removals()
@@ -141,9 +148,13 @@ class Live(Engine):
                 follower.drain(self._grace_seconds)
         except Braked as braked:
             raise self._removed(str(braked)) from None
+        except ContentDiffers as differs:
+            self._run.ledger.phase(self._run.migration, "different", "differs", {}, differs.sentence)
+            raise
         except SourceMissing as missing:
             raise self._removed(str(missing)) if self._run.from_files else missing from None
         finally:
+            follower.proving.close()
             for store in stores:
                 store.close()
         if self._lost is not None:

@@ -24,8 +24,8 @@ class Look:
         self._kinds = kinds
         self._tombstones = tombstones
 
-    def tasks(self, batch: Sequence[Dirt]) -> Iterator[Task]:
-        """What differs at the paths of *batch*, and below those that are deep, in key order for each."""
+    def tasks(self, batch: Sequence[Dirt], anew: frozenset[bytes] = frozenset()) -> Iterator[Task]:
+        """What differs at the paths of *batch*, and below those that are deep, in key order for each; those *anew* in any case."""
         paths = [dirt.path for dirt in batch]
         sources = {entry.path: entry for entry in self._source.look(paths)}
         targets = {entry.path: entry for entry in self._target.look(paths)}
@@ -34,7 +34,7 @@ class Look:
             if through is not None and is_below(dirt.path, through):
                 continue  # met there; twice in a page it would be written twice
             one, other = sources.get(dirt.path), targets.get(dirt.path)
-            yield from self._task(one, other)
+            yield from self._task(one, other) if dirt.path not in anew else self._anew(one, other)
             if dirt.deep and (_is_directory(one) or _is_directory(other)):
                 through = dirt.path
                 yield from self._below(dirt.path)
@@ -51,6 +51,14 @@ class Look:
         task = self._decide(one, other)
         if task is not None:
             yield task
+
+    def _anew(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
+        """What brings over all of it, though it may look as if it were there."""
+        found = list(self._task(one, other))
+        if one is not None and one.type != "gone" and all(task.verb in ("refresh", "touch") for task in found):
+            yield Task("put" if one.type == "file" else "touch", one, other)
+        else:
+            yield from found
 
 
 def _is_directory(entry: Entry | None) -> bool:

@@ -60,6 +60,11 @@ class Verdict:
         return 4 if classes or self.findings.unreadable else 0
 
     @property
+    def proves(self) -> bool:
+        """True where all was compared, and nothing differs but what is in quarantine or on its way."""
+        return self.exit in (0, 4) and self.options.extent.is_whole and not self.findings.unreadable
+
+    @property
     def state(self) -> str:
         """In one word."""
         return "unreadable" if self.exit == 4 and not self.count else _STATES[self.exit]

@@ -66,6 +66,7 @@ class MigrationRow:
     progress: dict[str, Any] | None
     report: dict[str, Any] | None
     proved_at: datetime | None
+    verified_at: datetime | None
     created_at: datetime
     updated_at: datetime
     wanted: dict[str, Any]
@@ -168,7 +169,7 @@ class Ledger:
     def migrations(self) -> list[MigrationRow]:
         """Every migration that this schema knows, oldest first."""
         query = self._sql(
-            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, created_at, updated_at, wanted"
+            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, verified_at, created_at, updated_at, wanted"
             " FROM {}.migrations ORDER BY created_at, migration_id"
         )
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]

@@ -151,6 +151,7 @@ CREATE TABLE {schema}.migrations (
     wanted       jsonb NOT NULL DEFAULT '{}', -- what was asked for while it runs: limits, a pause, a hand-over
     report       json,
     proved_at    timestamptz,
+    verified_at  timestamptz, -- what was applied before then was found in its place
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );

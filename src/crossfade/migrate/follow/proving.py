@@ -1,0 +1,142 @@
+"""The verified position of whoever follows: what was applied is found in its place, or brought anew; kept up to date, and kept.
+
+A position that was reached in an earlier run is gone on from: what was written since then is in doubt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import psycopg
+
+from crossfade.errors import CrossfadeError, GateShut
+from crossfade.migrate.follow.doubts import Doubts, Whole
+from crossfade.migrate.follow.verifier import SHARE, Verifier, Wrong
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.telling import Teller
+from crossfade.model.changes import Page
+from crossfade.model.paths import text_of
+from crossfade.observe.progress import Position
+from crossfade.store.backends.postgres import proofs
+from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.port import Applied, Store
+
+_RECALLED = 20_000
+_TICK_SECONDS = 1.0
+_KEPT_SECONDS = 5.0
+_SHOWN_SECONDS = 30.0
+
+
+class Proving:
+    """Proves what is applied to *target*, while *run* follows. *lag* says how far behind it is."""
+
+    def __init__(self, run: Run, teller: Teller, *, source: Store, target: Store, lag: Callable[[], float]) -> None:
+        self._run = run
+        self._teller = teller
+        self._ledger = Ledger(run.ledger.server, run.ledger.schema)
+        self._doubts = Doubts()
+        self._now: datetime | None = None
+        self._ticked = self._kept = 0.0
+        self._told: tuple[str, float] = "", 0.0
+        part = run.governor.part(SHARE)
+        self._verifier = Verifier(
+            self._doubts,
+            target=target,
+            books=target if target.can.digests else source,
+            migration=run.migration,
+            lag=lag,
+            pace=lambda seconds: part.pace(seconds).seconds,
+        )
+
+    def begin(self) -> None:
+        """Take up the position that an earlier run has reached."""
+        run, schema = self._run, self._run.ledger.schema
+        found = run.ledger.ask(lambda c: proofs.standing(c, schema, run.migration))
+        self._now = found.now
+        kinds = sorted(run.kinds or {kind.name for kind in run.layout.kinds})
+        since = found.at
+        if since is None:
+            self._doubts.prove(kinds, Whole(1, run.before.created_at if run.before else found.now))
+            return
+        written = run.ledger.ask(
+            lambda c: proofs.lately(c, schema, run.store_id, run.migration, since, _RECALLED + 1, marked=run.to_files)
+        )
+        if len(written) > _RECALLED:
+            self._doubts.prove(kinds, Whole(len(written), since))
+        else:
+            self._doubts.recall(written, time.monotonic(), since)
+
+    def took(self, page: Page, applied: Applied) -> None:
+        """*page* was applied."""
+        self._doubts.took(page, applied, time.monotonic(), self._now)
+
+    def turn(self, now: float) -> list[bytes]:
+        """Verify a little; the paths that are to be brought anew. Raises ContentDiffers for what that does not help."""
+        self._tick(now)
+        return self._anew(self._verifier.slice(now))
+
+    def rush(self, until: float) -> list[bytes]:
+        """Verify what is left, up to *until*; the paths that are to be brought anew before it can go on."""
+        return self._anew(self._verifier.rush(until))
+
+    @property
+    def unverified(self) -> int:
+        """How many changes were applied and not verified yet."""
+        return self._doubts.changes
+
+    def check_settled(self) -> None:
+        """Raises GateShut where something is left."""
+        if not self._doubts.is_settled:
+            raise GateShut(
+                f"{self.unverified:,} changes are not verified yet; nothing was handed over", hint="try again, or --hold-max"
+            )
+
+    @property
+    def position(self) -> Position:
+        """As it is shown."""
+        doubts, at = self._doubts, self._doubts.at or self._now
+        return Position(doubts.applied, doubts.changes, doubts.size, at.isoformat() if at else "")
+
+    @property
+    def reason(self) -> str:
+        """What was found to be wrong a moment ago."""
+        return self._told[0] if time.monotonic() < self._told[1] else ""
+
+    def close(self) -> None:
+        """Write down how far it is."""
+        self._keep()
+        self._ledger.close()
+
+    def _anew(self, wrong: list[Wrong]) -> list[bytes]:
+        for found in wrong:
+            if not found.foreign:
+                path = text_of(found.doubt.entry.path)
+                self._told = (
+                    f"{path} was not as it was applied ({found.detail}); brought anew",
+                    time.monotonic() + _SHOWN_SECONDS,
+                )
+                self._run.scribe.say("verification differs", {"path": path, "detail": found.detail}, "brought anew")
+        return [found.doubt.entry.path for found in wrong]
+
+    # The server's clock
+
+    def _tick(self, now: float) -> None:
+        """Ask what time it is: what is applied later is later than that."""
+        if now - self._ticked < _TICK_SECONDS:
+            return
+        self._ticked = now
+        with suppress(psycopg.Error, CrossfadeError):
+            self._now = self._ledger.now()
+        if now - self._kept > _KEPT_SECONDS:
+            self._kept = now
+            self._keep()
+
+    def _keep(self) -> None:
+        at = self._doubts.at or self._now
+        if at is None:
+            return
+        with suppress(psycopg.Error, CrossfadeError):
+            self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at))

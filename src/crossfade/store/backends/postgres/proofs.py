@@ -1,0 +1,69 @@
+"""What is known to be right: when both sides of a migration were proved, and up to when what was applied is verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from psycopg import sql
+
+from crossfade.model.entries import Entry
+from crossfade.model.paths import path_of
+from crossfade.store.backends.postgres.journal import Line, append
+from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.backends.postgres.statements import statement
+
+STALE_SECONDS = 24 * 3600.0
+"""A proof of the whole that is older says little: what broke since then would not have been seen."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """*proved_at*: both sides were found equal; *verified_at*: what was applied before then was found in its place. *now* is the server's time."""
+
+    proved_at: datetime | None
+    verified_at: datetime | None
+    now: datetime
+
+    @property
+    def at(self) -> datetime | None:
+        """Up to when all that was applied is right."""
+        return max((time for time in (self.proved_at, self.verified_at) if time is not None), default=None)
+
+    @property
+    def is_stale(self) -> bool:
+        """True where the whole was never proved, or too long ago."""
+        return self.proved_at is None or (self.now - self.proved_at).total_seconds() > STALE_SECONDS
+
+
+def standing(connection: Connection, schema: str, migration: str) -> Standing:
+    """How a migration stands."""
+    query = "SELECT proved_at, verified_at, clock_timestamp() FROM {}.migrations WHERE migration_id = %s"
+    return Standing(*cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone()))
+
+
+def keep(connection: Connection, schema: str, migration: str, at: datetime) -> None:
+    """All that was applied before *at* is verified."""
+    query = "UPDATE {}.migrations SET verified_at = greatest(verified_at, %s) WHERE migration_id = %s"
+    connection.execute(_sql(query, schema), [at, migration])
+
+
+def renew(connection: Connection, schema: str, migration: str, since: datetime) -> None:
+    """Both sides were found equal, as of *since*, and whoever runs the migration goes on."""
+    query = "UPDATE {}.migrations SET proved_at = greatest(proved_at, %s) WHERE migration_id = %s"
+    connection.execute(_sql(query, schema), [since, migration])
+    append(connection, schema, migration, Line("proved", {"since": since.isoformat()}))
+
+
+def lately(
+    connection: Connection, schema: str, store_id: int, migration: str, since: datetime, limit: int, *, marked: bool
+) -> list[Entry]:
+    """The entries of a tree that were written since then, by their paths and kinds, *limit* at most; with *marked*, in the files."""
+    values = {"store_id": store_id, "migration": migration, "since": since, "limit": limit}
+    rows = connection.execute(statement("lately_marked" if marked else "lately_changed", schema), values).fetchall()
+    return [Entry(path_of(key), kind=kind) for key, kind in cast("list[tuple[bytes, str]]", rows)]
+
+
+def _sql(text: str, schema: str) -> sql.Composed:
+    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

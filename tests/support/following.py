@@ -1,0 +1,26 @@
+"""Followers to test with: started, and arrived."""
+
+from __future__ import annotations
+
+import subprocess
+
+from support.running import Terminal, finish, wait_for
+from support.servers import Database
+
+
+def following(
+    terminal: Terminal, source: object, database: Database, *options: str, target: object = None
+) -> subprocess.Popen[bytes]:
+    """A follower that has arrived: of *source* in *database*; or of *database*, in *target*."""
+    table = f"{database.location.schema}.journal"
+    query = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
+    arrived = 0 if database.one("SELECT to_regclass(%s)", table) is None else database.one(query)
+    pair = (source, database.url) if target is None else (database.url, target)
+    process = terminal.popen("start", *pair, "--cpu-max", "100", *options)
+
+    def has_arrived() -> bool:
+        assert process.poll() is None, finish(process)
+        return database.one("SELECT to_regclass(%s)", table) is not None and database.one(query) != arrived
+
+    wait_for("a follower", has_arrived, 40)
+    return process
