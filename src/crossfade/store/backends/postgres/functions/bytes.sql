@@ -1,4 +1,4 @@
--- Bytes and texts: what model/paths.py and Python's decoders do, for the functions that write (docs/decisions/0013).
+-- Bytes and texts: what model/paths.py and Python's decoders do, for the functions that write (docs/decisions/0015).
 
 -- Bytes as characters U+0001 to U+00FF, which a regular expression can look at. There must be no NUL among them.
 CREATE OR REPLACE FUNCTION {schema}.latin(bytes bytea) RETURNS text

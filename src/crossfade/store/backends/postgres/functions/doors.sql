@@ -1,4 +1,4 @@
--- What programs call: docs/reference/sql.md. They run with the rights of the schema's owner (docs/decisions/0013), say who they
+-- What programs call: docs/reference/sql.md. They run with the rights of the schema's owner (docs/decisions/0015), say who they
 -- are to the guard, and take that back. Paths are texts as in entries.path, or bytes.
 
 -- Say who writes from here on, until the transaction ends or "closed" takes it back; what was said before.
