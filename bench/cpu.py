@@ -35,12 +35,21 @@ def followed(process: subprocess.Popen[bytes]) -> dict[str, Used]:
         for pid in session_of(process.pid):
             with suppress(OSError, psutil.Error):
                 role = seen[pid][0] if pid in seen else ""
-                seen[pid] = role_of(pid, process.pid, role), _of(pid)
+                seen[pid] = role_of(pid, process.pid, role), of_process(pid)
         time.sleep(SECONDS)
     roles: dict[str, Used] = {}
     for role, used in seen.values():
         roles[role] = roles.get(role, Used()).plus(used)
     return roles
+
+
+def of_group(leader: int) -> Used:
+    """What the processes of a session have used, as far as they live."""
+    used = Used()
+    for pid in session_of(leader):
+        with suppress(psutil.Error):
+            used = used.plus(of_process(pid))
+    return used
 
 
 def of_server(postmaster: int) -> Used:
@@ -52,12 +61,13 @@ def of_server(postmaster: int) -> Used:
         used = Used(times.user + times.children_user, times.system + times.children_system)
         for child in children:
             with suppress(psutil.Error):
-                used = used.plus(_of(child.pid))
+                used = used.plus(of_process(child.pid))
         if root.children(recursive=True) == children:  # else one may be counted twice, or not at all
             return used
 
 
-def _of(pid: int) -> Used:
+def of_process(pid: int) -> Used:
+    """What one process has used."""
     times = psutil.Process(pid).cpu_times()
     return Used(times.user, times.system)
 

@@ -33,8 +33,8 @@ def tree(request, servers) -> Iterator[Database]:
         yield database
 
 
-def _plan(tree: Database, name: str, mode: str, values: dict[str, object]) -> str:
-    query = b"EXPLAIN " + statement(name, tree.location.schema)
+def _plan(tree: Database, name: str, mode: str, values: dict[str, object], kind: str = "") -> str:
+    query = b"EXPLAIN " + statement(name, tree.location.schema, kind)
     with tree.connect() as connection:
         connection.execute(f"SET plan_cache_mode = {mode}".encode())
         rows = connection.execute(query, {"store_id": 1, "migration": "new", **values}, prepare=True).fetchall()
@@ -62,3 +62,18 @@ def test_a_look_finds_entries_and_marks_by_their_indexes(tree, mode):
     assert "entries_by_key" in plan, plan
     assert "entry_id = e.entry_id))" in plan, plan
     assert "Join Filter" not in plan, plan
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_page_asks_an_index_whether_a_log_goes_on_behind_its_end(tree, mode):
+    """Also where one log is all that there is, and its beginning far away: for each page it would be gone through."""
+    with tree.connect() as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS grown (store_id integer, entry_id bigint, pos bigint)")
+        connection.execute("INSERT INTO grown SELECT 1, 7, n * 100 FROM generate_series(1, 20000) AS n")
+        connection.execute("CREATE UNIQUE INDEX IF NOT EXISTS grown_by_place ON grown (store_id, entry_id, pos)")
+        connection.execute("ANALYZE grown")
+        plan = _plan(tree, "tails_look", mode, {"entries": "{7}", "positions": "{2000100}", "segment": 1 << 20}, "grown")
+        connection.execute("DROP TABLE grown")
+
+    assert plan.count("Scan Backward using") == 3, plan
+    assert "Join" not in plan, plan

@@ -121,9 +121,9 @@ class PageWriter:
         """Take away what the page replaces: whole generations, the tail that is written again, removed entries."""
         replaced = [d.entry for d in drafts if d.entry.generation > 1 and d.puts and d.puts[0].block.offset == 0]
         self._delete(connection, [*replaced, *removed])
-        for draft in drafts:
-            if draft.puts and draft.puts[0].block.offset > 0 and draft.entry.path not in self._open:
-                self._cut(connection, draft)
+        going_on = [d for d in drafts if d.puts and d.puts[0].block.offset > 0 and d.entry.path not in self._open]
+        for draft in self._with_tails(connection, going_on):
+            self._cut(connection, draft)
         if removed:
             rows = [entry.row for entry in removed]
             connection.execute(statement("entries_remove", self._schema), {"store_id": self._store_id, "entries": rows})
@@ -139,6 +139,18 @@ class PageWriter:
             connection.execute(
                 self._sql("DELETE FROM {}.quarantine WHERE migration_id = %s AND entry_id = ANY(%s)"), [self._name(), rows]
             )
+
+    def _with_tails(self, connection: Connection, drafts: list[Draft]) -> list[Draft]:
+        """Those of *drafts* that hold something behind where they go on. A log that is followed grows, and hardly ever does."""
+        held: set[object] = set()
+        for kind, group in groupby(sorted(drafts, key=lambda d: d.entry.kind), key=lambda d: d.entry.kind):
+            members = list(group)
+            values: dict[str, object] = {"store_id": self._store_id, "segment": SEGMENT}
+            values["entries"] = numbers(d.entry.row for d in members)
+            values["positions"] = numbers(d.puts[0].block.offset for d in members)
+            rows = connection.execute(statement("tails_look", self._schema, kind), values).fetchall()
+            held.update(row for (row,) in rows)
+        return [draft for draft in drafts if draft.entry.row in held]
 
     def _cut(self, connection: Connection, draft: Draft) -> None:
         """Take back an entry's tail, which this page writes again."""

@@ -1,0 +1,57 @@
+"""The soak programs in a short form: what they show in minutes, a few seconds of it in every run of the tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.running import workplace
+from bench.server import Bench, bench
+from soak import judging, soak_lag, soak_writer
+from soak.table import printed
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Bench]:
+    """A soak's server."""
+    with workplace() as place, bench(place) as running:
+        yield running
+
+
+def test_a_program_that_knows_nothing_of_crossfade_writes_and_dies_and_the_target_is_the_same(server: Bench):
+    """And so does the follower: both killed at random, the seed in the output."""
+    options = soak_writer.options_of(["--seconds", "6", "--rate", "700", "--every", "2.5"])
+    figures = soak_writer.soaked(server, options)
+    print(json.dumps(figures | {"seed": options.seed}))
+
+    assert figures["operations"] > 1_000
+    assert figures["follower_kills"] >= 1
+    assert figures["writer_deaths"] >= 1
+    assert figures["lines"] > 1_000
+    assert figures["target"] == "identical"
+
+
+def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench):
+    """Every marked event and every new document arrives; how soon is no business of a test."""
+    figures = soak_lag.measured(
+        server, soak_lag.options_of(["--seconds", "2", "--rate", "500", "--others", "300", "--cpu-max", "100"])
+    )
+
+    assert figures["events_ms"]["count"] == 200
+    assert figures["new_documents_ms"]["count"] == 10
+    assert 0 < figures["events_ms"]["p50"] <= figures["events_ms"]["p99"] <= figures["events_ms"]["max"]
+    assert "events_ms.p99" in printed(figures)
+
+
+def test_a_line_that_is_missing_is_found(tmp_path: Path):
+    """The judges' own test: one line more, one log more, a last line without an end."""
+    log = tmp_path / "events" / "r" / "j.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"{}\n\n{}")
+    assert judging.lines_in(tmp_path) == {b"events/r/j.jsonl": 3}
+    assert judging.first_difference({b"a": 1}, {b"a": 1}) == ""
+    assert judging.first_difference({b"a": 1}, {b"a": 2}) == "a: 1 lines, 2 rows"
+    assert judging.first_difference({b"a": 1}, {}) == "a: 1 lines, None rows"
