@@ -198,8 +198,8 @@ CASES = [
 ]
 
 
-ELSEWHERE_REACHED = {"journal.spool:before", "journal.spool:after"}
-"""Only while the server is away: ``test_spool.py`` dies there."""
+ELSEWHERE_REACHED = {"journal.spool:before", "journal.spool:after", "feed.cursor:before", "feed.cursor:after"}
+"""Only while the server is away, where ``test_spool.py`` dies, and while a database is followed (``test_following.py``)."""
 
 
 def test_the_two_directions_reach_every_place():

@@ -83,6 +83,11 @@ class Teller:
         self._scribe.retry(fault)
         self.tell(at_once=True)
 
+    def waiting(self, reason: str) -> None:
+        """Nothing can be done before *reason* is over."""
+        self.progress = replace(self.progress, reason=reason)
+        self.tell()
+
     def quarantined(self, kind: str, items: int) -> None:
         """A page could not place so many *items*."""
         if items:

@@ -19,6 +19,7 @@ FAILPOINTS = {
     "postgres.marks": "marks of a file target are committed",
     "postgres.decision": "the authority is handed over, or a migration ends",
     "postgres.ledger": "a phase, a journal line or progress is committed",
+    "feed.cursor": "how far the change feed of a database is applied is written down",
     "file.sync": "the bytes of a page are on disk, under their temporary names",
     "file.rename": "an entry gets its real name",
     "file.directory": "a directory's names are on disk",

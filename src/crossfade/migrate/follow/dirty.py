@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 _MOST = 100_000
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 2.0
 
+NEVER = sys.maxsize
+"""The number of news that holds up nothing."""
+
 
 @dataclass(frozen=True)
 class Dirt:
     """One path: *since* when it may be out of step, when it is *due* to be looked at, *deep* with all below, *tries* so far.
 
-    Times are ``time.monotonic()``, in seconds.
+    *number* is that of the first news that named it. Times are ``time.monotonic()``, in seconds.
     """
 
     path: bytes
@@ -23,25 +28,43 @@ class Dirt:
     due: float
     deep: bool = False
     tries: int = 0
+    number: int = NEVER
 
 
 class Dirty:
-    """The paths to look at. Hints come from other threads; one thread takes them."""
+    """The paths to look at. Hints come from other threads; one thread takes them, and says when it has settled them.
+
+    ``missed`` counts the times that something was lost of which no path is known; ``made_good`` is how many of them a look
+    at everything has made good since.
+    """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._found: dict[bytes, Dirt] = {}
+        self._taken: dict[bytes, Dirt] = {}
         self._heap: list[tuple[float, bytes]] = []
         self._woken = threading.Event()
-        self.overflowed = False
+        self._news = 0
+        self.missed = 0
+        self.made_good = 0
 
-    def add(self, paths: dict[bytes, bool], now: float) -> None:
-        """*paths* were hinted at: look at once; those that map to True with all that is below."""
+    def add(self, paths: Mapping[bytes, bool], now: float, since: Mapping[bytes, float] | None = None) -> int:
+        """*paths* were hinted at: look at once; those that map to True with all that is below. The number of this news."""
+        since = since or {}
         with self._lock:
+            self._news += 1
             for path, deep in paths.items():
-                self._add(Dirt(path, now, now, deep))
+                self._add(Dirt(path, since.get(path, now), now, deep, number=self._news))
+            number = self._news
         self._woken.set()
+        return number
+
+    def found(self, paths: Sequence[bytes], now: float) -> None:
+        """A look at everything came upon *paths*: no news names them, so until they are settled none is."""
+        with self._lock:
+            for path in paths:
+                self._add(Dirt(path, now, now, number=0))
 
     def again(self, dirt: Dirt, now: float, pause: float | None = None) -> None:
         """*dirt* was looked at, and is not in step yet: look again, a little later each time. Its lag goes on."""
@@ -52,17 +75,21 @@ class Dirty:
     def _add(self, dirt: Dirt) -> None:
         there = self._found.get(dirt.path)
         if there is None and len(self._found) >= self._most:
-            self.overflowed = True
+            self.missed += 1
             return
         if there is not None:
             dirt = replace(
-                dirt, since=min(dirt.since, there.since), due=min(dirt.due, there.due), deep=dirt.deep or there.deep
+                dirt,
+                since=min(dirt.since, there.since),
+                due=min(dirt.due, there.due),
+                deep=dirt.deep or there.deep,
+                number=min(dirt.number, there.number),
             )
         self._found[dirt.path] = dirt
         heapq.heappush(self._heap, (dirt.due, dirt.path))
 
     def take(self, now: float, most: int) -> list[Dirt]:
-        """Up to *most* that are due, the longest due first. They are the caller's now."""
+        """Up to *most* that are due, the longest due first. They are the caller's, until it has ``settled`` them."""
         taken: list[Dirt] = []
         with self._lock:
             while self._heap and len(taken) < most and self._heap[0][0] <= now:
@@ -70,8 +97,27 @@ class Dirty:
                 dirt = self._found.get(path)
                 if dirt is not None and dirt.due == due:
                     taken.append(self._found.pop(path))
+            self._taken = {dirt.path: dirt for dirt in taken}
             self._woken.clear()
         return taken
+
+    def settled(self) -> None:
+        """What was taken last is in step, or was put back with ``again``."""
+        with self._lock:
+            self._taken = {}
+
+    def miss(self) -> int:
+        """Something was lost of which no path is known: everything has to be looked at. What ``made_good`` will reach."""
+        with self._lock:
+            self.missed += 1
+            return self.missed
+
+    def first_unsettled(self) -> int:
+        """The number of the oldest news of which something may still be out of step; that of the next one where none is."""
+        with self._lock:
+            return min(
+                (dirt.number for held in (self._found, self._taken) for dirt in held.values()), default=self._news + 1
+            )
 
     def wait(self, seconds: float) -> None:
         """Until a hint comes, or something is due, *seconds* at most."""
@@ -80,7 +126,7 @@ class Dirty:
     def oldest(self) -> float | None:
         """Since when the longest waiting path may be out of step; None where all is in step."""
         with self._lock:
-            return min((dirt.since for dirt in self._found.values()), default=None)
+            return min((dirt.since for held in (self._found, self._taken) for dirt in held.values()), default=None)
 
     def next_due(self) -> float | None:
         """When the next path is due."""
@@ -88,4 +134,4 @@ class Dirty:
             return self._heap[0][0] if self._heap else None
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._found) + len(self._taken)

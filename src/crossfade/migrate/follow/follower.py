@@ -19,8 +19,9 @@ from crossfade.migrate.carry import Outcome
 from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.brake import Footing, Removals, why_to_brake
 from crossfade.migrate.follow.bring import Bringer
-from crossfade.migrate.follow.dirty import Dirt, Dirty
-from crossfade.migrate.follow.hints import Watch
+from crossfade.migrate.follow.dirty import NEVER, Dirt, Dirty
+from crossfade.migrate.follow.feed import FeedWatch, place_of
+from crossfade.migrate.follow.hints import Hints, Watch
 from crossfade.migrate.follow.look import Look, in_order
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.sweep import Sweep, look_over
@@ -82,7 +83,8 @@ class Follower:
         self._footing = footing
         self._total = 0
         self._tries: dict[bytes, int] = {}
-        self._over = threading.Event()
+        self._sought, self._sought_in = 0, -1
+        self._watches: list[Hints] = []
         self.unreadable: dict[bytes, str] = {}
         self.allowed_removals = False
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
@@ -111,12 +113,20 @@ class Follower:
             self._begin_to_watch()
             while not stop.is_set() and not heed():
                 self._rest()
-                self._turn(self._watch.trouble if self._watch else "")
+                self._turn()
 
     def _begin_to_watch(self) -> None:
-        if self._run.from_files:
-            barrier = Gate(self._run.request.source.path).barrier()
-            self._watch = self._held.enter_context(Watch(self._run.request.source.path, self._hear, barrier))
+        self._watches = [self._new_watch()]
+        for watch in self._watches:
+            self._held.enter_context(watch)
+
+    def _new_watch(self) -> Hints:
+        """What hints at changes of the source."""
+        if not self._run.from_files:
+            return FeedWatch(place_of(self._run), self._dirty, self._run.scribe.say)
+        barrier = Gate(self._run.request.source.path).barrier()
+        self._watch = Watch(self._run.request.source.path, self._hear, barrier)
+        return self._watch
 
     # For a hand-over
 
@@ -128,13 +138,13 @@ class Follower:
     @property
     def behind(self) -> int:
         """How many paths may be out of step."""
-        return len(self._dirty)
+        return len(self._dirty) + sum(watch.unread for watch in self._watches)
 
     @property
     def lag_seconds(self) -> float:
         """Since when the first of them may be."""
-        oldest = self._dirty.oldest()
-        return 0.0 if oldest is None else max(time.monotonic() - oldest, 0.0)
+        since = [at for at in (self._dirty.oldest(), *(watch.unread_since for watch in self._watches)) if at is not None]
+        return max(time.monotonic() - min(since), 0.0) if since else 0.0
 
     @property
     def still_seconds(self) -> float:
@@ -217,27 +227,35 @@ class Follower:
         self._heard_at = time.monotonic()
         self._dirty.add(paths, self._heard_at)
 
-    def _turn(self, trouble: str) -> None:
+    def _turn(self) -> None:
         """One round of the loop."""
         now = time.monotonic()
-        if self._dirty.overflowed:
-            self._dirty.overflowed = False
-            self._sweep.at_once()
         batch = self._dirty.take(now, _BATCH)
         self._bring(batch)
+        self._make_good()
         found = self._sweep.slice(now)
-        self._dirty.add({task.entry.path: False for task in found}, now)
+        self._dirty.found([task.entry.path for task in found], now)
         self._total = max(self._total, self._sweep.met)
         self._bring_anew(self.proving.turn(now))
-        self._tell(trouble)
+        self._tell()
         if not batch and not found:
             due = self._dirty.next_due()
             pause = _IDLE_SECONDS if due is None else min(max(due - time.monotonic(), 0.001), _IDLE_SECONDS)
             self._dirty.wait(pause)
 
-    def _tell(self, trouble: str) -> None:
+    def _make_good(self) -> None:
+        """Where something was missed, a look at everything that begins after that finds it; one at a time."""
+        if self._sweep.rounds == self._sought_in:
+            return
+        self._dirty.made_good = self._sought
+        if self._dirty.missed > self._sought:
+            self._sought, self._sought_in = self._dirty.missed, self._sweep.rounds
+            self._sweep.at_once()
+
+    def _tell(self) -> None:
         self._measure()
-        self._teller.progress = replace(self._teller.progress, reason=trouble or self.proving.reason)
+        reason = "; ".join(watch.trouble for watch in self._watches if watch.trouble)
+        self._teller.progress = replace(self._teller.progress, reason=reason or self.proving.reason)
         self._teller.tell()
 
     def _measure(self) -> None:
@@ -276,14 +294,17 @@ class Follower:
     def _settle(self, batch: Sequence[Dirt], unsettled: dict[bytes, float | None]) -> None:
         now = time.monotonic()
         known = {dirt.path: dirt for dirt in batch}
+        first = min((dirt.number for dirt in batch), default=NEVER)
         for path, pause in unsettled.items():
-            dirt = known.get(path, Dirt(path, now, now))
+            dirt = known.get(path, Dirt(path, now, now, number=first))
             self._tries[path] = dirt.tries + 1
-            self._dirty.again(replace(dirt, deep=False), now, pause)
+            number = NEVER if path in self.unreadable else dirt.number
+            self._dirty.again(replace(dirt, deep=False, number=number), now, pause)
         for path in known.keys() - unsettled.keys():
             self._tries.pop(path, None)
             self.unreadable.pop(path, None)
             self._anew.discard(path)
+        self._dirty.settled()
 
     def _check_removals(self, tasks: Sequence[Task]) -> None:
         count = sum(task.verb == "remove" for task in tasks)

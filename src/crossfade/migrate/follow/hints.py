@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from itertools import count
+from typing import Protocol
 
 import watchfiles
 from watchfiles import Change
@@ -16,6 +17,21 @@ _STEP_MS = 20
 _DEBOUNCE_MS = 60
 _AGAIN_SECONDS = 2.0
 _GARBLED = "\ufffd"
+
+
+class Hints(Protocol):
+    """What tells of changes while it is entered.
+
+    ``trouble`` says why nothing is heard, or not all. ``unread`` changes are known and not told yet, the oldest *since* then.
+    """
+
+    trouble: str
+    unread: int
+    unread_since: float | None
+
+    def __enter__(self) -> Hints: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Watch:
@@ -34,6 +50,8 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self.trouble = ""
+        self.unread = 0
+        self.unread_since: float | None = None
 
     def __enter__(self) -> Watch:
         self._thread.start()

@@ -12,6 +12,7 @@ from typing import Any
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
+from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Orders, Outcome, end
@@ -81,10 +82,13 @@ class Live(Engine):
         After a cut-over all was there once: the first sweep finds what is missing, and strangers in the files stop nothing.
         """
         before = self._run.before
+        goes_on = not self._run.from_files and not begin(place_of(self._run), self._stop, self._teller.waiting)
+        self._check_stop()
         if self._run.reversed:
             return
         if before is not None and before.proved_at is not None:
-            self._catch_up()
+            if not goes_on:  # else the feed names what changed since it was read
+                self._catch_up()
             return
         with suppress(SourceMoved):  # what moved is what following is for
             self._once()

@@ -96,6 +96,12 @@ def turn_on(connection: Connection, schema: str, store_id: int) -> None:
     connection.execute(_sql("UPDATE {}.stores SET fed = true WHERE store_id = %s", schema), [store_id])
 
 
+def is_on(connection: Connection, schema: str, store_id: int) -> bool:
+    """True where changes of a tree are noted."""
+    row = connection.execute(_sql("SELECT fed FROM {}.stores WHERE store_id = %s", schema), [store_id]).fetchone()
+    return row is not None and bool(row[0])
+
+
 def turn_off(connection: Connection, schema: str, store_id: int) -> None:
     """Note no more, and forget what was noted, and by whom it was read."""
     connection.execute(_sql("UPDATE {}.stores SET fed = false WHERE store_id = %s", schema), [store_id])
@@ -151,6 +157,19 @@ def holding_back(connection: Connection, schema: str) -> Holder | None:
     """Who holds the feed back, if anybody: a transaction in any database of the server, or a prepared one."""
     row = connection.execute(statement("feed_holder", schema)).fetchone()
     return None if row is None else Holder(*cast("Any", row))
+
+
+def writing(connection: Connection, schema: str) -> Holder | None:
+    """Who has written entries, and holds up whoever waits for all writers: the oldest of them."""
+    row = connection.execute(statement("feed_writer", schema), {"name": _writers(schema)}).fetchone()
+    return None if row is None else Holder(*cast("Any", row))
+
+
+def clock(connection: Connection) -> datetime:
+    """The server's clock, which the changes' times are told by."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return cast("datetime", row[0])
 
 
 def save(connection: Connection, schema: str, migration: str, store_id: int, cursor: Cursor) -> None:
@@ -223,7 +242,12 @@ def _entries(rows: Iterable[_Row]) -> list[Dirty]:
 
 def _exclude_writers(connection: Connection, schema: str) -> None:
     """Wait for every transaction that has written entries, and keep others out until the caller's ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), 0)", [f"crossfade writers {quoted(schema)}"])
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), 0)", [_writers(schema)])
+
+
+def _writers(schema: str) -> str:
+    """The name of the lock that writers share (functions/guard.sql)."""
+    return f"crossfade writers {quoted(schema)}"
 
 
 def _sql(text: str, schema: str) -> sql.Composed:

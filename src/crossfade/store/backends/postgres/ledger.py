@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import sql
 
-from crossfade.errors import Fenced
 from crossfade.model import layouts
 from crossfade.model.entries import Entry
 from crossfade.model.kinds import Kind
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import indexes, journal, leases, route, schema, wishes
-from crossfade.store.backends.postgres.arrays import numbers
+from crossfade.store.backends.postgres import indexes, journal, leases, marks, route, schema, wishes
 from crossfade.store.backends.postgres.journal import Line
-from crossfade.store.backends.postgres.page import insert_refusal, mark_values
 from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.patience import Patience, patiently
@@ -283,26 +281,8 @@ class Ledger:
     def mark(self, migration: str, epoch: int, entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
         """What a file target wrote, removed and refused, fenced by the epoch. Only after the page is on disk."""
 
-        def work(connection: Connection) -> None:
-            connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
-            row = connection.execute(
-                self._sql("SELECT epoch FROM {}.leases WHERE migration_id = %s"), [migration]
-            ).fetchone()
-            if row is None or row[0] != epoch:
-                raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
-            if entries:
-                connection.execute(statement("marks_upsert", self.schema), mark_values(migration, entries))
-                query = self._sql(
-                    "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
-                )
-                connection.execute(query, [migration, numbers(entry.row for entry in entries)])
-            if removed:
-                query = self._sql("DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)")
-                connection.execute(query, [migration, [entry.row for entry in removed]])
-            for refusal in refusals:
-                insert_refusal(connection, self.schema, migration, refusal)
-
-        self._run(work, name="postgres.marks")
+        work = partial(marks.mark, schema=self.schema, migration=migration, epoch=epoch)
+        self._run(lambda c: work(c, entries=entries, removed=removed, refusals=refusals), name="postgres.marks")
 
     # Quarantine
 

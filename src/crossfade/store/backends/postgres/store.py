@@ -6,6 +6,7 @@ went unheard, the next try asks for the page's name before it writes anything (d
 
 from __future__ import annotations
 
+import errno
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,17 +94,33 @@ class PostgresStore:
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """See the port."""
-        values = {"store_id": self._store_id, "migration": self._migration, "keys": [key_of(path) for path in paths]}
         connection = self._open()
-        with connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(statement("entries_look", self.location.schema), values).fetchall()
+        found = self._standing(connection, paths)
         connection.rollback()
-        yield from map(_entry, rows)
+        yield from found
+
+    def _standing(self, connection: Session, paths: Sequence[bytes]) -> list[Entry]:
+        values = {"store_id": self._store_id, "migration": self._migration, "keys": [key_of(path) for path in paths]}
+        with connection.cursor(binary=True) as cursor:
+            return list(map(_entry, cursor.execute(statement("entries_look", self.location.schema), values)))
 
     def read(self, readings: Sequence[Reading]) -> Iterator[Block]:
-        """See the port. Bytes come a few segments at a time."""
-        yield from self._rows().blocks(readings)
-        self._open().rollback()
+        """See the port. Each entry comes as it stands, in one snapshot with its bytes, whatever it was when it was listed."""
+        connection = self._open()
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        try:
+            for start in range(0, len(readings), _LISTED):
+                yield from self._read(connection, readings[start : start + _LISTED])
+        finally:
+            if not connection.closed:
+                connection.rollback()
+
+    def _read(self, connection: Session, readings: Sequence[Reading]) -> Iterator[Block]:
+        standing = {entry.path: entry for entry in self._standing(connection, [each.entry.path for each in readings])}
+        there = list(_as_they_stand(readings, standing))
+        yield from Rows(connection, self.location.schema, self._store_id).blocks(there)
+        if len(there) < len(readings):
+            raise FileNotFoundError(errno.ENOENT, "it is gone, or being written anew", readings[len(there)].entry.path)
 
     def segments(self, entry: Entry) -> tuple[Segment, ...]:
         """See the port."""
@@ -196,14 +213,28 @@ class PostgresStore:
     def _open(self) -> Session:
         if self._connection is None or self._connection.closed:
             self._connection = self._server.connect(f"{self._migration} worker")
-        elif self._connection.info.transaction_status is TransactionStatus.INERROR:
-            self._connection.rollback()  # a read that failed for a reason that passes, and is repeated
+        elif self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            self._connection.rollback()  # a read that failed, or that nobody wanted to the end: its snapshot is of the past
         return self._connection
 
     def _reset(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def _as_they_stand(readings: Sequence[Reading], standing: dict[bytes, Entry]) -> Iterator[Reading]:
+    """*readings* of the entries as they are now, up to the first that is not there any more."""
+    for reading in readings:
+        entry = standing.get(reading.entry.path)
+        if entry is None or not _is_still(entry, reading.entry):
+            return
+        yield Reading(entry, reading.offset, reading.within)
+
+
+def _is_still(entry: Entry, asked: Entry) -> bool:
+    """True where *entry* is the one that was *asked* for, grown or rewritten perhaps, and not being written anew."""
+    return entry.type == "file" and entry.row == asked.row and (entry.complete or not asked.complete)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -1,0 +1,74 @@
+"""Marks of a target that is files: what the file system said of an entry when it was last in step.
+
+A mark belongs to a path. It is kept with the row that stands there, and goes with the path when entries are moved
+(functions/moving.sql); so whoever marks looks for the row anew, and has moves wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from psycopg import sql
+
+from crossfade.errors import Fenced
+from crossfade.model.entries import Entry, altered
+from crossfade.model.paths import key_of, path_of
+from crossfade.store.backends.postgres.arrays import numbers
+from crossfade.store.backends.postgres.page import insert_refusal, mark_values
+from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.backends.postgres.statements import statement
+from crossfade.store.port import Refusal
+
+_LOOKS = 5
+"""How often to look for the row at a path that is moved about; what stands there then is looked at once more anyway."""
+
+
+def mark(
+    connection: Connection,
+    *,
+    schema: str,
+    migration: str,
+    epoch: int,
+    entries: Sequence[Entry],
+    removed: Sequence[Entry],
+    refusals: Sequence[Refusal],
+) -> None:
+    """What a page wrote, removed and refused, in the caller's transaction. Raises Fenced for a runner that was replaced."""
+    fence(connection, schema, migration, epoch)
+    rows = _rows_at(connection, schema, migration, [*entries, *removed])
+    marked = [altered(entry, row=rows[entry.path]) for entry in entries if entry.path in rows]
+    if marked:
+        connection.execute(statement("marks_upsert", schema), mark_values(migration, marked))
+        query = "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
+        connection.execute(_sql(query, schema), [migration, numbers(entry.row for entry in marked)])
+    if removed:
+        query = "DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)"
+        connection.execute(_sql(query, schema), [migration, [rows.get(entry.path, entry.row) for entry in removed]])
+    for refusal in refusals:
+        insert_refusal(connection, schema, migration, refusal)
+
+
+def fence(connection: Connection, schema: str, migration: str, epoch: int) -> None:
+    """Refuse a runner that was replaced, and hold off a take-over until the caller's transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
+    row = connection.execute(_sql("SELECT epoch FROM {}.leases WHERE migration_id = %s", schema), [migration]).fetchone()
+    if row is None or row[0] != epoch:
+        raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
+
+
+def _rows_at(connection: Connection, schema: str, migration: str, entries: Sequence[Entry]) -> dict[bytes, int]:
+    """The row that stands at the path of each of *entries* by now; it stays there until the caller's transaction ends."""
+    found: dict[bytes, int] = {}
+    for _ in range(_LOOKS):
+        keys = [key_of(entry.path) for entry in entries if entry.path not in found]
+        if not keys:
+            break
+        values = {"migration": migration, "keys": keys}
+        rows = connection.execute(statement("entries_hold", schema), values).fetchall()
+        found |= {path_of(cast("bytes", key)): cast("int", row) for row, key in rows}
+    return found
+
+
+def _sql(text: str, schema: str) -> sql.Composed:
+    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))
