@@ -89,10 +89,19 @@ def test_what_is_applied_is_verified_within_moments(terminal: Terminal, person: 
     (root / "sessions/one.json").unlink()
 
     wait_for("the changes to be verified", lambda: is_verified(database, 3), 20)
+    stale = person.asks("status", "--store", database.url)
+    assert stale["state"] == "following"
+    assert stale["positions"]["verified"]["stale"]
+    assert stale["next_steps"][0]["command"].startswith("crossfade validate")
     run = person.types("validate", root, database.url, "--jobs", "1", "--json")
     assert run.status == 0, run
     assert said(run)["state"] == "equal"
     assert database.one("SELECT proved_at > %s FROM migrations", before)
+    wait_for("the state", lambda: person.asks("status", "--store", database.url)["state"] == "ready", 20)
+    positions = person.asks("status", "--store", database.url)["positions"]
+    assert (positions["verified"]["stale"], positions["verified"]["bytes"]) == (False, positions["applied"]["bytes"])
+    assert positions["authority"]["changes"] == positions["applied"]["changes"] == positions["verified"]["changes"] >= 3
+    assert "\nverified  all, " in person.types("status", "--store", database.url).out
     process.terminate()
     assert finish(process).status == 0
     assert database.one("SELECT verified_at > %s FROM migrations", before)

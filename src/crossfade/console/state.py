@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from crossfade.console.positions import is_verified, positions_of
 from crossfade.migrate.prepare import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.leases import Runner
@@ -19,13 +21,14 @@ LAG_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class State:
-    """One migration at one instant."""
+    """One migration at one instant: *now*, by the server's clock."""
 
     row: MigrationRow
     runner: Runner | None
     totals: list[KindTotals]
     quarantined: dict[str, int]
     head: bytes = b""
+    now: datetime | None = None
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -36,7 +39,7 @@ class State:
 def look_at(ledger: Ledger, row: MigrationRow) -> State:
     """The migration of *row*, as it is now."""
     held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
-    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head)
+    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head, ledger.now())
 
 
 def look_again(ledger: Ledger, migration: str) -> State:
@@ -89,10 +92,10 @@ def _left(row: MigrationRow) -> tuple[str, str]:
 
 
 def is_ready(state: State) -> bool:
-    """True while the target is in step with what it follows, and was proven to be."""
-    lag = state.progress.get("lag") or {}
-    is_in_step = bool(lag) and bool(state.progress.get("in_step")) and not lag["entries"] and lag["seconds"] <= LAG_SECONDS
-    return is_in_step and state.row.proved_at is not None and not paused_by(state.row.wanted)
+    """True while the target is in step with what it follows, and verified to be."""
+    lag = state.progress.get("lag")
+    is_in_step = lag is not None and lag["in_step"] and not lag["entries"] and lag["seconds"] <= LAG_SECONDS
+    return bool(is_in_step) and is_verified(state.row, state.progress) and not paused_by(state.row.wanted)
 
 
 # For programs
@@ -114,7 +117,8 @@ def value_of(state: State) -> dict[str, Any]:
         }
         for total in state.totals
     ]
-    applied = {"entries": sum(t.entries - t.incomplete for t in state.totals), "bytes": sum(t.bytes for t in state.totals)}
+    now = state.now or row.updated_at
+    positions = positions_of(row, progress, state.totals, now)
     eta = progress.get("eta_seconds")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -123,17 +127,13 @@ def value_of(state: State) -> dict[str, Any]:
         "target": row.target,
         "state": name,
         "reason": reason,
-        "positions": {
-            "authority": {"bytes": progress.get("bytes_total")},
-            "applied": applied,
-            "verified": {"at": row.proved_at},
-        },
+        "positions": positions,
         "lag": progress.get("lag"),
         "kinds": kinds,
         "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
         "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
         "head": state.head.hex(),
-        "next_steps": next_steps(name, row, state.quarantined),
+        "next_steps": [*_proofs(name, row, positions), *next_steps(name, row, state.quarantined)],
     }
 
 
@@ -163,6 +163,13 @@ def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> lis
         case "copied":
             steps += _after_a_copy(row)
     return steps
+
+
+def _proofs(name: str, row: MigrationRow, positions: dict[str, Any]) -> list[dict[str, str]]:
+    """What renews a proof that is too old for the authority to change hands on."""
+    if not positions["verified"]["stale"] or name not in ("following", "cut-over"):
+        return []
+    return [_step(f"validate {row.migration}", "prove the whole; the last proof is older than a day, or there is none")]
 
 
 def _step(words: str, why: str) -> dict[str, str]:
