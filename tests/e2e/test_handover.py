@@ -214,3 +214,20 @@ def test_a_roll_back_before_the_cut_over_leaves_the_source_and_says_what_stays(
     assert done.status == 0, done
     assert "is as it was" in done.out
     assert phase(database) == "rolled-back"
+
+
+def test_validation_after_a_cut_over_takes_the_database_at_its_word(terminal: Terminal, root: Path, database: Database):
+    """A rogue write in the retired files is the difference, and is what --repair mends."""
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert terminal.run("cutover", "--store", database.url, "--writers-stopped").status == 0
+    session = root / "sessions/s1.json"
+    before = session.read_bytes()
+    session.write_bytes(b'{"id":"rogue"}')
+    found = terminal.run("validate", "--store", database.url)
+    mended = terminal.run("validate", "--store", database.url, "--repair")
+
+    assert found.status == 3, found
+    assert "sessions/s1.json" in found.out
+    assert mended.status == 0, mended
+    assert session.read_bytes() == before
+    assert database.one(f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'rogue'""") == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized
+from crossfade.console.talk import counted, say, say_head, show, show_json, sized
 from crossfade.errors import GateShut, Interrupted, PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.follow.live import Live
@@ -136,7 +136,7 @@ def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -
     if as_json:
         show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "verb": order.verb, **done})
         return
-    hold = f"; writers waited {lasting(done['hold_ms'] / 1000)} at most" if "hold_ms" in done else ""
+    hold = f"; writers waited {done['hold_ms']:.0f} ms at most" if "hold_ms" in done else ""
     show(f"migration {found.row.migration} is {_SPOKEN[order.verb]}{hold}")
     if done.get("phase") == "rolled-back":
         held = found.ledger.totals(found.row.store_id)

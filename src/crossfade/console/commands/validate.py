@@ -142,7 +142,7 @@ def _rehearse(request: Request, verdict: Verdict) -> None:
     """Show what would be mended. Nobody is kept from running the migration by a look."""
     with sides(request.source, request.target, request.store_name) as pair:
         source, target = pair.recipes
-        to_files = not request.target.is_database
+        to_files = not pair.target.is_database
         delete_extra = request.manner.delete_extra
         found = verdict.findings.differences
         for task in tasks_for(source, target, found, to_files=to_files, delete_extra=delete_extra):

@@ -23,7 +23,10 @@ _SILENT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Sides:
-    """A pair that can be compared. ``asks`` is a database; ``reads`` the other side. ``migration`` is None for strangers."""
+    """A pair that can be compared. ``asks`` is a database; ``reads`` the other side. ``migration`` is None for strangers.
+
+    After a cut-over ``source`` is the plan's target, which has the authority.
+    """
 
     source: Location
     target: Location
@@ -91,6 +94,8 @@ def sides(source: Location, target: Location, store_name: str, *, skip_unreadabl
         row = _store(ledger, database, source, store_name)
         layout = layouts.parse(row.layout, source=row.layout_name)
         migration = _migration(ledger, source, target, row)
+        if migration is not None and migration.reversed:
+            source, target = target, source
         asks = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
         reads = _reads(source, target, store_name, layout, migration, held, skip_unreadable=skip_unreadable)
         yield Sides(source, target, layout, ledger, row.store_id, row.name, reads, asks, migration)
@@ -129,7 +134,8 @@ def _reads(
         return DatabaseRecipe(source, server, row.store_id, layouts.parse(row.layout, source=row.layout_name))
     files = target if source.is_database else source
     transient = bool(migration and migration.plan.get("include_transient"))
-    recipe = FileRecipe(files, layout, transient or files is target, skip_unreadable)
+    is_copy = files is target and not (migration and migration.reversed)
+    recipe = FileRecipe(files, layout, transient or is_copy, skip_unreadable)
     try:
         recipe.open().close()
     except SourceMissing:
