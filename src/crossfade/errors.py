@@ -20,7 +20,8 @@
     │   ├── ServerRefused       CF210    the server refused a statement for good
     │   ├── WorkerDied          CF211    a worker process ended without a word
     │   ├── TlsFailed           CF212    the connection would not be as safe as sslmode asks
-    │   └── Unforeseen          CF213    a mistake in crossfade itself
+    │   ├── Unforeseen          CF213    a mistake in crossfade itself
+    │   └── NotReached          CF214    a phase was waited for, and not reached
     ├── Different               exit 3
     │   ├── ContentDiffers      CF301    the target is not what the source is
     │   └── JournalBroken       CF302    a line of the journal was edited, removed, reordered or cut off
@@ -222,6 +223,15 @@ class Unforeseen(Failed):
     meaning = (
         "A mistake in crossfade itself. What was committed stays committed, and the same command may go on; please report the lines "
         "that begin with `at`. They name places in the program and nothing else: the message of such an error may quote a record."
+    )
+
+
+class NotReached(Failed):
+    code = "CF214"
+    retry = "later"
+    meaning = (
+        "`crossfade status --wait-for` waits for a phase. It was not reached within --timeout, or cannot be reached any more. "
+        "The message says which phase the migration is in, and why. Nothing was changed by waiting."
     )
 
 

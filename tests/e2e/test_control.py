@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from support.person import Person
-from support.running import Terminal, finish, kill_group, once_each, wait_for
+from support.person import Person, refused, said
+from support.running import Terminal, finish, in_group, kill_group, once_each, wait_for
 from support.servers import Database
 
 FELT_SECONDS = 1.0
@@ -118,3 +121,180 @@ def test_a_follower_pauses_and_goes_on_within_a_second(terminal: Terminal, perso
     assert again.status == 0, again
     with database.connect() as connection:
         once_each(connection, database.location.schema, root)
+
+
+def test_a_copy_pauses_with_its_workers_and_goes_on_with_them(
+    terminal: Terminal, person: Person, long_store: Path, database: Database
+):
+    """Nobody is ended by it: the processes that copied before copy after, and nothing moves in between."""
+    process = terminal.popen("start", long_store, database.url, "--once", "--workers", 2, "--rate-limit", "4000")
+    wait_for("the first events", lambda: is_copying(database) and len(in_group(process.pid)) >= 3, 60)
+    paused = person.types("pause", "--store", database.url)
+    workers, held = in_group(process.pid), size_of(database)
+    state = person.asks("status", "--store", database.url)
+    again = person.types("pause", "--store", database.url)
+    time.sleep(1.5)  # at 4,000 records a second, something would have moved
+    assert size_of(database) == held
+    assert in_group(process.pid) == workers
+    resumed = person.types("resume", "--store", database.url)
+    wait_for("it goes on", lambda: size_of(database) != held)
+    assert in_group(process.pid) == workers
+    person.types("throttle", "--store", database.url, "--rate-limit", "none")
+    done = finish(process)
+
+    assert (paused.status, again.status, resumed.status, done.status) == (0, 0, 0, 0), (paused, resumed, done)
+    assert state["state"] == "paused"
+    assert felt_seconds(database, "pause wished", "paused")[0] < FELT_SECONDS * 5  # with the page in hand
+    with database.connect() as connection:
+        once_each(connection, database.location.schema, long_store)
+
+
+def is_copying(database: Database) -> bool:
+    """True once there are some rows, in the middle of a copy."""
+    return phase(database) == "copying" and bool(size_of(database))
+
+
+def test_a_pause_outlives_its_runner(terminal: Terminal, person: Person, root: Path, database: Database):
+    """A supervisor that starts it again does not undo it; who resumes it becomes the runner, and has all that was said before."""
+    with following(terminal, root, database, "--rate-limit", "5000") as process:
+        assert person.types("pause", "--store", database.url, "--reason", "an upgrade").status == 0
+        kill_group(process)
+    (root / "sessions/two.json").write_text('{"id":"two"}')
+    state = person.asks("status", "--store", database.url)
+    _, hint = refused(person.types("start", root, database.url), "CF708", 7)
+    assert (state["state"], hint) == ("paused", f"crossfade resume {state['migration']}")
+    assert "an upgrade; no runner works on it" in state["reason"]
+    refused(person.types("start", root, database.url, "--once"), "CF708", 7)
+    refused(person.types("cutover", "--store", database.url), "CF708", 7)
+
+    process = terminal.popen("resume", "--store", database.url)
+    try:
+        wait_for("the rest", lambda: database.one("SELECT count(*) FROM sessions") == 2, 40)
+        wait_for("following", lambda: phase(database) == "following")
+        assert said(person.types("throttle", "--store", database.url, "--cpu-max", 50, "--json"))["limits"] == {
+            "records_per_second": 5000.0,
+            "bytes_per_second": 0.0,
+            "cpu_max": 50.0,
+        }
+        process.terminate()
+        assert finish(process).status == 0
+    finally:
+        kill_group(process)
+
+
+def test_what_does_not_run_is_paused_only_where_it_would_go_on(person: Person, root: Path, database: Database):
+    """A copy that is done has nothing to pause; one that was interrupted may be started again by a supervisor."""
+    person.moves(root, database.url)
+    sentence, _ = refused(person.types("pause", "--store", database.url), "CF708", 7)
+    assert "is copied" in sentence
+    database.run("UPDATE migrations SET phase = 'interrupted'")
+    assert person.types("pause", "--store", database.url).status == 0
+    assert phase(database) == "paused"
+    refused(person.types("start", root, database.url, "--once"), "CF708", 7)
+    assert person.types("resume", "--store", database.url).status == 0, "it goes on as it was begun: with --once"
+    assert phase(database) == "copied"
+
+
+def test_a_runner_goes_on_in_the_background(terminal: Terminal, person: Person, root: Path, database: Database):
+    """The terminal is free once the lease is taken; a second one is told who holds it; what it says is in its log."""
+    begun = terminal.run("start", root, database.url, "--detach", "--json", "--cpu-max", "100")
+    assert begun.status == 0, begun
+    found = said(begun)
+    pid = found["pid"]
+    try:
+        assert os.getsid(pid) == pid
+        ready = person.types("status", "--wait-for", "ready", "--timeout", "60s", found["migration"])
+        assert ready.status == 0, ready
+        sentence, _ = refused(person.types("start", root, database.url), "CF501", 5)
+        assert f"process {pid} on " in sentence
+        assert "following" in Path(found["log"]).read_text()
+        assert found["next_steps"][0]["command"] == f"crossfade status {found['migration']} --watch"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for("its end", lambda: not in_group(pid))
+    assert "stopped" in Path(found["log"]).read_text()
+    assert phase(database) == "interrupted"
+
+
+def test_what_fails_in_the_background_is_told_in_the_foreground(terminal: Terminal, tmp_path: Path, database: Database):
+    """With its exit status, as long as the lease is not taken."""
+    refused(terminal.run("start", tmp_path / "nowhere", database.url, "--detach"), "CF201", 2)
+    terminal.environment["XDG_STATE_HOME"] = str(tmp_path / "file")
+    (tmp_path / "file").write_text("")
+    refused(terminal.run("start", tmp_path, database.url, "--detach"), "CF103", 1)
+
+
+def test_watching_ends_by_itself_or_by_ctrl_c(terminal: Terminal, person: Person, root: Path, database: Database):
+    """A line a second for a pipe, a picture for a terminal; 0 either way."""
+    with following(terminal, root, database):
+        watching = terminal.popen("status", "--store", database.url, "--watch")
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline().decode() for _ in range(2)]
+        watching.send_signal(signal.SIGINT)
+        assert finish(watching).status == 0
+        assert all("  following: " in line or "  ready: in step" in line for line in lines), lines
+        assert all("lag 0.0 s" in line for line in lines), lines
+    person.moves(root, database.url)
+    shown = on_a_terminal(terminal, "status", "--store", database.url, "--watch")
+    assert "state     copied: proven at " in shown
+    (line,) = person.types("status", "--store", database.url, "--watch", "--json").out.splitlines()
+    assert json.loads(line)["state"] == "copied"
+
+
+def on_a_terminal(terminal: Terminal, *words: object) -> str:
+    """What a command that ends well shows on a terminal."""
+    ours, theirs = pty.openpty()
+    process = terminal.popen(*words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO is how a terminal ends
+        while data := os.read(ours, 1 << 16):
+            shown += data
+    os.close(ours)
+    assert process.wait(30) == 0, shown
+    return shown.decode()
+
+
+def test_waiting_for_a_phase_ends_with_it_or_says_why_not(person: Person, root: Path, database: Database):
+    """What was reached for good holds; what never comes is not waited for."""
+    refused(person.types("status", "--store", database.url, "--wait-for", "done"), "CF103", 1)
+    refused(person.types("status", "--timeout", "5"), "CF103", 1)
+    refused(person.types("status", "--wait-for", "ready", "--timeout", "soon"), "CF103", 1)
+    person.moves(root, database.url)
+    for reached in ("planned", "copying", "copied"):
+        assert person.types("status", "--store", database.url, "--wait-for", reached).status == 0
+    late = person.types("status", "--store", database.url, "--wait-for", "following", "--timeout", "300ms")
+    sentence, _ = refused(late, "CF214", 2)
+    assert "was not following within 0.3 s; it is copied: proven at" in sentence
+    database.run("UPDATE migrations SET phase = 'finished'")
+    sentence, _ = refused(person.types("status", "--store", database.url, "--wait-for", "ready"), "CF214", 2)
+    assert "is finished, and will never be ready" in sentence
+    assert person.types("status", "--store", database.url, "--wait-for", "finished").status == 0
+    for verb in ("pause", "resume"):
+        refused(person.types(verb, "--store", database.url), "CF708", 7)
+    refused(person.types("throttle", "--store", database.url, "--cpu-max", "5"), "CF708", 7)
+
+
+def test_a_finished_copy_is_brought_up_to_date(person: Person, root: Path, database: Database):
+    """And only that: where there is none yet, nothing is begun."""
+    refused(person.types("start", root, database.url, "--incremental"), "CF708", 7)
+    assert database.one("SELECT to_regclass(%s)", f"{database.location.schema}.migrations") is None
+    person.moves(root, database.url)
+    (root / "sessions/two.json").write_text('{"id":"two"}')
+    done = person.types("start", root, database.url, "--incremental")
+    assert done.status == 0, done
+    assert database.one("SELECT count(*) FROM sessions") == 2
+    database.run("UPDATE migrations SET phase = 'copying', proved_at = NULL")
+    sentence, _ = refused(person.types("start", root, database.url, "--incremental"), "CF708", 7)
+    assert "its first copy is not finished" in sentence
+
+
+def test_an_unknown_id_is_told_which_there_are(person: Person, root: Path, database: Database):
+    """Those of the database that was named."""
+    person.moves(root, database.url)
+    (migration,) = database.one("SELECT array_agg(migration_id) FROM migrations")
+    for verb in ("status", "pause", "resume", "throttle"):
+        words = ["--rate-limit", "5"] if verb == "throttle" else []
+        sentence, _ = refused(person.types(verb, "abc", "--store", database.url, *words), "CF104", 1)
+        assert migration in sentence
+    refused(person.types("throttle", migration), "CF103", 1)

@@ -47,6 +47,7 @@ class Bars:
 def _total_detail(sample: Sample) -> str:
     parts = [f"{sized(sample.rate_bytes)}/s"] if sample.rate_bytes is not None else []
     parts += [f"ETA {lasting(sample.eta_seconds)}"] if sample.eta_seconds is not None and sample.step == "copying" else []
+    parts += [sample.paused] if sample.paused else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []
     parts += [f"throttled: {sample.throttled}"] if sample.throttled else []
     return "  ".join(parts)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from crossfade.console import settings
-from crossfade.console.commands import follow as follow_verb
+from crossfade.console.beginning import Beginning
 from crossfade.console.commands import pause as pause_verb
 from crossfade.console.commands import resume as resume_verb
-from crossfade.console.commands import start as start_verb
+from crossfade.console.commands import status as status_verb
+from crossfade.console.commands import throttle as throttle_verb
+from crossfade.console.commands import watch as watch_verb
 from crossfade.console.options import (
     AllowRemovals,
     CpuMax,
+    Detach,
     ErrorBudget,
     Grace,
     Json,
@@ -22,12 +27,13 @@ from crossfade.console.options import (
     Words,
     Workers,
 )
-from crossfade.migrate.prepare import Request
+from crossfade.console.state import PHASES
+from crossfade.errors import OptionInvalid
 
 
 def add_to(app: typer.Typer) -> None:
     """Have *app* know these verbs."""
-    for verb in (pause, resume):
+    for verb in (status, pause, resume, throttle):
         app.command()(verb)
 
 
@@ -39,6 +45,7 @@ def pause(words: Words = None, store: Store = "", reason: Reason = "", as_json: 
 def resume(
     words: Words = None,
     store: Store = "",
+    detach: Detach = False,
     grace: Grace = 10.0,
     allow_removals: AllowRemovals = False,
     workers: Workers = 2,
@@ -57,9 +64,40 @@ def resume(
         skip_unreadable=skip_unreadable,
     )
 
-    def begin(request: Request) -> int:
-        if request.once:
-            return start_verb.start_once(request, as_json=as_json)
-        return follow_verb.start_following(request, grace_seconds=grace, allow_removals=allow_removals)
+    beginning = Beginning(grace, allow_removals, detach, as_json)
+    return resume_verb.resume(settings.words_of(words), store, manner, beginning.run, as_json=as_json)
 
-    return resume_verb.resume(settings.words_of(words), store, manner, begin, as_json=as_json)
+
+def throttle(
+    words: Words = None, store: Store = "", rate_limit: Rate = "", cpu_max: CpuMax = None, as_json: Json = False
+) -> int:
+    """Other limits for a run that goes on, from any terminal or host; --rate-limit none takes one away."""
+    rates = (0.0, 0.0) if rate_limit == "none" else settings.rate(rate_limit) if rate_limit else None
+    return throttle_verb.throttle(settings.words_of(words), store, rates, settings.share(cpu_max), as_json=as_json)
+
+
+def status(
+    words: Words = None,
+    store: Store = "",
+    watch: Annotated[bool, typer.Option("--watch", help="show it every second, until it ends")] = False,
+    phase: Annotated[str, typer.Option("--wait-for", metavar="PHASE", help="return once it is " + ", ".join(PHASES))] = "",
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="wait so long: 30s, 5m")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """How far a migration is, why it stands still if it does, and what to type next."""
+    found, wait = settings.words_of(words), _wait(phase, timeout)
+    if watch:
+        return watch_verb.watch(found, store, wait, as_json=as_json)
+    if wait is not None:
+        return watch_verb.wait_for(found, store, wait, as_json=as_json)
+    return status_verb.status(found, store, as_json=as_json)
+
+
+def _wait(phase: str, timeout: float | None) -> watch_verb.Wait | None:
+    if phase and phase not in PHASES:
+        raise OptionInvalid(f"--wait-for {phase!r} is no phase", hint=f"one of {', '.join(PHASES)}")
+    if timeout is not None and not phase:
+        raise OptionInvalid("--timeout belongs to --wait-for", hint="crossfade status ID --wait-for ready --timeout 5m")
+    return watch_verb.Wait(phase, timeout) if phase else None

@@ -29,16 +29,17 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
     """The migration that *words* mean. Raises MigrationUnknown, listing those that there are."""
     places = _places(words, store)
     with ExitStack() as held:
-        found = [one for place in places for one in _meant(place, words, held, alone=len(places) == 1)]
+        known: list[str] = []
+        found = [one for place in places for one in _meant(place, words, held, known, alone=len(places) == 1)]
         if len(found) > 1:
             raise _several([one.row for one in found])
         if not found:
-            raise _unknown(words)
+            raise _unknown(words, known)
         yield found[0]
 
 
-def _meant(place: Location, words: tuple[str, ...], held: ExitStack, *, alone: bool) -> Iterator[Sought]:
-    """Those at *place* that *words* mean. One place of several that cannot be looked into is mentioned and passed over."""
+def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], *, alone: bool) -> Iterator[Sought]:
+    """Those at *place* that *words* mean; *known* gets the ids of all. One place of several that cannot be looked into is mentioned and passed over."""
     try:
         ledger = held.enter_context(opened(place))
         rows = ledger.migrations()
@@ -47,6 +48,7 @@ def _meant(place: Location, words: tuple[str, ...], held: ExitStack, *, alone: b
             raise
         say(f"passed over: {error.sentence}")
         return
+    known += [row.migration for row in rows]
     for row in rows:
         if _is_meant(row, words):
             yield Sought(ledger, row, place)
@@ -108,10 +110,13 @@ def _several(rows: list[MigrationRow]) -> MigrationUnknown:
     return MigrationUnknown(f"several migrations are meant: {known}", hint="name one by its id")
 
 
-def _unknown(words: tuple[str, ...]) -> MigrationUnknown:
-    lines = book.read()
-    known = ", ".join(line.migration for line in lines[-5:]) or "none was started here"
+def _unknown(words: tuple[str, ...], known: list[str]) -> MigrationUnknown:
+    """*known* are those of the databases that were looked into, if any was."""
     wanted = f"no migration {' '.join(words)!r}" if words else "no migration"
+    if known:
+        there = ", ".join(known[-5:]) + (f", and {len(known) - 5} more" if len(known) > 5 else "")
+        return MigrationUnknown(f"{wanted}; there are: {there}", hint="crossfade list --store URL")
+    here = ", ".join(line.migration for line in book.read()[-5:]) or "none was started here"
     return MigrationUnknown(
-        f"{wanted}; known on this machine: {known}", hint="from another host, name the database: --store URL"
+        f"{wanted}; known on this machine: {here}", hint="from another host, name the database: --store URL"
     )

@@ -6,22 +6,22 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 
 from crossfade.console import control, live, settings
+from crossfade.console.beginning import Beginning
 from crossfade.console.commands import audit as audit_verb
 from crossfade.console.commands import demo as demo_verb
 from crossfade.console.commands import doctor as doctor_verb
 from crossfade.console.commands import explain as explain_verb
-from crossfade.console.commands import follow as follow_verb
 from crossfade.console.commands import layouts as layouts_verb
 from crossfade.console.commands import plan as plan_verb
 from crossfade.console.commands import quarantine as quarantine_verb
 from crossfade.console.commands import schema as schema_verb
-from crossfade.console.commands import start as start_verb
 from crossfade.console.commands import status as status_verb
 from crossfade.console.commands import validate as validate_verb
 from crossfade.console.endings import ended
@@ -34,6 +34,7 @@ from crossfade.console.options import (
     Certificate,
     CpuMax,
     DeleteExtra,
+    Detach,
     ErrorBudget,
     Except,
     FailFast,
@@ -110,6 +111,10 @@ def start(
     source: Source,
     target: Target,
     once: Annotated[bool, typer.Option("--once", help="copy, prove, exit")] = False,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="bring a copy that is finished up to date, prove, exit")
+    ] = False,
+    detach: Detach = False,
     grace: Grace = 10.0,
     allow_removals: AllowRemovals = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="as plan: nothing is written")] = False,
@@ -135,6 +140,7 @@ def start(
     as_json: Json = False,
 ) -> int:
     """Copy everything and prove it, then follow; given again, continue, or bring changes over."""
+    once = once or incremental
     manner = settings.manner_of(
         workers=workers,
         rate_limit=rate_limit,
@@ -153,9 +159,7 @@ def start(
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
     if dry_run:
         return plan_verb.plan(request, as_json=as_json)
-    if once:
-        return start_verb.start_once(request, as_json=as_json)
-    return follow_verb.start_following(request, grace_seconds=grace, allow_removals=allow_removals)
+    return Beginning(grace, allow_removals, detach, as_json).run(replace(request, once=once, incremental=incremental))
 
 
 @app.command()
@@ -191,12 +195,6 @@ def validate(
         certificate=certificate,
         as_json=as_json,
     )
-
-
-@app.command()
-def status(words: Words = None, store: Store = "", as_json: Json = False) -> int:
-    """How far a migration is, why it stands still if it does, and what to type next."""
-    return status_verb.status(settings.words_of(words), store, as_json=as_json)
 
 
 @app.command()

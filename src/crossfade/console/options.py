@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from crossfade.console.settings import seconds
+
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="where the state is: a path or a URL")]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="where it goes: a path or a URL")]
 Json = Annotated[bool, typer.Option("--json", help="for programs, on stdout")]
@@ -30,7 +32,13 @@ Merge = Annotated[bool, typer.Option("--merge", help="keep a stranger's files in
 DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="delete a stranger's files in the target directory")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="leave out what cannot be read; exit 4")]
 AllowRemovals = Annotated[bool, typer.Option("--allow-removals", help="believe that most of the source is gone")]
-Grace = Annotated[float, typer.Option("--grace", help="seconds to bring over what is known, once told to stop")]
+Detach = Annotated[bool, typer.Option("--detach", help="go on in the background, once the lease is taken")]
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace", metavar="TIME", parser=seconds, help="how long to bring over what is known, once told to stop: 30s, 5m"
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why, for the status and the journal")]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="an empty source is meant")]
 IncludeTransient = Annotated[bool, typer.Option("--include-transient", help="take locks and temporary files along")]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from crossfade.console.bars import Bars
 
 _PLAIN_SECONDS = 5.0
+_FOLLOWING_SECONDS = 60.0
+"""What follows for months would fill a log."""
 
 
 def line(sample: Sample) -> str:
@@ -27,6 +29,7 @@ def line(sample: Sample) -> str:
     parts += [counted(entries, "entry", "entries")]
     parts += [f"{sized(sample.rate_bytes)}/s"] if sample.rate_bytes is not None else []
     parts += [f"ETA {lasting(sample.eta_seconds)}"] if sample.eta_seconds is not None and sample.step == "copying" else []
+    parts += [sample.paused] if sample.paused else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []
     parts += [f"throttled: {sample.throttled}"] if sample.throttled else []
     return "; ".join(parts)
@@ -35,6 +38,7 @@ def line(sample: Sample) -> str:
 def _following(sample: Sample) -> str:
     parts = [sample.step, f"{sized(sample.bytes)} brought", f"lag {sample.lag_seconds:.1f} s"]
     parts += [f"{counted(sample.behind, 'path')} behind"] if sample.behind else []
+    parts += [sample.paused] if sample.paused else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []
     parts += [f"throttled: {sample.throttled}"] if sample.throttled else []
     return "; ".join(parts)
@@ -45,7 +49,7 @@ class Plain:
 
     def __init__(self) -> None:
         self._last = 0.0
-        self._said = ("", "", "")
+        self._said = ("", "", "", "")
 
     def __enter__(self) -> Plain:
         return self
@@ -55,8 +59,9 @@ class Plain:
 
     def __call__(self, sample: Sample) -> None:
         """Say where it is, when something new begins or a few seconds have passed."""
-        news = (sample.step, sample.reason, sample.throttled)
-        if news != self._said or time.monotonic() - self._last >= _PLAIN_SECONDS:
+        news = (sample.step, sample.reason, sample.throttled, sample.paused)
+        every = _PLAIN_SECONDS if sample.lag_seconds is None else _FOLLOWING_SECONDS
+        if news != self._said or time.monotonic() - self._last >= every:
             say(line(sample))
             self._last, self._said = time.monotonic(), news
 

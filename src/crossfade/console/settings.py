@@ -16,6 +16,7 @@ from crossfade.store.layers.retrying import Patience
 from crossfade.store.location import Location, parse
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def size(text: str, option: str) -> int:
@@ -51,6 +52,14 @@ def budget(text: str, *, fail_fast: bool) -> Budget:
         else:
             raise OptionInvalid(f"--error-budget {text!r} is no budget", hint="--error-budget 0.1%,100")
     return Budget(items, share, fail_fast)
+
+
+def seconds(text: str | float) -> float:
+    """A time in seconds: ``30``, ``30s``, ``5m``, ``2h``, ``500ms``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", str(text).strip().lower())
+    if match is None:
+        raise OptionInvalid(f"{text!r} is no time", hint="30s, 5m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def positive(number: float, option: str) -> float:

@@ -60,14 +60,24 @@ def _run_by(state: State, runner: Runner) -> tuple[str, str]:
     who, pause = f"process {runner.pid} on {runner.host}", paused_by(row.wanted)
     if row.phase == "paused":
         return "paused", f"{pause or 'about to go on'}; {who} holds it"
-    doing = progress.get("reason") or progress.get("step") or row.phase
+    doing = _doing(progress) or row.phase
     if pause:
-        doing = f"about to be {pause}, once the page in hand is done ({progress.get('step') or row.phase})"
+        doing = f"about to be {pause}; still {doing}"
     if row.phase == "following":
         return "ready" if is_ready(state) else "following", f"{doing}; {who}"
     if row.phase == "cut-over":
         return "cut-over", f"{doing}, in reverse; {who}"
     return "copying", f"{doing}; {who}"
+
+
+def _doing(progress: dict[str, Any]) -> str:
+    """What a runner does, or what it waits for."""
+    lag = progress.get("lag")
+    if progress.get("reason") or lag is None:
+        return str(progress.get("reason") or progress.get("step") or "")
+    if lag["entries"]:
+        return f"{lag['entries']:,} paths behind"
+    return "in step" if lag["in_step"] else "looking over all of it"
 
 
 def _left(row: MigrationRow) -> tuple[str, str]:
@@ -96,6 +106,25 @@ def is_ready(state: State) -> bool:
     lag = state.progress.get("lag")
     is_in_step = lag is not None and lag["in_step"] and not lag["entries"] and lag["seconds"] <= LAG_SECONDS
     return bool(is_in_step) and is_verified(state.row, state.progress) and not paused_by(state.row.wanted)
+
+
+PHASES = ("planned", "copying", "copied", "following", "paused", "ready", "cut-over", "finished")
+"""What can be waited for."""
+
+_BEGUN = ("copying", "copied", "following", "paused", "cut-over", "different", "finished")
+
+
+def holding(state: State) -> frozenset[str]:
+    """The phases that hold: what it is now, and of the way there what was reached for good."""
+    name, _ = state_of(state)
+    found = {"planned", name}
+    if state.row.proved_at is not None:
+        found |= {"copying", "copied"}
+    if state.row.phase in _BEGUN:
+        found.add("copying")
+    if name in ("ready", "cut-over") and state.runner is not None:
+        found.add("following")
+    return frozenset(found)
 
 
 # For programs

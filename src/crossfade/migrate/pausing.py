@@ -47,12 +47,12 @@ class Pausing:
             return
         before = self._run.ledger.phase(self._run.migration, "paused", "paused", {}, self._wanted_by)
         while self._holds():
-            self._teller.progress = replace(self._teller.progress, reason=self._wanted_by)
+            self._teller.progress = replace(self._teller.progress, paused=self._wanted_by)
             tell()
             self._changed.wait(_TICK_SECONDS)
             self._changed.clear()
+        self._teller.progress = replace(self._teller.progress, paused="")
         if not self._stop.is_set():
-            self._teller.progress = replace(self._teller.progress, reason="")
             self._run.ledger.phase(self._run.migration, before, "resumed", {})
 
     def _holds(self) -> bool:

@@ -44,7 +44,7 @@ from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, s
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for. ``once`` is a copy that ends."""
+    """What a person asked for. ``once`` is a copy that ends, ``incremental`` one of a copy that is finished."""
 
     source: Location
     target: Location
@@ -57,6 +57,7 @@ class Request:
     manner: Manner = field(default_factory=Manner)
     verb: str = "start"
     once: bool = False
+    incremental: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ def _to_database(request: Request, held: ExitStack) -> Run:
     source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
     held.callback(source.open().close)
     if request.target.scheme == "embedded" and not os.path.isdir(request.target.path):
+        _check_incremental(request, None)
         refuse_empty(request, source)
     ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
     if not request.layout and (begun := _begun_with(ledger, request.source, name)):
@@ -187,6 +189,7 @@ def _from_database(request: Request, held: ExitStack) -> Run:
 
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
     before = _before(ledger, plan, to_database=True) if ledger.version() is not None else None
+    _check_incremental(request, before)
     kinds = _kinds(request, layout, before, ledger)
     if before is None:
         refuse_empty(request, source)
@@ -199,6 +202,17 @@ def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout,
     return Run(
         request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before, scribe, governor
     )
+
+
+def _check_incremental(request: Request, before: MigrationRow | None) -> None:
+    """Raises PhaseForbids where there is no finished copy that could be brought up to date."""
+    if request.incremental and (before is None or before.proved_at is None):
+        raise PhaseForbids(
+            f"{request.source} was not copied to {request.target} yet"
+            if before is None
+            else f"migration {before.migration} is {before.phase}: its first copy is not finished",
+            hint="leave --incremental out: start copies what is missing",
+        )
 
 
 def refuse_empty(request: Request, source: Recipe) -> None:
@@ -233,6 +247,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     layout = layouts.parse(row.layout, source=row.layout_name)
     plan = _plan(request, row.name, layout)
     before = _before(ledger, plan, to_database=False)
+    _check_incremental(request, before)
     kinds = _kinds(request, layout, before, ledger)
     make_directory(request.target)
     epoch = _claim(request, ledger, plan, row.store_id, kinds)

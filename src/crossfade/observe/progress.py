@@ -49,6 +49,7 @@ class Progress:
     counted: bool = False
     throttled: str = ""
     throttled_seconds: float = 0.0
+    paused: str = ""
     lag_seconds: float | None = None
     behind: int = 0
     in_step: bool = False

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crossfade.console.background import Begun
 from crossfade.console.commands.start import interruptible, remember, unless_closed
 from crossfade.console.progress import display
 from crossfade.console.talk import say, say_head
@@ -16,11 +17,14 @@ from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
 
 
-def start_following(request: Request, *, grace_seconds: float, allow_removals: bool) -> int:
-    """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0."""
+def start_following(request: Request, *, grace_seconds: float, allow_removals: bool, begun: Begun = remember) -> int:
+    """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0.
+
+    *begun* hears of it once the lease is taken.
+    """
     stop = threading.Event()
     with interruptible(stop), _supervised(stop) as ended, prepared(request) as run:
-        remember(run)
+        begun(run)
         give_way()
         unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
         with display() as watch:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossfade.console import book
+from crossfade.console.background import Begun
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
 from crossfade.console.verdicts import different, proven
@@ -26,14 +27,26 @@ from crossfade.model.paths import text_of
 from crossfade.store.location import parse
 
 
-def start_once(request: Request, *, as_json: bool) -> int:
-    """Run it; the exit status."""
+def remember(run: Run) -> None:
+    """Note the migration for this user. The list is a convenience, so a home that is read-only stops nothing."""
+    try:
+        book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
+    except OSError as error:
+        say(f"note: not added to this user's list of migrations ({error.strerror}); find it again with --store")
+
+
+def _control(run: Run) -> str:
+    return next(url for url in (run.plan.target, run.plan.source) if parse(url).is_database)
+
+
+def start_once(request: Request, *, as_json: bool, begun: Begun = remember) -> int:
+    """Run it; the exit status. *begun* hears of it once the lease is taken."""
     stop, request = threading.Event(), replace(request, once=True)
     if request.manner.certificate:
         check_file(request.manner.certificate, request.source, request.target)
     with interruptible(stop), prepared(request) as run:
         _refuse_reversed(run)
-        remember(run)
+        begun(run)
         if run.request.manner.cpu_max:
             give_way()
         unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
@@ -74,18 +87,6 @@ def _certify(run: Run, result: Result) -> None:
     if file and result.verdict is not None:
         write(file, certificate(sides_of(run), result.verdict))
         say(f"certificate {file}")
-
-
-def remember(run: Run) -> None:
-    """Note the migration for this user. The list is a convenience, so a home that is read-only stops nothing."""
-    try:
-        book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
-    except OSError as error:
-        say(f"note: not added to this user's list of migrations ({error.strerror}); find it again with --store")
-
-
-def _control(run: Run) -> str:
-    return next(url for url in (run.plan.target, run.plan.source) if parse(url).is_database)
 
 
 def unless_closed(watch: Any, stop: threading.Event) -> Any:

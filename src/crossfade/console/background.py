@@ -1,0 +1,103 @@
+"""Going on in the background: the verb runs on in a session of its own, and what it says goes to a log.
+
+The process is forked, not started anew: what was typed, a password in a URL among it, is in no arguments of another process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from platformdirs import user_state_dir
+
+from crossfade.console.talk import say, show, show_json
+from crossfade.errors import OptionInvalid
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.report import SCHEMA_VERSION
+
+Begun = Callable[[Run], None]
+"""Hears of a run whose lease is taken."""
+
+
+def detached(verb: Callable[[Begun], int], begun: Begun, *, as_json: bool) -> int:
+    """Run *verb* in the background. Returns 0 here once its lease is taken; what it failed with before, said as it said it.
+
+    In the background, its own exit status.
+    """
+    log = _log()
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if not pid:
+        os.close(reader)
+        _leave(log)
+        return verb(_telling(writer, begun))
+    os.close(writer)
+    with open(reader, encoding="utf-8") as answer:
+        migration = _read(answer.read, pid)
+    if migration:
+        _show(migration, pid, log, as_json=as_json)
+        return 0
+    _, status = os.waitpid(pid, 0)
+    with open(log, encoding="utf-8", errors="replace") as said:
+        say(said.read().rstrip())
+    return os.waitstatus_to_exitcode(status)
+
+
+def _log() -> str:
+    """A new log in this user's state directory."""
+    folder = os.path.join(user_state_dir("crossfade"), "logs")
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    try:
+        if not os.path.isabs(folder):
+            raise FileNotFoundError(2, "this user has no home")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise OptionInvalid(
+            f"--detach has no place for its log in {folder}: {error.strerror}", hint="XDG_STATE_HOME=/var/lib/crossfade"
+        ) from None
+    return os.path.join(folder, name)
+
+
+def _leave(log: str) -> None:
+    """Leave the terminal, and whoever waits for its input or output."""
+    os.setsid()
+    for path, flags, targets in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
+        opened = os.open(path, flags)
+        for target in targets:
+            os.dup2(opened, target)
+        os.close(opened)
+
+
+def _telling(writer: int, begun: Begun) -> Begun:
+    def tell(run: Run) -> None:
+        begun(run)
+        with suppress(BrokenPipeError):  # whoever typed it has gone
+            os.write(writer, run.migration.encode())
+        os.close(writer)
+
+    return tell
+
+
+def _read(read: Callable[[], str], pid: int) -> str:
+    """What comes back from the background; a Ctrl-C meanwhile is meant for what runs there."""
+    while True:
+        try:
+            return read()
+        except KeyboardInterrupt:
+            with suppress(ProcessLookupError):
+                os.kill(pid, 2)
+
+
+def _show(migration: str, pid: int, log: str, *, as_json: bool) -> None:
+    watch = f"crossfade status {migration} --watch"
+    if as_json:
+        steps = [{"command": watch, "why": "see it move"}, {"command": f"crossfade pause {migration}", "why": "stand still"}]
+        show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "pid": pid, "log": log, "next_steps": steps})
+        return
+    show(f"migration {migration} goes on in the background: process {pid}, log {log}\nnext      {watch}   # see it move")

@@ -1,0 +1,32 @@
+"""Becoming the runner of a migration: in the foreground or in the background, for a copy that ends or one that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossfade.console.background import Begun, detached
+from crossfade.console.commands.follow import start_following
+from crossfade.console.commands.start import remember, start_once
+from crossfade.migrate.prepare import Request
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a run is begun, and how one that follows ends."""
+
+    grace_seconds: float
+    allow_removals: bool
+    detach: bool
+    as_json: bool
+
+    def run(self, request: Request) -> int:
+        """Run *request*; the exit status."""
+
+        def verb(begun: Begun) -> int:
+            if request.once:
+                return start_once(request, as_json=self.as_json, begun=begun)
+            return start_following(
+                request, grace_seconds=self.grace_seconds, allow_removals=self.allow_removals, begun=begun
+            )
+
+        return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

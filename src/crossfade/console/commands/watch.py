@@ -1,0 +1,125 @@
+"""``crossfade status --watch`` and ``--wait-for``: looking at a migration again and again, until there is nothing left to see."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from crossfade.console.commands.pause import show_outcome
+from crossfade.console.commands.status import text_of
+from crossfade.console.finding import Sought, sought
+from crossfade.console.state import State, holding, look_again, state_of, value_of
+from crossfade.console.talk import lasting, say, say_head, show
+from crossfade.errors import NotReached, TargetUnreachable
+
+_WATCH_SECONDS = 1.0
+_WAIT_SECONDS = 0.2
+
+Draw = Callable[[State], None]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """For which phase to wait, and how long; without end where *seconds* is None."""
+
+    phase: str
+    seconds: float | None
+
+
+def watch(words: tuple[str, ...], store: str, wait: Wait | None, *, as_json: bool) -> int:
+    """Show it every second: until it ends, until what is waited for holds, or until a Ctrl-C."""
+    with suppress(KeyboardInterrupt), sought(words, store) as found:
+        with _screen(as_json=as_json) as draw:
+            last = _look_on(found, draw, wait, _WATCH_SECONDS)
+        say_head(last.head)
+    return 0
+
+
+def wait_for(words: tuple[str, ...], store: str, wait: Wait, *, as_json: bool) -> int:
+    """Return once *wait* is over. Raises NotReached where that takes too long, or will never be."""
+    with sought(words, store) as found:
+        show_outcome(_look_on(found, lambda _: None, wait, _WAIT_SECONDS), as_json=as_json)
+    return 0
+
+
+def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float) -> State:
+    """Look again and again; what was seen last."""
+    began = time.monotonic()
+    while True:
+        state = _look(found)
+        if state is not None:
+            draw(state)
+            if wait is not None and wait.phase in holding(state):
+                return state
+            if wait is None and is_over(state):
+                return state
+            _give_up(state, wait, began)
+        time.sleep(pause_seconds)
+
+
+def _look(found: Sought) -> State | None:
+    """None where the database does not answer: it is asked again."""
+    try:
+        return look_again(found.ledger, found.row.migration)
+    except (psycopg.OperationalError, TargetUnreachable):
+        say(f"{found.store} does not answer; looking again")
+        return None
+
+
+def is_over(state: State) -> bool:
+    """True where nothing moves any more unless somebody begins something."""
+    return state.runner is None and state_of(state)[0] in ("copied", "finished", "rolled-back")
+
+
+def _give_up(state: State, wait: Wait | None, began: float) -> None:
+    """Raises NotReached where waiting has no sense any more."""
+    if wait is None:
+        return
+    name, reason = state_of(state)
+    if name == "finished":
+        sentence = f"migration {state.row.migration} is finished, and will never be {wait.phase}"
+    elif wait.seconds is not None and time.monotonic() - began >= wait.seconds:
+        sentence = (
+            f"migration {state.row.migration} was not {wait.phase} within {lasting(wait.seconds)}; it is {name}: {reason}"
+        )
+    else:
+        return
+    raise NotReached(sentence, hint=f"crossfade status {state.row.migration}")
+
+
+# What is shown
+
+
+@contextmanager
+def _screen(*, as_json: bool) -> Iterator[Draw]:
+    """A picture that is drawn anew on a terminal; elsewhere a line each time."""
+    if as_json or not sys.stdout.isatty():
+        yield lambda state: show(_json_of(state) if as_json else line_of(value_of(state)))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(console=Console(), auto_refresh=False) as live:
+        yield lambda state: live.update(Text(text_of(value_of(state))), refresh=True)
+
+
+def _json_of(state: State) -> str:
+    return json.dumps(value_of(state), default=str)
+
+
+def line_of(value: dict[str, Any]) -> str:
+    """A status in one line."""
+    parts = [f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {value['state']}: {value['reason']}"]
+    parts += [f"lag {lasting(value['lag']['seconds'])}"] if value["lag"] is not None else []
+    parts += [f"ETA {lasting(value['eta']['seconds'])}"] if value["eta"]["seconds"] is not None else []
+    parts += [f"throttled: {value['throttle']['reason']}"] if value["throttle"]["active"] else []
+    return "; ".join(parts)
