@@ -39,14 +39,14 @@ def build(root: Path, megabytes: int, longest: int) -> Path:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("kills") / "prodigy", 60, 20)
+    return build(tmp_path_factory.mktemp("kills") / "prodigy", 40, 14)
 
 
 def kill_again_and_again(terminal: Terminal, command: tuple[object, ...], kills: int, random: Random, folder: Path) -> None:
     """Give *command*, kill its process group at a random moment, and so on; at the end let it finish."""
     for number in range(kills):
         with (folder / f"said{number}").open("wb") as said:
-            process = terminal.popen(*command, "--rate-limit", "3MB", stdout=said, stderr=said)
+            process = terminal.popen(*command, "--rate-limit", "2MB", stdout=said, stderr=said)
             if random.random() < 0.8:  # most of them in the midst of the work, the others wherever a start may be
                 wait_for("the copying", lambda said=folder / f"said{number}": "copying" in said.read_text())
             time.sleep(random.random())
@@ -67,7 +67,7 @@ def there_and_back(store: Path, servers: Servers, folder: Path, lane: int) -> in
         command = ("start", store, database.url, "--once", "--workers", 2, "--batch-bytes", "256KiB")
         kill_again_and_again(terminal, command, 25, Random(lane), folder)
         with database.connect() as connection:
-            assert once_each(connection, database.location.schema, store) > 60 * 1900 - 10
+            assert once_each(connection, database.location.schema, store) > 40 * 1900 - 10
         claims = int(str(database.one("SELECT count(*) FROM journal WHERE event = 'claimed'")))
         command = ("start", database.url, target, "--once", "--workers", 2, "--batch-bytes", "256KiB")
         kill_again_and_again(terminal, command, 6, Random(-lane), folder)
