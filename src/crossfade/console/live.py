@@ -1,4 +1,4 @@
-"""The verbs of a migration that lives: who has the authority, and since when."""
+"""The verbs of a migration that lives: bringing its files back, and who has the authority, since when."""
 
 from __future__ import annotations
 
@@ -9,14 +9,58 @@ import typer
 from crossfade.console import settings
 from crossfade.console.commands import handover as handover_verb
 from crossfade.console.commands import repair as repair_verb
-from crossfade.console.options import Force, Json, Store, Words, WritersStopped
+from crossfade.console.commands import restore as restore_verb
+from crossfade.console.options import (
+    CpuMax,
+    DeleteExtra,
+    Force,
+    Json,
+    Merge,
+    Rate,
+    SkipUnreadable,
+    Store,
+    StoreName,
+    Words,
+    Workers,
+    WritersStopped,
+)
 from crossfade.migrate.handover.order import Order
+from crossfade.migrate.prepare import Request
 
 
 def add_to(app: typer.Typer) -> None:
     """Give *app* these verbs."""
-    for verb in (cutover, rollback, finish, repair):
+    for verb in (restore, cutover, rollback, finish, repair):
         app.command()(verb)
+
+
+def restore(
+    source: Annotated[str, typer.Argument(metavar="STORE", help="the database that holds the tree")],
+    target: Annotated[str, typer.Argument(metavar="DIR", help="where the program looks for it")],
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="leave a directory alone that holds something")] = False,
+    store_name: StoreName = "",
+    workers: Workers = 2,
+    rate_limit: Rate = "",
+    cpu_max: CpuMax = None,
+    merge: Merge = False,
+    delete_extra: DeleteExtra = False,
+    skip_unreadable: SkipUnreadable = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="a store that holds nothing yet is meant")] = False,
+    as_json: Json = False,
+) -> int:
+    """Bring a directory back, and prove it; following it goes on as if it had never been away."""
+    manner = settings.manner_of(
+        workers=workers,
+        rate_limit=rate_limit,
+        cpu_max=settings.ceiling(cpu_max, once=True),
+        merge=merge,
+        delete_extra=delete_extra,
+        skip_unreadable=skip_unreadable,
+        allow_empty=allow_empty,
+    )
+    places = settings.of_restore(settings.location(source), settings.location(target))
+    request = Request(*places, store_name=store_name, manner=manner, verb="restore")
+    return restore_verb.restore(request, if_empty=if_empty, as_json=as_json)
 
 
 def cutover(

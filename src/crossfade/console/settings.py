@@ -167,6 +167,13 @@ def location(text: str) -> Location:
     return place
 
 
+def of_restore(source: Location, target: Location) -> tuple[Location, Location]:
+    """The two, as restore takes them: a database, then a directory."""
+    if not source.is_database or target.is_database or target.scheme != "file":
+        raise OptionInvalid("restore wants a database, then a directory", hint="crossfade restore STORE DIR --if-empty")
+    return source, target
+
+
 def words_of(words: list[str] | None) -> tuple[str, ...]:
     """How a migration is named: by nothing, by its id, or by both its ends."""
     if words and len(words) > 2:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from crossfade.console.positions import is_verified, positions_of
+from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.prepare import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.leases import Runner
@@ -88,6 +89,8 @@ def _left(row: MigrationRow) -> tuple[str, str]:
         return "rolled-back", "following has ended; the source is as it always was, and the target keeps what it holds"
     if pause := paused_by(row.wanted):
         return "paused", f"{pause}; no runner works on it"
+    if row.phase == RESTORING:
+        return RESTORING, "a restore was not finished; what is missing in the files is not taken for removed"
     if row.phase == "copied":
         return "copied", f"proven at {row.proved_at:%Y-%m-%d %H:%M:%S %Z}" if row.proved_at else ""
     if row.phase == "planned":
@@ -175,6 +178,9 @@ def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> lis
     match name:
         case "different":
             steps.append(_step(f"validate {row.migration} --repair", "mend the target from the source"))
+        case "restoring":
+            restore = shlex.join(["crossfade", "restore", row.target, row.source, *_named(row), "--if-empty"])
+            steps.append({"command": restore, "why": "bring back what is missing"})
         case "planned":
             steps.append({"command": start_again(row), "why": "continue where it stopped"})
         case "interrupted":

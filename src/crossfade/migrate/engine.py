@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -33,7 +32,9 @@ from crossfade.migrate.obstacles import late, named, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.report import report, with_quarantine
+from crossfade.migrate.restore import check_restored
 from crossfade.migrate.shards import Shards, shared_out
+from crossfade.migrate.tally import Tally
 from crossfade.migrate.telling import Teller
 from crossfade.migrate.validate.ending import Brought, validate_run
 from crossfade.migrate.validate.verdict import Verdict
@@ -64,22 +65,6 @@ class Result:
     verdict: Verdict | None = None
 
 
-@dataclass
-class _Tally:
-    """What happened so far in this run."""
-
-    moved: list[bytes] = field(default_factory=list)
-    moved_count: int = 0
-    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    passed: dict[str, Passed | None] = field(default_factory=dict)
-    untold: int = 0
-    records: int = 0
-    refused: int = 0
-    retries: int = 0
-
-
 class Engine:
     """Runs one plan once. *watch* hears of progress; *stop* is set by whoever wants it to end after the page in hand."""
 
@@ -88,7 +73,7 @@ class Engine:
         self._teller = Teller(watch, run.scribe)
         self._stop = stop
         self._pausing = Pausing(run, self._teller, stop)
-        self._tally = _Tally()
+        self._tally = Tally()
         self._lost: BaseException | None = None
         self._held_before: frozenset[str] = frozenset()
         self._is_idle = False
@@ -112,6 +97,7 @@ class Engine:
     def _once(self) -> Result:
         in_the_way = self._survey()
         refuse_empty(self._run.request, self._run.source)
+        self._check_removals()
         self._apply(in_the_way)
         ahead = iter(()) if self._is_idle else self._tasks()
         first = next(ahead, None)
@@ -146,10 +132,14 @@ class Engine:
         manner = self._run.request.manner
         in_the_way, self._is_idle = survey(
             map(self._meant, self._every_task()),
-            self._run.plan.target,
+            self._run.request.target.url,
             strangers_may_stay=manner.merge or manner.delete_extra,
         )
         return in_the_way
+
+    def _check_removals(self) -> None:
+        """What is not there may not be gone."""
+        check_restored(self._run, self._every_task)
 
     # The work
 
@@ -184,7 +174,7 @@ class Engine:
 
     def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner
-        run.ledger.phase(run.migration, "copying", "copying", {"workers": manner.workers})
+        run.ledger.phase(run.migration, run.phases.busy, run.phases.busy, {"workers": manner.workers})
         self._teller.step("copying")
         job = Job(
             run.source,
@@ -336,12 +326,12 @@ class Engine:
                 hint="give the same command again to bring the changes over",
             )
         if verdict.exit == 3:
-            run.ledger.phase(run.migration, "different", "differs", {"classes": final["validation"]["classes"]})
+            run.ledger.phase(run.migration, run.phases.wrong, "differs", {"classes": final["validation"]["classes"]})
             self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)
             paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
             raise ContentDiffers(
                 f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
-                hint=shlex.join(["crossfade", "validate", run.plan.source, run.plan.target, "--repair"])
+                hint=shlex.join(["crossfade", "validate", run.request.source.url, run.request.target.url, "--repair"])
                 + "   # the source is untouched",
             )
 
@@ -379,7 +369,8 @@ class Engine:
 
     def _leave(self, event: str) -> None:
         """Nobody runs it from now on. A pause outlives its runner."""
-        self._run.ledger.phase(self._run.migration, "paused" if self._pausing.is_wanted else "interrupted", event, {})
+        phase = self._run.phases.left(paused=self._pausing.is_wanted)
+        self._run.ledger.phase(self._run.migration, phase, event, {})
 
     def head(self) -> bytes:
         """The journal's, once everything that was told stands there."""

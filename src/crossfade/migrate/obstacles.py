@@ -6,15 +6,18 @@ are copied side by side, so a file may arrive before the link goes that stands w
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from crossfade.errors import TargetForeign
+from crossfade.errors import TargetForeign, TargetUnwritable
 from crossfade.migrate.backwards import Backwards
 from crossfade.migrate.decide import Task
 from crossfade.model.changes import Remove, Touch
 from crossfade.model.entries import altered
 from crossfade.model.paths import text_of
+from crossfade.store.location import Location
 
 _NAMED = 3
 
@@ -85,3 +88,26 @@ def late(tasks: Iterable[Task]) -> Backwards:
         elif task.source is not None:
             found.add(Touch(task.source))
     return found
+
+
+def make_directory(location: Location) -> None:
+    """Have the target directory. Raises what speaks against it, before anything is read."""
+    try:
+        os.makedirs(location.path, 0o777, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise TargetForeign(f"{location} is a file, or lies below one", hint="name a directory, new or empty") from None
+    except OSError as error:
+        raise TargetUnwritable(
+            f"cannot make {location}: {error.strerror}", hint="choose a place that you may write"
+        ) from None
+    if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
+        raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
+
+
+def _is_read_only(path: bytes) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return False
+        raise

@@ -41,11 +41,11 @@ class Pausing:
     def keep(self, tell: Callable[[], None]) -> None:
         """Stand still here for as long as that is wanted; *tell* is called again and again meanwhile.
 
-        The phase is ``paused``, and then what it was.
+        The phase is that of a pause, and then what it was.
         """
         if not self._holds():
             return
-        before = self._run.ledger.phase(self._run.migration, "paused", "paused", {}, self._wanted_by)
+        before = self._run.ledger.phase(self._run.migration, self._run.phases.paused, "paused", {}, self._wanted_by)
         while self._holds():
             self._teller.progress = replace(self._teller.progress, paused=self._wanted_by)
             tell()

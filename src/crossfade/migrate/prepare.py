@@ -5,10 +5,9 @@ Every refusal happens here or in the survey, before the first byte is written.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,18 +20,18 @@ from crossfade.errors import (
     NotYet,
     PhaseForbids,
     PlanDiffers,
-    RunnerActive,
     SourceEmpty,
     SourceMissing,
-    TargetForeign,
     TargetTaken,
-    TargetUnwritable,
 )
 from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
+from crossfade.migrate.claiming import claim
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of, limits_of
 from crossfade.migrate.inventory import Decide
+from crossfade.migrate.obstacles import make_directory
+from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, differences
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
@@ -85,8 +84,13 @@ class Run:
 
     @property
     def reversed(self) -> bool:
-        """True after a cut-over: the plan's target has the authority, and its source follows."""
+        """True where the plan's target is the source: after a cut-over, and while lost files come back."""
         return self.request.source.url != self.plan.source
+
+    @property
+    def phases(self) -> Phases:
+        """What this run's phases are called."""
+        return OF_RESTORE if self.reversed and self.request.verb == "restore" else OF_COPY
 
     @property
     def from_files(self) -> bool:
@@ -99,16 +103,18 @@ class Run:
         return not self.request.target.is_database
 
 
+Make = Callable[[Request, ExitStack], Run]
+
+
 @contextmanager
-def prepared(request: Request) -> Iterator[Run]:
+def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
     """A run for *request*, its lease taken. Raises what speaks against it; gives the lease back at the end.
 
-    Of a migration that was cut over, the run is the other way round.
+    Of a migration that was cut over, the run is the other way round. *make* makes another run than the pair says.
     """
     check_pair(request.source, request.target)
     with ExitStack() as held:
-        run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
-        run = turned(run) if run.before is not None and run.before.reversed else run
+        run = (make or _straight)(request, held)
         held.callback(run.ledger.close)
         held.callback(run.governor.close)
         try:
@@ -116,6 +122,11 @@ def prepared(request: Request) -> Iterator[Run]:
                 yield run
         finally:
             _give_back(run)
+
+
+def _straight(request: Request, held: ExitStack) -> Run:
+    run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
+    return turned(run) if run.before is not None and run.before.reversed else run
 
 
 def _give_back(run: Run) -> None:
@@ -195,6 +206,20 @@ def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout,
         refuse_empty(request, source)
     ledger.ensure(layout.kinds)
     store_id = _own_store(ledger, plan, layout)
+    return onto_database(request, ledger, plan, layout, kinds, store_id, source, before)
+
+
+def onto_database(
+    request: Request,
+    ledger: Ledger,
+    plan: Plan,
+    layout: Layout,
+    kinds: frozenset[str] | None,
+    store_id: int,
+    source: Recipe,
+    before: MigrationRow | None,
+) -> Run:
+    """A run of *plan* into the tree *store_id*, its lease taken."""
     epoch = _claim(request, ledger, plan, store_id, kinds)
     target = DatabaseRecipe(request.target, ledger.server, store_id, layout, plan.migration, epoch)
     scribe = Scribe(ledger.server, ledger.schema, plan.migration)
@@ -366,30 +391,4 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "verb": request.verb,
         "wanted": {**limits_of(request.manner), "once": request.once} if request.verb == "start" else {},
     }
-    try:
-        return ledger.claim(row, None if kinds is None else sorted(kinds))
-    except (RunnerActive, PhaseForbids) as error:
-        raise refused(ledger, plan.migration, error) from None
-
-
-def make_directory(location: Location) -> None:
-    """Have the target directory. Raises what speaks against it, before anything is read."""
-    try:
-        os.makedirs(location.path, 0o777, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise TargetForeign(f"{location} is a file, or lies below one", hint="name a directory, new or empty") from None
-    except OSError as error:
-        raise TargetUnwritable(
-            f"cannot make {location}: {error.strerror}", hint="choose a place that you may write"
-        ) from None
-    if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
-        raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
-
-
-def _is_read_only(path: bytes) -> bool:
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError as error:
-        if error.errno == errno.ENOSYS:
-            return False
-        raise
+    return claim(ledger, row, kinds)

@@ -49,13 +49,23 @@ def start_once(request: Request, *, as_json: bool, begun: Begun = remember) -> i
         begun(run)
         if run.request.manner.cpu_max:
             give_way()
-        unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
-        result = _run_once(run, stop, as_json=as_json)
-        _certify(run, result)
-        _show(run, result, as_json=as_json)
-        say_head(result.head)
-    held = result.report["quarantined"]
-    return 4 if held or result.unreadable else 0
+        result = run_once(run, stop, as_json=as_json)
+    return status_of(result)
+
+
+def run_once(run: Run, stop: threading.Event, *, as_json: bool) -> Result:
+    """Carry *run* out, and show what came of it."""
+    unless_closed(say, stop)(f"migration {run.migration}: {run.request.source} to {run.request.target}")
+    result = _carried_out(run, stop, as_json=as_json)
+    _certify(run, result)
+    _show(run, result, as_json=as_json)
+    say_head(result.head)
+    return result
+
+
+def status_of(result: Result) -> int:
+    """The exit status of a run that ended well."""
+    return 4 if result.report["quarantined"] or result.unreadable else 0
 
 
 def _refuse_reversed(run: Run) -> None:
@@ -67,7 +77,7 @@ def _refuse_reversed(run: Run) -> None:
         )
 
 
-def _run_once(run: Run, stop: threading.Event, *, as_json: bool) -> Result:
+def _carried_out(run: Run, stop: threading.Event, *, as_json: bool) -> Result:
     """Run it. Where its validation finds a difference, that is shown before the error ends it."""
     shown = display()
     engine = Engine(run, watch=unless_closed(shown, stop), stop=stop)
@@ -158,8 +168,8 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
         "state": state,
         "reason": "already there" if result.already else done,
         "proved_at": result.already,
-        "source": run.plan.source,
-        "target": run.plan.target,
+        "source": run.request.source.url,
+        "target": run.request.target.url,
         "positions": {
             "authority": {"bytes": result.report["bytes"]},
             "applied": {"entries": result.report["entries"], "bytes": result.report["bytes"]},

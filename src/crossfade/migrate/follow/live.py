@@ -18,9 +18,11 @@ from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Orders, Outcome, end
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.prepare import Run, turned
+from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.model.changes import Page
 from crossfade.observe.progress import Progress
+from crossfade.store.backends.postgres import journal
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Store
 from crossfade.store.registry import FileRecipe
@@ -81,12 +83,11 @@ class Live(Engine):
 
         After a cut-over all was there once: the first sweep finds what is missing, and strangers in the files stop nothing.
         """
-        before = self._run.before
         goes_on = not self._run.from_files and not begin(place_of(self._run), self._stop, self._teller.waiting)
         self._check_stop()
         if self._run.reversed:
             return
-        if before is not None and before.proved_at is not None:
+        if self._has_arrived():
             if not goes_on:  # else the feed names what changed since it was read
                 self._catch_up()
             return
@@ -97,6 +98,13 @@ class Live(Engine):
         """What moved under the copy is followed, and verified then. Of all else this is the proof."""
         if verdict.exit == 3 or not verdict.findings.moved_count:
             super()._judge(verdict, final)
+
+    def _has_arrived(self) -> bool:
+        """True where it was all there once. A first copy of what lives is followed, even where its proof was overtaken."""
+        run = self._run
+        return run.before is not None and run.ledger.ask(
+            lambda c: journal.tells_of(c, run.ledger.schema, run.migration, ARRIVED)
+        )
 
     def _catch_up(self) -> None:
         in_the_way = self._survey()
@@ -111,8 +119,9 @@ class Live(Engine):
 
     def _check_removals(self) -> None:
         """A root that was emptied, or never filled, while nobody looked."""
-        if not self._run.from_files or self._allow_removals:
+        if not self._run.from_files or self._allow_removals or self._run.before is None:
             return
+        check_restored(self._run, self._every_task)
         removals = sum(task.verb == "remove" for task in self._every_task())
         total = sum(total.entries for total in self._run.ledger.totals(self._run.store_id))
         now = footing_of(self._run.request.source.path)
@@ -123,7 +132,7 @@ class Live(Engine):
         self._run.ledger.phase(self._run.migration, "braked", "braked", {"reason": why})
         return Removed(
             f"{why}: nothing was removed from the target",
-            hint="mount the volume, or crossfade restore; --allow-removals if it is meant",
+            hint=f"mount the volume, or {restoring(self._run)}; --allow-removals if it is meant",
         )
 
     def _follow(self) -> Outcome:

@@ -35,7 +35,7 @@ from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of
 from crossfade.observe.progress import Progress
 from crossfade.store.layers.retrying import Patience
-from crossfade.store.registry import DatabaseRecipe, FileRecipe
+from crossfade.store.registry import DatabaseRecipe, MarkedRecipe
 
 LIMIT = 100
 """Differences that the end of a copy names."""
@@ -55,7 +55,7 @@ def sides_of(run: Run) -> Sides:
     request, layout = run.request, run.layout
     database = request.source if run.to_files else request.target
     asks = DatabaseRecipe(database, run.ledger.server, run.store_id, layout, run.migration)
-    reads = FileRecipe(request.target, layout, include_transient=True) if run.to_files else run.source
+    reads = run.target.files if isinstance(run.target, MarkedRecipe) else run.source
     return Sides(request.source, request.target, layout, run.ledger, run.store_id, run.plan.store, reads, asks, row)
 
 

@@ -131,6 +131,13 @@ def head(connection: Connection, schema: str, migration: str) -> bytes:
     return cast("bytes", row[0]) if row else START
 
 
+def tells_of(connection: Connection, schema: str, migration: str, events: tuple[str, ...]) -> bool:
+    """True where one of *events* has happened to the migration."""
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {}.journal WHERE migration_id = %s AND event = ANY(%s))")
+    row = connection.execute(query.format(sql.Identifier(schema)), [migration, list(events)]).fetchone()
+    return bool(row and row[0])
+
+
 def read(connection: Connection, schema: str, migration: str, *, after: int = 0) -> Iterator[Written]:
     """The lines behind number *after*, in order, a thousand at a time."""
     query = sql.SQL("SELECT {} FROM {}.journal WHERE migration_id = %s AND seq > %s ORDER BY seq LIMIT %s")

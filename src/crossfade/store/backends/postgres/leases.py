@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from psycopg import sql
@@ -27,6 +28,15 @@ class Runner:
     boot: str
     pid: int
     started: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """How long a lease stands: until when, in how many *seconds*, and whether its runner's end would be seen from here."""
+
+    expires_at: datetime
+    seconds: float
+    is_seen: bool
 
 
 def this_runner() -> Runner:
@@ -120,6 +130,17 @@ def holder_of(connection: Connection, schema: str, migration: str) -> Runner | N
     row = connection.execute(_sql(query, schema), [migration]).fetchone()
     runner = Runner(*cast("Any", row)) if row else None
     return None if runner is None or _is_dead(runner, this_runner()) else runner
+
+
+def term_of(connection: Connection, schema: str, migration: str) -> Term | None:
+    """How long the migration's lease stands, if there was one."""
+    query = (
+        "SELECT expires_at, extract(epoch FROM expires_at - clock_timestamp())::float8, host, boot FROM {}.leases"
+        " WHERE migration_id = %s"
+    )
+    row = cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone())
+    me = this_runner()
+    return None if row is None else Term(row[0], row[1], bool(me.boot) and (row[2], row[3]) == (me.host, me.boot))
 
 
 def _is_dead(holder: Runner, me: Runner) -> bool:

@@ -1,0 +1,48 @@
+"""``crossfade restore``: bring a directory back out of a store, and prove it."""
+
+from __future__ import annotations
+
+import threading
+
+from crossfade.console.commands.start import interruptible, remember, run_once, status_of
+from crossfade.console.talk import say, show, show_json
+from crossfade.migrate.governor import give_way
+from crossfade.migrate.prepare import Request, prepared
+from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.restore import looked
+
+
+def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
+    """Do it; the exit status. With *if_empty*, a directory that holds something is left alone, unless a restore was begun there."""
+    stop = threading.Event()
+    with interruptible(stop), looked(request) as found:
+        if found.nothing:
+            return _left_alone(
+                request, f"{request.source} holds nothing yet: there is nothing to bring back", as_json=as_json
+            )
+        if if_empty and found.other and not found.under_way:
+            why = f"{request.target} holds something ({found.other}): it is left alone"
+            return _left_alone(request, why, as_json=as_json)
+        with prepared(request, found.make) as run:
+            remember(run)
+            if run.request.manner.cpu_max:
+                give_way()
+            result = run_once(run, stop, as_json=as_json)
+    return status_of(result)
+
+
+def _left_alone(request: Request, why: str, *, as_json: bool) -> int:
+    """There was nothing to do, which is no failure: a container that starts again has its volume still."""
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "state": "left alone",
+        "reason": why,
+        "source": request.source.url,
+        "target": request.target.url,
+    }
+    if as_json:
+        show_json(value)
+    else:
+        show(why)
+    say("nothing was written")
+    return 0

@@ -1,0 +1,137 @@
+"""Bringing a directory back that vanished, as a container's does: the migration that filled the store runs the other way round.
+
+It stays the same migration. What is written is marked as it would have been on the way there, so that following goes on
+without moving a byte of it again. Until all is there and proven the phase says so, and nothing that is still missing is
+taken for removed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from crossfade.errors import PhaseForbids, Removed, TargetForeign
+from crossfade.migrate.decide import Task
+from crossfade.migrate.obstacles import make_directory
+from crossfade.migrate.phases import OF_COPY, RESTORING
+from crossfade.migrate.plan import Plan
+from crossfade.migrate.prepare import Make, Request, Run, find_store, onto_database, turned
+from crossfade.model import layouts
+from crossfade.store.backends.file.walk import OURS
+from crossfade.store.backends.postgres import journal
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.location import Location
+from crossfade.store.registry import FileRecipe, serving
+
+ARRIVED = ("following", "proved")
+"""Lines of the journal which say that everything was brought over once."""
+
+_UNDER_WAY = (OF_COPY.busy, OF_COPY.stopped, OF_COPY.wrong)
+"""Phases of an ordinary copy that has begun to write and is not proven."""
+
+_NOBODYS = (OURS, b"lost+found")
+"""What may stand in a directory that is as good as empty: our own staging, and what a new file system begins with."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a restore finds. ``begun`` is the migration that filled the store from the directory, None where none did.
+
+    ``nothing`` says that the store holds no tree yet; ``other`` names something that the directory holds.
+    """
+
+    begun: MigrationRow | None = None
+    nothing: bool = False
+    under_way: bool = False
+    other: str = ""
+
+    @property
+    def make(self) -> Make | None:
+        """How the run is made: that of ``begun``, turned round; or an ordinary copy."""
+        begun = self.begun
+        return None if begun is None else lambda request, held: _turned_back(request, begun, held)
+
+
+@contextmanager
+def looked(request: Request) -> Iterator[Found]:
+    """What there is, while the store's server runs. Raises PhaseForbids where nothing may be brought back."""
+    with ExitStack() as held:
+        ledger = Ledger(held.enter_context(serving(request.source)), request.source.schema)
+        held.callback(ledger.close)
+        if request.manner.allow_empty and not (ledger.version() is not None and ledger.stores()):
+            yield Found(nothing=True)
+            return
+        row = find_store(ledger, request.source, request.store_name)
+        yield _found([m for m in ledger.migrations() if m.store_id == row.store_id], request, ledger)
+
+
+def _found(rows: list[MigrationRow], request: Request, ledger: Ledger) -> Found:
+    """Of *rows*, all of one tree: the migration to go on with, and whether a restore is under way."""
+    other = first_name(request.target)
+    there = sorted(
+        (row for row in rows if row.source == request.target.url and row.phase != "finished"),
+        key=lambda row: row.target != request.source.url,
+    )
+    if there:
+        _check_whole(there[0], request, ledger)
+        return Found(there[0], under_way=there[0].phase == RESTORING, other=other)
+    back = [row for row in rows if (row.source, row.target) == (request.source.url, request.target.url)]
+    return Found(under_way=any(row.phase in _UNDER_WAY for row in back), other=other)
+
+
+def first_name(directory: Location) -> str:
+    """Something that *directory* holds; empty where it is empty, or not there."""
+    try:
+        with os.scandir(directory.path) as found:
+            return next((os.fsdecode(entry.name) for entry in found if os.fsencode(entry.name) not in _NOBODYS), "")
+    except FileNotFoundError:
+        return ""
+    except NotADirectoryError:
+        raise TargetForeign(f"{directory} is a file, or lies below one", hint="name a directory, new or empty") from None
+
+
+def _check_whole(begun: MigrationRow, request: Request, ledger: Ledger) -> None:
+    """Raises PhaseForbids where the store has the authority, or never had all that the directory held."""
+    if begun.reversed:
+        raise PhaseForbids(
+            f"migration {begun.migration} was cut over: {request.target} follows the store",
+            hint=f"crossfade resume {begun.migration}   # it brings back what is missing",
+        )
+    if not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
+        raise PhaseForbids(
+            f"the copy of {request.target} was never finished, so {request.source} does not hold all of it",
+            hint=f"crossfade start {begun.source} {begun.target}   # where the files are; or take what there is: crossfade start {request.source} {request.target} --once",
+        )
+
+
+def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
+    """A run of *begun* the other way round."""
+    ledger = Ledger(held.enter_context(serving(request.source)), request.source.schema)
+    row = find_store(ledger, request.source, begun.plan["store"])
+    layout, plan = layouts.parse(row.layout, source=row.layout_name), Plan(**begun.plan)
+    make_directory(request.target)
+    there = replace(request, source=request.target, target=request.source, include_transient=plan.include_transient)
+    files = FileRecipe(request.target, layout, plan.include_transient)
+    kinds = None if begun.kinds is None else frozenset(begun.kinds)
+    return turned(onto_database(there, ledger, plan, layout, kinds, row.store_id, files, begun))
+
+
+def check_restored(run: Run, tasks: Callable[[], Iterable[Task]]) -> None:
+    """Raises Removed where one of *tasks* would remove what an unfinished restore has not brought back yet."""
+    before = run.before
+    if before is None or before.phase != RESTORING or not run.from_files:
+        return
+    if any(task.verb == "remove" for task in tasks()):
+        raise Removed(
+            f"a restore of {run.request.source} was begun and not finished: nothing was removed from the target",
+            hint=restoring(run),
+        )
+
+
+def restoring(run: Run) -> str:
+    """The command that fills the source of *run* again."""
+    name = [] if run.request.target.store else ["--store-name", run.plan.store]
+    return shlex.join(["crossfade", "restore", run.request.target.url, run.request.source.url, *name, "--if-empty"])

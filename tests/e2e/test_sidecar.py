@@ -1,0 +1,249 @@
+"""A container's volume comes and goes, and the migration stays: restore at the start, then follow as if nothing had been.
+
+That nothing is moved again is read from the rows themselves (``xmin``), not from what we say or how long it took.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crossfade.testing import prodigy
+from support.running import Terminal, compare, finish, kill_group, report, wait_for
+from support.servers import NAMES, Database, Servers
+from support.snapshots import of_tree
+
+LOGS = "events/prodigy/new/events-%s.jsonl"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "state")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "volume"
+    prodigy.build(str(root), events=100)
+    return root
+
+
+@pytest.fixture
+def saved(terminal: Terminal, root: Path, database: Database) -> Database:
+    """A database that holds what is in the volume."""
+    done = terminal.run("start", "--once", root, database.url, "--workers", 1)
+    assert done.status == 0, done
+    return database
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[tuple[Path, Database]]:
+    """A volume and the database that holds it, for tests that change neither."""
+    home = tmp_path_factory.mktemp("still")
+    prodigy.build(str(home / "volume"), events=50)
+    with servers.database(NAMES[0]) as database:
+        done = Terminal(home / "state").run("start", "--once", home / "volume", database.url, "--workers", 1)
+        assert done.status == 0, done
+        yield home / "volume", database
+
+
+def vanish(root: Path) -> Path:
+    """Another volume is mounted, an empty one; where the old one is now."""
+    parked = root.with_name(f"parked-{len(list(root.parent.glob('parked-*')))}")
+    root.rename(parked)
+    root.mkdir()
+    return parked
+
+
+def rows(database: Database) -> dict[tuple, str]:
+    """Every record with the transaction that wrote it."""
+    schema = database.location.schema
+    tables = [name for (name,) in database.all(f'SELECT name FROM "{schema}".kinds')]
+    return {
+        (table, entry, pos): xmin
+        for table in tables
+        for entry, pos, xmin in database.all(f'SELECT entry_id, pos, xmin::text FROM "{schema}"."{table}"')
+    }
+
+
+@contextmanager
+def pod(terminal: Terminal, root: Path, database: Database) -> Iterator[subprocess.Popen[bytes]]:
+    """A follower that has arrived; killed at the end, if it still runs."""
+    query = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
+    before = database.one(query)
+    process = terminal.popen("start", root, database.url, "--cpu-max", 100)
+
+    def has_arrived() -> bool:
+        assert process.poll() is None, finish(process)
+        return database.one(query) != before
+
+    try:
+        wait_for("a follower", has_arrived, 40)
+        yield process
+    finally:
+        kill_group(process)
+
+
+def append(root: Path, database: Database, name: str) -> None:
+    """One more event, and it arrives."""
+    path = root / (LOGS % name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", 0) as log:
+        log.write(b'{"id":"%s"}\n' % name.encode())
+    query = f'SELECT count(*) FROM "{database.location.schema}".events WHERE id = %s'
+    wait_for(name, lambda: database.one(query, name) == 1)
+
+
+def test_a_new_pod_restores_its_empty_volume_and_follows_on(terminal: Terminal, root: Path, saved: Database):
+    """The same migration, no record moved again; and an empty volume that nobody restored is not believed."""
+    with pod(terminal, root, saved):
+        append(root, saved, "first")
+    before, parked = rows(saved), vanish(root)
+    unbelieved = terminal.run("start", root, saved.url)
+    restored = terminal.run("restore", saved.url, root, "--if-empty", "--workers", 1)
+
+    assert (unbelieved.status, restored.status) == (7, 0), f"{unbelieved}\n{restored}"
+    assert "error[CF707]" in unbelieved.err
+    assert "crossfade restore" in unbelieved.err
+    compare(parked, root)
+    with pod(terminal, root, saved) as process:
+        append(root, saved, "second")
+        process.terminate()
+        assert finish(process).status == 0
+    after = rows(saved)
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items(), "a record was written again"
+    assert saved.one(f'SELECT count(*) FROM "{saved.location.schema}".migrations') == 1
+
+
+def test_a_volume_that_holds_something_is_left_alone(terminal: Terminal, still: tuple[Path, Database], tmp_path: Path):
+    """A container that starts again has its volume still, with what the program wrote last; or a stranger's."""
+    root, database = still
+    stranger = tmp_path / "stranger"
+    (stranger / "sessions").mkdir(parents=True)
+    (stranger / "sessions/newer.json").write_bytes(b"{}")
+    before = of_tree(root), of_tree(stranger)
+    refused = terminal.run("restore", database.url, stranger)
+    assert (refused.status, "error[CF703]" in refused.err) == (7, True), refused
+    assert "sessions/newer.json" in refused.err
+    for directory in (root, stranger):
+        alone = terminal.run("restore", database.url, directory, "--if-empty", "--json")
+        assert (alone.status, report(alone)["state"]) == (0, "left alone"), alone
+    assert (of_tree(root), of_tree(stranger)) == before
+
+
+def test_a_restore_that_was_killed_goes_on_and_what_is_missing_is_not_taken_for_removed(
+    terminal: Terminal, root: Path, saved: Database
+):
+    """Half a tree is no tree: neither --if-empty nor a follower takes it for one."""
+    before, parked = rows(saved), vanish(root)
+    restore = ("restore", saved.url, root, "--if-empty", "--workers", 1)
+    killed = terminal.run(*restore, CROSSFADE_FAILPOINT="file.rename:after@40")
+    assert killed.status == -9, killed
+    for options in ((), ("--once",)):
+        refused = terminal.run("start", root, saved.url, *options)
+        assert (refused.status, "error[CF707]" in refused.err) == (7, True), refused
+        assert "a restore of" in refused.err
+    killed = terminal.run(*restore, CROSSFADE_FAILPOINT="postgres.marks:after")
+    assert killed.status == -9, killed
+    done = terminal.run(*restore)
+
+    assert done.status == 0, done
+    compare(parked, root)
+    again = terminal.run("start", "--once", root, saved.url)
+    assert (again.status, "already there" in again.out) == (0, True), again
+    assert rows(saved) == before
+
+
+@contextmanager
+def held_elsewhere(database: Database, seconds: float, *, renewed: bool) -> Iterator[None]:
+    """The lease of a runner on another machine."""
+    table, over = f'"{database.location.schema}".leases', threading.Event()
+    renew = f"UPDATE {table} SET expires_at = clock_timestamp() + interval '{seconds} seconds'"
+    database.run(f"UPDATE {table} SET host = 'elsewhere', boot = 'another'", renew)
+
+    def hold() -> None:
+        while not over.wait(0.2):
+            database.run(renew)
+
+    holder = threading.Thread(target=hold if renewed else lambda: None)
+    holder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
+
+
+def test_the_lease_of_a_pod_that_vanished_is_taken_over_at_its_end_and_a_living_ones_is_not(
+    terminal: Terminal, root: Path, saved: Database
+):
+    epoch = f'SELECT epoch FROM "{saved.location.schema}".leases'
+    vanish(root)
+    before = saved.one(epoch)
+    with held_elsewhere(saved, 10, renewed=True):
+        second = terminal.run("restore", saved.url, root, "--if-empty")
+    assert (second.status, "error[CF501]" in second.err) == (5, True), second
+    assert "elsewhere" in second.err
+    assert not list(root.iterdir())
+    with held_elsewhere(saved, 2, renewed=False):
+        done = terminal.run("restore", saved.url, root, "--if-empty", "--workers", 1)
+    assert done.status == 0, done
+    assert saved.one(epoch) == before + 1
+
+
+def test_a_copy_that_was_never_finished_is_not_restored(terminal: Terminal, root: Path, database: Database):
+    """What the program had beyond it is nowhere; a person decides, not a container that starts."""
+    environment = {"CROSSFADE_FAILPOINT": "postgres.page:after@2"}
+    options = ("--workers", 1, "--batch-records", 20)
+    killed = terminal.run("start", "--once", root, database.url, *options, **environment)
+    vanish(root)
+    refused = terminal.run("restore", database.url, root, "--if-empty")
+
+    assert killed.status == -9, killed
+    assert (refused.status, "error[CF708]" in refused.err) == (7, True), refused
+    assert not list(root.iterdir())
+
+
+def test_the_first_time_there_is_nothing_to_restore(terminal: Terminal, tmp_path: Path, database: Database):
+    """Which may also be a mistyped URL, so it has to be said."""
+    refused = terminal.run("restore", database.url, tmp_path / "new", "--if-empty")
+    allowed = terminal.run("restore", database.url, tmp_path / "new", "--if-empty", "--allow-empty")
+    turned = terminal.run("restore", tmp_path / "new", database.url)
+
+    assert (refused.status, "error[CF201]" in refused.err) == (2, True), refused
+    assert allowed.status == 0, allowed
+    assert (turned.status, "error[CF103]" in turned.err) == (1, True), turned
+
+
+def test_a_directory_that_the_store_did_not_come_from_gets_a_copy(
+    terminal: Terminal, still: tuple[Path, Database], tmp_path: Path
+):
+    """As by ``start STORE DIR --once``: a migration of its own."""
+    root, database = still
+    done = terminal.run("restore", database.url, tmp_path / "elsewhere", "--if-empty", "--workers", 1)
+
+    assert done.status == 0, done
+    compare(root, tmp_path / "elsewhere")
+    query = f"""SELECT count(*) FROM "{database.location.schema}".migrations WHERE phase = 'copied' AND target LIKE %s"""
+    assert database.one(query, "%/elsewhere") == 1
+
+
+def test_the_same_tree_on_another_volume_is_read_and_not_moved(terminal: Terminal, root: Path, saved: Database):
+    """A snapshot, a ``cp -a``, an rsync: other inodes, other times of change, the same content."""
+    before = rows(saved)
+    subprocess.run(["cp", "-a", root, root.with_name("copy")], check=True)
+    shutil.rmtree(root)
+    root.with_name("copy").rename(root)
+    again = terminal.run("start", "--once", root, saved.url, "--json", "--workers", 1)
+
+    assert again.status == 0, again
+    assert report(again)["brought"]["bytes"] == report(again)["brought"]["records"] == 0  # type: ignore[index]
+    assert rows(saved) == before
+    assert "already there" in terminal.run("start", "--once", root, saved.url).out
