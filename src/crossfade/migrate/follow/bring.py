@@ -27,14 +27,16 @@ _BEING_WRITTEN = "it is being written"
 
 @dataclass
 class Brought:
-    """What became of some tasks: paths to look at again because they *moved*, were *held* back or *blurred*, and those not read.
+    """What became of some tasks: paths to look at again because they *moved*, were *held* back, *torn* or *blurred*, and those not read.
 
-    Held back is a torn line or a document that is half written. Blurred is a file that was touched in the very tick in
-    which it was looked at, so that its signature would not show another change.
+    Held back is a torn line or a document that is half written; torn is a log of which whole lines were taken, though not the
+    last. Blurred is a file that was touched in the very tick in which it was looked at, so that its signature would not show
+    another change. Of what is torn or blurred, all that was there until now is brought.
     """
 
     moved: list[bytes] = field(default_factory=list)
     held: list[bytes] = field(default_factory=list)
+    torn: list[bytes] = field(default_factory=list)
     blurred: list[bytes] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
 
@@ -98,8 +100,8 @@ class Bringer(Carrier):
         torn = bool(block.data) and not block.data.endswith(b"\n")
         if self.is_final or not torn or block.entry.signature is None or block.record is not None or not _is_young(block):
             return block
-        self._brought.held.append(block.entry.path)
         whole = block.data[: block.data.rfind(b"\n") + 1]
+        (self._brought.torn if whole else self._brought.held).append(block.entry.path)
         return msgspec.structs.replace(block, entry=altered(block.entry, unstable=True), data=whole)
 
     def _puts(self, left: list[Task]) -> Iterator[Change]:

@@ -86,7 +86,10 @@ class Dirty:
                 number=min(dirt.number, there.number),
             )
         self._found[dirt.path] = dirt
-        heapq.heappush(self._heap, (dirt.due, dirt.path))
+        if (
+            there is None or dirt.due != there.due
+        ):  # else the heap would grow with every hint, for as long as nobody takes any
+            heapq.heappush(self._heap, (dirt.due, dirt.path))
 
     def take(self, now: float, most: int) -> list[Dirt]:
         """Up to *most* that are due, the longest due first. They are the caller's, until it has ``settled`` them."""

@@ -1,0 +1,39 @@
+"""What is to be looked at: each path once, since when it waits, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossfade.migrate.follow.dirty import Dirt, Dirty
+
+
+def test_a_path_that_is_hinted_at_again_and_again_is_kept_once():
+    """Whoever is away for hours, because the server is, hears of the same few logs all the time."""
+    dirty = Dirty()
+    for now in range(10_000):
+        dirty.add({b"log": False}, float(now))
+
+    assert len(dirty._heap) == 1
+    assert dirty.take(10_000.0, 5) == [Dirt(b"log", 0.0, 0.0, number=1)]
+    assert dirty.take(10_000.0, 5) == []
+
+
+def test_what_is_looked_at_again_later_comes_at_once_where_a_hint_says_so():
+    """And is not taken a second time when its own time comes."""
+    dirty = Dirty()
+    dirty.again(Dirt(b"torn", 1.0, 1.0), 2.0, 30.0)
+    assert dirty.take(3.0, 5) == []
+
+    dirty.add({b"torn": False}, 4.0)
+    (found,) = dirty.take(4.0, 5)
+    assert replace(found, tries=0) == Dirt(b"torn", 1.0, 4.0, number=1)
+    assert dirty.take(100.0, 5) == []
+
+
+def test_beyond_its_bound_it_only_knows_that_something_is_out_of_step():
+    """The sweep finds what."""
+    dirty = Dirty(most=2)
+    dirty.add(dict.fromkeys([b"a", b"b", b"c"], False), 1.0)
+
+    assert len(dirty) == 2
+    assert dirty.missed == 1
