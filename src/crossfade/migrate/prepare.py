@@ -61,7 +61,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """A pair that may be moved, and everything that moving needs. ``epoch`` is this runner's."""
+    """A pair that may be moved, and everything that moving needs. ``epoch`` is this runner's.
+
+    ``cut`` are the kinds that are followed the other way round, because they were cut over by themselves.
+    """
 
     request: Request
     plan: Plan
@@ -76,6 +79,7 @@ class Run:
     before: MigrationRow | None
     scribe: Scribe
     governor: Governor
+    cut: frozenset[str] = frozenset()
 
     @property
     def migration(self) -> str:
@@ -125,8 +129,7 @@ def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
 
 
 def _straight(request: Request, held: ExitStack) -> Run:
-    run = _to_database(request, held) if request.target.is_database else _to_files(request, held)
-    return turned(run) if run.before is not None and run.before.reversed else run
+    return _as_it_stands(_to_database(request, held) if request.target.is_database else _to_files(request, held))
 
 
 def _give_back(run: Run) -> None:
@@ -134,6 +137,13 @@ def _give_back(run: Run) -> None:
     run.ledger.patience_seconds = 0.0
     with suppress(psycopg.Error, CrossfadeError):
         run.ledger.release(run.migration, run.epoch)
+
+
+def _as_it_stands(run: Run) -> Run:
+    """*run* in the direction that its migration has by now."""
+    if run.before is None:
+        return run
+    return replace(turned(run) if run.before.reversed else run, cut=frozenset(run.before.cut or ()))
 
 
 def turned(run: Run) -> Run:

@@ -14,17 +14,15 @@ from psycopg import errors as pg
 
 from crossfade.errors import Fenced, GateShut
 from crossfade.migrate.handover.order import WISH, Order
+from crossfade.migrate.handover.standing import Move
 from crossfade.migrate.handover.twin import Twin
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import path_of
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.file.gate import Marker, Side
+from crossfade.store.backends.file.gate import Marker
 from crossfade.store.backends.postgres import direction, feed, journal, route
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
-
-PHASES = {"cutover": "cut-over", "rollback": "following"}
-"""The phase that a migration is in behind the decision."""
 
 
 class Acts:
@@ -35,6 +33,7 @@ class Acts:
         run: Run,
         twin: Twin,
         order: Order,
+        move: Move,
         *,
         prepare: Callable[[], None],
         drain: Callable[[list[bytes], float], None],
@@ -43,6 +42,7 @@ class Acts:
         self._run = run
         self._twin = twin
         self._order = order
+        self._move = move
         self._prepare = prepare
         self._drain = drain
         self._prove = prove
@@ -75,7 +75,7 @@ class Acts:
         run = self._run
         self._twin.gate.make()
         if self._twin.gate.read() is None:
-            self._twin.gate.write(self._marker(_side(from_files=run.from_files)))
+            self._twin.gate.write(self._twin.marker())
         self._prepare()
         run.ledger.change(self._turn_on)
 
@@ -87,7 +87,7 @@ class Acts:
 
     def _do_fence(self) -> None:
         self._before = self._twin.gate.read()
-        self._twin.gate.write(self._marker("undecided"))
+        self._twin.gate.write(self._twin.marker(self._move.kinds))
 
     def _undo_fence(self) -> None:
         if self._before is not None:
@@ -141,12 +141,20 @@ class Acts:
     def _do_decide(self) -> None:
         connection, run = self._held_connection(), self._run
         self._left()
-        schema, epoch = run.ledger.schema, self._twin.route()[1]
+        schema, epoch, after = run.ledger.schema, self._twin.epoch(), self._move.after
         authority: route.Authority = "here" if run.from_files else "elsewhere"
-        if not route.switch(connection, schema, run.store_id, self._kinds(), authority, epoch):
+        if not route.switch(connection, schema, run.store_id, self._move.kinds, authority, epoch):
             raise GateShut("the route was changed by somebody else", hint=f"crossfade status {run.migration}")
         self._turn_feed(connection)
-        direction.turn(connection, schema, run.migration, PHASES[self._order.verb], WISH)
+        direction.turn(
+            connection,
+            schema,
+            run.migration,
+            is_reversed=after.is_reversed,
+            cut=after.cut,
+            phase="cut-over" if after.is_reversed else "following",
+            wish=WISH,
+        )
         detail = {
             "order": self._order.number,
             "epoch": epoch + 1,
@@ -157,12 +165,12 @@ class Acts:
             connection.commit()
 
     def _turn_feed(self, connection: Connection) -> None:
-        """The reverse stream begins where the feed is now. A database that retires has nothing more to tell us."""
+        """The reverse stream begins where the feed is now; one that runs goes on. A database that retires has nothing more to tell."""
         run, schema = self._run, self._run.ledger.schema
-        if run.from_files:
+        if run.from_files and feed.load(connection, schema, run.migration, run.store_id) is None:
             feed.save(connection, schema, run.migration, run.store_id, feed.position(connection, schema))
-            return
-        feed.retire(connection, schema, run.migration, run.store_id)
+        if all(found.authority == "elsewhere" for found in route.read(connection, schema, run.store_id).values()):
+            feed.retire(connection, schema, run.migration, run.store_id)
 
     # After
 
@@ -170,18 +178,12 @@ class Acts:
         self.release()
 
     def _do_mark(self) -> None:
-        self._twin.gate.write(self._marker(_side(from_files=not self._run.from_files)))
+        self._twin.gate.write(self._twin.marker())
 
     def _do_check(self) -> None:
         """The gates are looked at by whoever keeps the order."""
 
     # Values
-
-    def _kinds(self) -> tuple[str, ...]:
-        return (route.EVERY,)
-
-    def _marker(self, side: Side) -> Marker:
-        return self._twin.marker(side, self._twin.route()[1])
 
     def _left(self) -> float:
         """What is left of the time that writers may wait. Raises GateShut when it is over."""
@@ -207,7 +209,3 @@ def _in_time() -> Iterator[None]:
         raise GateShut(
             "a writer of the database holds on to its transaction; nothing was handed over", hint="try again"
         ) from None
-
-
-def _side(*, from_files: bool) -> Side:
-    return "files" if from_files else "database"

@@ -8,7 +8,7 @@ from typing import cast
 from crossfade.migrate.handover.order import WISH, ordered
 from crossfade.migrate.handover.twin import Twin, twin_in, twin_of
 from crossfade.migrate.prepare import Run
-from crossfade.store.backends.file.gate import EVERY
+from crossfade.store.backends.file.gate import Marker
 from crossfade.store.backends.postgres import direction, journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
@@ -29,7 +29,9 @@ class Leftover:
 def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
     """What is left of *row*'s hand-overs, to complete or to take back."""
     twin = twin_in(ledger, row)
-    return [] if twin is None else [*_marker_left(twin, is_reversed=row.reversed), *_order_left(ledger, row)]
+    return (
+        [] if twin is None else [*_marker_left(twin, is_reversed=row.reversed or bool(row.cut)), *_order_left(ledger, row)]
+    )
 
 
 def complete(run: Run) -> list[Leftover]:
@@ -43,15 +45,19 @@ def complete(run: Run) -> list[Leftover]:
 
 
 def _marker_left(twin: Twin, *, is_reversed: bool) -> list[Leftover]:
-    marker = twin.gate.read()
-    side, epoch = twin.route()
+    marker, route = twin.gate.read(), twin.marker()
     if marker is None and not is_reversed:
         return []
-    if marker is not None and (marker.side_of(EVERY), marker.epoch) == (side, epoch):
+    if marker is not None and (dict(marker.authority), marker.epoch) == (dict(route.authority), route.epoch):
         return []
-    said = "is missing" if marker is None else f"says {marker.side_of(EVERY)}, epoch {marker.epoch}"
-    sentence = f"the marker beside the files {said}; the route says {side}, epoch {epoch}"
+    said = "is missing" if marker is None else f"says {_spoken(marker)}"
+    sentence = f"the marker beside the files {said}; the route says {_spoken(route)}"
     return [Leftover("marker", sentence, "write the marker anew")]
+
+
+def _spoken(marker: Marker) -> str:
+    sides = ", ".join(f"{kind or 'all'}: {side}" for kind, side in sorted(marker.authority.items()))
+    return f"{sides}, epoch {marker.epoch}"
 
 
 def _order_left(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
@@ -64,7 +70,7 @@ def _order_left(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
 def _mend_marker(run: Run) -> None:
     twin = cast("Twin", twin_of(run))
     with twin.gate.closed(_WAIT_SECONDS):
-        twin.gate.write(twin.marker(*twin.route()))
+        twin.gate.write(twin.marker())
 
 
 def _forget_order(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
 from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids
@@ -11,7 +13,8 @@ from crossfade.migrate.handover.completing import refuse
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import WISH, Order, ordered
-from crossfade.migrate.handover.phases import forbidden
+from crossfade.migrate.handover.phases import forbidden, gives_up
+from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.handover.steps import steps
 from crossfade.migrate.handover.twin import Twin, twin_of
 from crossfade.migrate.prepare import Run
@@ -56,20 +59,30 @@ class Following(Protocol):
         """How many changes were applied and not verified yet."""
 
 
+@dataclass(frozen=True)
+class Lane:
+    """One direction in which a migration is followed."""
+
+    run: Run
+    follower: Following
+
+
 class Orders:
-    """The hand-overs that are asked for while *run* follows. ``outcome`` says what one of them has led to.
+    """The hand-overs that are asked for while *lanes* are followed: the main one, and, where some kinds were cut over by
+    themselves, theirs. ``outcome`` says what one of them has led to, ``standing`` who decides then.
 
     *done* holds the numbers of those that were dealt with, as they are heard of for a while longer. With *only* there is
     that one, and its refusal is raised.
     """
 
-    def __init__(self, run: Run, follower: Following, done: set[str], only: Order | None = None) -> None:
+    def __init__(self, lanes: Sequence[Lane], done: set[str], only: Order | None = None) -> None:
         self._done = done
         self._only = only
-        self._run = run
-        self._follower = follower
+        self._lanes = lanes
+        self._run = lanes[0].run
         self._attempts: Attempts | None = None
         self._told = ""
+        self.standing = standing_of(self._run)
         self.outcome: Outcome = ""
 
     def heed(self, wanted: dict[str, Any]) -> bool:
@@ -117,30 +130,38 @@ class Orders:
     # One try
 
     def _look(self, order: Order) -> list[GateState]:
-        run = self._run
-        why = forbidden(order.verb, is_reversed=run.reversed, phase="cut-over" if run.reversed else "following")
+        run, now = self._run, self.standing
+        why = forbidden(order, now, "cut-over" if now.is_reversed else "following")
         if why:
             raise PhaseForbids(why, hint=f"crossfade status {run.migration}")
-        if order.verb == "finish" or (order.verb == "rollback" and not run.reversed):
+        if order.verb == "finish" or gives_up(order, now):
             return []
-        return gates(order, facts_of(run, self._follower, order), run.migration)
+        lane, _ = self._chosen(order)
+        return gates(order, facts_of(lane, order), run.migration)
+
+    def _chosen(self, order: Order) -> tuple[Lane, Move]:
+        """The direction in which *order* hands over, and what."""
+        move = move_of(order.verb, order.only, self.standing)
+        assert move is not None, "what does not fit is refused before"
+        return self._lanes[0 if move.main else 1], move
 
     def _attempt(self, order: Order) -> None:
         if order.verb == "finish":
             self._finish(order)
-        elif order.verb == "rollback" and not self._run.reversed:
+        elif gives_up(order, self.standing):
             self._give_up(order)
         else:
             self._hand_over(order)
 
     def _hand_over(self, order: Order) -> None:
-        run, follower, twin = self._run, self._follower, self._twin()
-        epoch = twin.route()[1]
-        acts = Acts(run, twin, order, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
-        carry_out(steps(from_files=run.from_files), acts, lambda: twin.route()[1] != epoch)
+        lane, move = self._chosen(order)
+        run, follower, twin = lane.run, lane.follower, self._twin()
+        epoch = twin.epoch()
+        acts = Acts(run, twin, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
+        carry_out(steps(from_files=run.from_files), acts, lambda: twin.epoch() != epoch)
         detail = {"order": order.number, "hold_ms": round(acts.hold_seconds * 1000, 1), "epoch": epoch + 1}
         run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
-        self.outcome = "turned"
+        self.standing, self.outcome = move.after, "turned"
 
     def _twin(self) -> Twin:
         twin = twin_of(self._run)
@@ -150,7 +171,7 @@ class Orders:
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
-        self._follower.settle([], order.timeout)
+        self._lanes[0].follower.settle([], order.timeout)
         end(self._run, order, "finished")
         self.outcome = "finished"
 
@@ -173,8 +194,14 @@ def end(run: Run, order: Order, phase: str) -> None:
         run.ledger.change(work)
 
 
-def facts_of(run: Run, follower: Following, order: Order) -> Facts:
+def standing_of(run: Run) -> Standing:
+    """Who decides, as *run* was made."""
+    return Standing(run.reversed, run.cut)
+
+
+def facts_of(lane: Lane, order: Order) -> Facts:
     """What the gates are decided on."""
+    run, follower = lane.run, lane.follower
     held = sum(run.ledger.quarantined(run.migration).values())
     records = sum(total.records for total in run.ledger.totals(run.store_id))
     asks = run.from_files and not order.writers_stopped

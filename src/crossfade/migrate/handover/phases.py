@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from crossfade.migrate.handover.order import Verb
+from crossfade.migrate.handover.order import Order
+from crossfade.migrate.handover.standing import Standing, move_of
 
 
-def forbidden(verb: Verb, *, is_reversed: bool, phase: str) -> str:
-    """Why *verb* does not fit; empty where it does."""
+def forbidden(order: Order, now: Standing, phase: str) -> str:
+    """Why *order* does not fit; empty where it does."""
     if phase == "finished":
         return "the migration is finished; there is no way back from there"
-    if verb == "cutover":
-        if is_reversed:
-            return "it was cut over already"
-        return "" if phase in _ARRIVED else f"it is {phase}; only what was copied and follows can be cut over"
-    if verb == "finish":
-        return "" if is_reversed else "it was not cut over; only then is there a source to retire"
-    return "it was rolled back already" if phase == "rolled-back" else ""
+    if order.verb == "finish":
+        is_whole = now.is_reversed and not now.cut
+        return "" if is_whole else "it was not cut over as a whole; only then is there a source to retire"
+    if order.verb == "cutover" and not (now.is_reversed or phase in _ARRIVED):
+        return f"it is {phase}; only what was copied and follows can be cut over"
+    if gives_up(order, now):
+        return "it was rolled back already" if phase == "rolled-back" else ""
+    if move_of(order.verb, order.only, now) is None:
+        what = f"of {', '.join(order.only)} some" if order.only else "it"
+        return f"{what} was {_DONE[order.verb]} already, or never the other way"
+    return ""
 
 
-_ARRIVED = ("copied", "following", "paused", "interrupted", "ready")
+def gives_up(order: Order, now: Standing) -> bool:
+    """True for a roll back before any cut-over: following ends, and nothing has to come back."""
+    return order.verb == "rollback" and not order.only and now == Standing()
+
+
+_ARRIVED = ("copied", "following", "paused", "interrupted", "ready", "cut-over")
+_DONE = {"cutover": "cut over", "rollback": "rolled back"}

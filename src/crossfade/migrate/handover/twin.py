@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossfade.errors import Unforeseen
 from crossfade.migrate.prepare import Run
-from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.file.gate import Gate, Marker, Side
 from crossfade.store.backends.postgres import route
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import parse
@@ -28,16 +29,18 @@ class Twin:
         """That of the files."""
         return Gate(self.root)
 
-    def route(self) -> tuple[Side, int]:
-        """The side that decides, and the epoch, as the database says, which is the truth."""
-        found = self.ledger.ask(lambda c: route.read(c, self.ledger.schema, self.store_id)).get(EVERY)
-        if found is None:
-            raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
-        return ("database" if found.authority == "here" else "files"), found.epoch
+    def epoch(self) -> int:
+        """The route's, as the database says."""
+        return self.marker().epoch
 
-    def marker(self, side: Side, epoch: int) -> Marker:
-        """The marker that names *side*."""
-        return Marker(self.migration, self.database, self.store, epoch, {EVERY: side})
+    def marker(self, undecided: Iterable[str] = ()) -> Marker:
+        """The marker as the route has it, which is the truth; of the kinds that are *undecided*, that."""
+        found = self.ledger.ask(lambda c: route.read(c, self.ledger.schema, self.store_id))
+        if not found:
+            raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
+        sides: dict[str, Side] = {kind: "database" if r.authority == "here" else "files" for kind, r in found.items()}
+        open_ones: dict[str, Side] = dict.fromkeys(undecided, "undecided")
+        return Marker(self.migration, self.database, self.store, max(r.epoch for r in found.values()), sides | open_ones)
 
 
 def twin_of(run: Run) -> Twin | None:

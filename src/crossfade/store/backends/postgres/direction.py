@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Any, cast
 
 from psycopg import sql
@@ -9,13 +11,16 @@ from psycopg import sql
 from crossfade.store.backends.postgres.server import Connection
 
 
-def turn(connection: Connection, schema: str, migration: str, phase: str, wish: str) -> None:
-    """The other side decides from here on; what was wished is done."""
+def turn(
+    connection: Connection, schema: str, migration: str, *, is_reversed: bool, cut: Iterable[str], phase: str, wish: str
+) -> None:
+    """Who decides from here on, about which kinds; what was wished is done."""
     query = (
-        "UPDATE {}.migrations SET reversed = NOT reversed, phase = %s, wanted = wanted - %s, updated_at = clock_timestamp()"
+        "UPDATE {}.migrations SET reversed = %s, cut = %s, phase = %s, wanted = wanted - %s, updated_at = clock_timestamp()"
         " WHERE migration_id = %s"
     )
-    connection.execute(_sql(query, schema), [phase, wish, migration])
+    kinds = json.dumps(sorted(cut))
+    connection.execute(_sql(query, schema), [is_reversed, kinds, phase, wish, migration])
 
 
 def end(connection: Connection, schema: str, migration: str, phase: str, wish: str) -> None:

@@ -50,7 +50,8 @@ class StoreRow:
 class MigrationRow:
     """One migration as it is written down. ``kinds`` is None for all of them.
 
-    ``reversed`` is set while the target has the authority, and the source follows it.
+    ``reversed`` is set while the target has the authority, and the source follows it; ``cut`` are the kinds for which it is
+    the other way round.
     """
 
     migration: str
@@ -61,6 +62,7 @@ class MigrationRow:
     kinds: list[str] | None
     phase: str
     reversed: bool
+    cut: list[str] | None
     progress: dict[str, Any] | None
     report: dict[str, Any] | None
     proved_at: datetime | None
@@ -167,7 +169,7 @@ class Ledger:
     def migrations(self) -> list[MigrationRow]:
         """Every migration that this schema knows, oldest first."""
         query = self._sql(
-            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, progress, report, proved_at, verified_at, created_at, updated_at, wanted"
+            "SELECT migration_id, store_id, source, target, plan, kinds, phase, reversed, cut, progress, report, proved_at, verified_at, created_at, updated_at, wanted"
             " FROM {}.migrations ORDER BY created_at, migration_id"
         )
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]

@@ -56,23 +56,22 @@ def close_gate(connection: Connection, schema: str, store_id: int, seconds: floa
 def switch(
     connection: Connection, schema: str, store_id: int, kinds: Iterable[str], authority: Authority, expected_epoch: int
 ) -> bool:
-    """Hand *kinds* over, in the caller's transaction: the authority, and the next epoch. False, and nothing done, where the
-    route of one of them has another epoch than *expected_epoch* by now.
+    """Hand *kinds* over, in the caller's transaction: the authority, and the next epoch, which the whole tree has then. False,
+    and nothing done, where it has another epoch than *expected_epoch* by now.
 
-    A kind without a route of its own gets one, as of that of ``EVERY``.
+    A kind without a route of its own gets one. ``EVERY`` takes along those that were on its side.
     """
-    wanted = sorted(set(kinds))
-    present = _locked(connection, schema, store_id)
-    default = present.get(EVERY)
-    epochs = [found.epoch if (found := present.get(kind, default)) else None for kind in wanted]
-    if not wanted or set(epochs) != {expected_epoch}:
+    wanted, present = set(kinds), _locked(connection, schema, store_id)
+    if not wanted or {found.epoch for found in present.values()} != {expected_epoch}:
         return False
+    if EVERY in wanted:
+        wanted |= {kind for kind, found in present.items() if found.authority == present[EVERY].authority}
     query = (
         "INSERT INTO {}.routes (store_id, kind, epoch, authority) SELECT %s, unnest(%s::text[]), %s, %s"
-        " ON CONFLICT (store_id, kind) DO UPDATE SET epoch = excluded.epoch, authority = excluded.authority,"
-        " changed_at = clock_timestamp()"
+        " ON CONFLICT (store_id, kind) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()"
     )
-    connection.execute(_sql(query, schema), [store_id, wanted, expected_epoch + 1, authority])
+    connection.execute(_sql(query, schema), [store_id, sorted(wanted), expected_epoch, authority])
+    connection.execute(_sql("UPDATE {}.routes SET epoch = epoch + 1 WHERE store_id = %s", schema), [store_id])
     return True
 
 

@@ -147,6 +147,7 @@ CREATE TABLE {schema}.migrations (
     kinds        json,
     phase        text NOT NULL,
     reversed     boolean NOT NULL DEFAULT false, -- cut over: the target has the authority, and the source follows it
+    cut          json, -- the kinds for which it is the other way round
     progress     json,
     wanted       jsonb NOT NULL DEFAULT '{}', -- what was asked for while it runs: limits, a pause, a hand-over
     report       json,
