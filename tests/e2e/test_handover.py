@@ -231,3 +231,33 @@ def test_validation_after_a_cut_over_takes_the_database_at_its_word(terminal: Te
     assert mended.status == 0, mended
     assert session.read_bytes() == before
     assert database.one(f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'rogue'""") == 0
+
+
+def test_kinds_are_cut_over_one_after_another(terminal: Terminal, root: Path, database: Database):
+    """The events first: they are followed out of the database, while the sessions still are followed into it."""
+    schema, session = database.location.schema, root / "sessions/s1.json"
+
+    def hand_over(*words: str) -> None:
+        done = terminal.run(*words, "--store", database.url, "--writers-stopped")
+        assert done.status == 0, done
+
+    with following(terminal, root, database):
+        hand_over("cutover", "--only", "events")
+        session.write_bytes(b'{"id":"s1","status":"failed"}')
+        with Writer(bytes(root), database.url) as writer:
+            writer.append(LOG, b'{"id":"second"}\n')
+            writer.append(b"events/r/new/events-2.jsonl", b'{"id":"third"}\n')
+            writer.put(b"sessions/s2.json", b'{"id":"s2"}')
+        assert (root / "sessions/s2.json").exists()
+        wait_for("events in the files", (root / "events/r/new/events-2.jsonl").exists, 30)
+        wait_for("the log in the files", lambda: (root / LOG.decode()).read_bytes().count(b"second") == 1, 30)
+        query = f"""SELECT count(*) FROM "{schema}".sessions WHERE status = 'failed' OR id = 's2'"""
+        wait_for("the sessions in the database", lambda: database.one(query) == 2, 30)
+        hand_over("cutover")
+        database.run(f"""SELECT "{schema}".put('sessions/s1.json', '{{"id":"s1","status":"done"}}')""")
+        wait_for("the session in the files", lambda: b"done" in session.read_bytes(), 30)
+        hand_over("rollback", "--only", "sessions")
+        hand_over("rollback")
+        assert database.all(f'SELECT DISTINCT authority FROM "{schema}".routes') == [("elsewhere",)]
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert terminal.run("cutover", "--only", "nonsense", "--store", database.url).status == 1

@@ -10,8 +10,9 @@ import pytest
 from crossfade.errors import CrossfadeError, GateShut
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
 from crossfade.migrate.handover.gates import Facts, GateState, gates, shut
-from crossfade.migrate.handover.order import Order, ordered
+from crossfade.migrate.handover.order import Order, Verb, ordered
 from crossfade.migrate.handover.phases import forbidden
+from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.handover.steps import steps
 
 STEPS = steps(from_files=True)
@@ -150,22 +151,52 @@ def test_an_order_is_read_as_it_was_written():
     assert ordered({}) is None
 
 
+FORWARD, REVERSED = Standing(), Standing(is_reversed=True)
+APART, LEFT = Standing(cut=frozenset({"events"})), Standing(is_reversed=True, cut=frozenset({"events"}))
+
+
 @pytest.mark.parametrize(
-    ("verb", "is_reversed", "phase", "fits"),
+    ("verb", "only", "now", "phase", "fits"),
     [
-        ("cutover", False, "following", True),
-        ("cutover", False, "copied", True),
-        ("cutover", False, "copying", False),
-        ("cutover", True, "cut-over", False),
-        ("rollback", False, "following", True),
-        ("rollback", True, "cut-over", True),
-        ("rollback", False, "rolled-back", False),
-        ("finish", True, "cut-over", True),
-        ("finish", False, "following", False),
-        ("cutover", False, "finished", False),
-        ("rollback", True, "finished", False),
-        ("finish", True, "finished", False),
+        ("cutover", (), FORWARD, "following", True),
+        ("cutover", (), FORWARD, "copied", True),
+        ("cutover", (), FORWARD, "copying", False),
+        ("cutover", (), REVERSED, "cut-over", False),
+        ("cutover", ("events",), FORWARD, "following", True),
+        ("cutover", ("events",), APART, "following", False),
+        ("cutover", ("events",), LEFT, "cut-over", True),
+        ("rollback", (), FORWARD, "following", True),
+        ("rollback", (), REVERSED, "cut-over", True),
+        ("rollback", ("events",), REVERSED, "cut-over", True),
+        ("rollback", ("events",), FORWARD, "following", False),
+        ("rollback", ("dlq",), APART, "following", False),
+        ("rollback", (), FORWARD, "rolled-back", False),
+        ("finish", (), REVERSED, "cut-over", True),
+        ("finish", (), LEFT, "cut-over", False),
+        ("finish", (), FORWARD, "following", False),
+        ("cutover", (), FORWARD, "finished", False),
+        ("rollback", (), REVERSED, "finished", False),
+        ("finish", (), REVERSED, "finished", False),
     ],
 )
-def test_each_verb_has_its_phases(verb: str, is_reversed: bool, phase: str, fits: bool):
-    assert (forbidden(verb, is_reversed=is_reversed, phase=phase) == "") == fits
+def test_each_verb_has_its_phases(verb: Verb, only: tuple[str, ...], now: Standing, phase: str, fits: bool):
+    assert (forbidden(Order(verb, only=only), now, phase) == "") == fits
+
+
+@pytest.mark.parametrize(
+    ("verb", "only", "now", "move"),
+    [
+        ("cutover", (), FORWARD, Move(("",), True, REVERSED)),
+        ("cutover", (), APART, Move(("",), True, REVERSED)),
+        ("cutover", ("events",), FORWARD, Move(("events",), True, APART)),
+        ("cutover", ("events",), LEFT, Move(("events",), False, REVERSED)),
+        ("cutover", (), LEFT, Move(("events",), False, REVERSED)),
+        ("rollback", (), REVERSED, Move(("",), True, FORWARD)),
+        ("rollback", (), LEFT, Move(("",), True, FORWARD)),
+        ("rollback", (), APART, Move(("events",), False, FORWARD)),
+        ("rollback", ("events",), REVERSED, Move(("events",), True, LEFT)),
+    ],
+)
+def test_kinds_move_by_themselves_or_with_the_rest(verb: Verb, only: tuple[str, ...], now: Standing, move: Move):
+    """Whatever was moved before, a hand-over of all ends with one side that decides about everything."""
+    assert move_of(verb, only, now) == move

@@ -16,6 +16,7 @@ from crossfade.console.options import (
     Force,
     Json,
     Merge,
+    Only,
     Rate,
     SkipUnreadable,
     Store,
@@ -71,12 +72,13 @@ def cutover(
     lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the target may be behind at first")] = 5.0,
     hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
     settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,
     as_json: Json = False,
 ) -> int:
     """Hand the authority to the target: fence, drain, prove, switch; then follow in reverse."""
-    order = Order("cutover", lag_max, hold_max, timeout, settle, writers_stopped, force)
+    order = Order("cutover", lag_max, hold_max, timeout, settle, writers_stopped, force, tuple(only or ()))
     return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
 
 
@@ -88,12 +90,13 @@ def rollback(
     lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the source may be behind at first")] = 5.0,
     hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
     settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,
     as_json: Json = False,
 ) -> int:
     """Hand the authority back to the source; what was written since the cut-over comes along."""
-    order = Order("rollback", lag_max, hold_max, timeout, settle, writers_stopped, force)
+    order = Order("rollback", lag_max, hold_max, timeout, settle, writers_stopped, force, tuple(only or ()))
     return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
 
 

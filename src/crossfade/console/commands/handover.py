@@ -16,10 +16,12 @@ from crossfade.migrate.handover.gates import GateState, shut
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.rehearse import rehearsed
+from crossfade.migrate.handover.standing import Standing
 from crossfade.migrate.handover.steps import Step
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.model import layouts
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.wishes import refuse_paused
@@ -34,6 +36,7 @@ _SPOKEN = {"cutover": "cut over", "rollback": "rolled back", "finish": "finished
 def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool, as_json: bool) -> int:
     """Carry out *order*; the exit status."""
     with sought(words, store) as found:
+        _check_kinds(found, order.only)
         _refuse_phase(found, order)
         if dry_run:
             return _rehearse(found, order, as_json=as_json)
@@ -43,9 +46,17 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
     return 0
 
 
+def _check_kinds(found: Sought, kinds: tuple[str, ...]) -> None:
+    """Raises LayoutInvalid for one that the tree's layout does not have."""
+    row = next(row for row in found.ledger.stores() if row.store_id == found.row.store_id)
+    layout = layouts.parse(row.layout, source=row.layout_name)
+    for kind in kinds:
+        layout.kind(kind)
+
+
 def _refuse_phase(found: Sought, order: Order) -> None:
     refuse_paused(found.row.wanted, found.row.migration)
-    why = forbidden(order.verb, is_reversed=found.row.reversed, phase=found.row.phase)
+    why = forbidden(order, Standing(found.row.reversed, frozenset(found.row.cut or ())), found.row.phase)
     if why:
         raise PhaseForbids(
             f"migration {found.row.migration}: {why}", hint=f"crossfade status {found.row.migration}   # what fits now"

@@ -70,9 +70,10 @@ def status_of(result: Result) -> int:
 
 def _refuse_reversed(run: Run) -> None:
     """A copy over the side that decides would undo what was written there since the cut-over."""
-    if run.reversed:
+    if run.reversed or run.cut:
+        what = f"of {', '.join(sorted(run.cut))} the other side" if run.cut else f"{run.request.source}"
         raise PhaseForbids(
-            f"migration {run.migration} was cut over: {run.request.source} has the authority, and nothing is copied over it",
+            f"migration {run.migration} was cut over: {what} has the authority, and nothing is copied over it",
             hint=f"crossfade resume {run.migration}   # follow in reverse; or crossfade rollback {run.migration}",
         )
 

@@ -13,7 +13,7 @@ from crossfade.console.finding import sought
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json
 from crossfade.console.verdicts import judged, spoken_path
-from crossfade.errors import CrossfadeError
+from crossfade.errors import CrossfadeError, PhaseForbids
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
@@ -151,6 +151,11 @@ def _rehearse(request: Request, verdict: Verdict) -> None:
 
 def _mend(request: Request, verdict: Verdict) -> None:
     with prepared(request) as run:
+        if run.cut:
+            raise PhaseForbids(
+                f"{', '.join(sorted(run.cut))} were cut over by themselves: neither side has the authority for all",
+                hint=f"crossfade cutover {run.migration}, or rollback; then validate --repair",
+            )
         found, delete_extra = verdict.findings.differences, request.manner.delete_extra
         tasks = tasks_for(run.source, run.target, found, to_files=run.to_files, delete_extra=delete_extra)
         for task in tasks:

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -91,6 +91,7 @@ class Follower:
         self._watches: list[Hints] = []
         self.unreadable: dict[bytes, str] = {}
         self.allowed_removals = False
+        self.beside: list[Follower] = []
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
         self._anew: set[bytes] = set()
@@ -112,12 +113,26 @@ class Follower:
 
         Raises Braked, and whatever the stores raise that does not pass.
         """
+        with self.watching(), ExitStack() as held:
+            for other in self.beside:
+                held.enter_context(other.watching())
+            while not stop.is_set() and not heed():
+                self._rest()
+                for other in self.beside:
+                    other.take_turn()
+                self._turn()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hear hints, and be ready to verify."""
         with self._held:
             self.proving.begin()
             self._begin_to_watch()
-            while not stop.is_set() and not heed():
-                self._rest()
-                self._turn()
+            yield
+
+    def take_turn(self) -> None:
+        """One turn of a direction beside another one, which waits for both."""
+        self._turn(waits=False)
 
     def _begin_to_watch(self) -> None:
         self._watches = [self._new_watch()]
@@ -231,7 +246,7 @@ class Follower:
         self._heard_at = time.monotonic()
         self._dirty.add(paths, self._heard_at)
 
-    def _turn(self) -> None:
+    def _turn(self, *, waits: bool = True) -> None:
         """One round of the loop."""
         now = time.monotonic()
         batch = self._take_batch(now)
@@ -241,6 +256,8 @@ class Follower:
         self._dirty.found([task.entry.path for task in found], now)
         self._total = max(self._total, self._sweep.met)
         self._bring_anew(self.proving.turn(now))
+        if not waits:
+            return
         self._tell()
         if not batch and not found:
             self._wait()
@@ -277,11 +294,12 @@ class Follower:
         self._teller.tell()
 
     def _measure(self) -> None:
+        lanes = [self, *self.beside]
         self._teller.progress = replace(
             self._teller.progress,
-            lag_seconds=round(self.lag_seconds, 3),
-            behind=self.behind,
-            in_step=self.is_in_step,
+            lag_seconds=round(max(lane.lag_seconds for lane in lanes), 3),
+            behind=sum(lane.behind for lane in lanes),
+            in_step=all(lane.is_in_step for lane in lanes),
             still_seconds=round(self.still_seconds, 1),
             position=self.proving.position,
         )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import why_to_brake
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Braked, Follower, footing_of
+from crossfade.migrate.follow.lanes import lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
-from crossfade.migrate.handover.heeding import Orders, Outcome, end
+from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
 from crossfade.migrate.handover.order import Order
-from crossfade.migrate.prepare import Run, turned
+from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.model.changes import Page
@@ -45,7 +47,7 @@ class Live(Engine):
         super().__init__(run, watch=watch, stop=stop)
         self._grace_seconds = grace_seconds
         self._allow_removals = allow_removals
-        self._is_turned = False
+        self._is_in_step = False
         self._order: Order | None = None
         self._done: set[str] = set()
         self._footing = footing_of(run.request.source.path) if run.from_files else None
@@ -57,7 +59,7 @@ class Live(Engine):
                 complete(self._run)
                 self._arrive()
                 while self._follow() == "turned":
-                    self._run = turned(self._run)
+                    pass
             finally:
                 self._source.close()
                 self._target.close()
@@ -65,7 +67,7 @@ class Live(Engine):
     def hand_over(self, order: Order) -> None:
         """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met."""
         self._order = order
-        if order.verb == "rollback" and not self._run.reversed:
+        if gives_up(order, standing_of(self._run)):
             end(self._run, order, "rolled-back")
             return
         with self._holding_the_lease():
@@ -85,7 +87,7 @@ class Live(Engine):
         """
         goes_on = not self._run.from_files and not begin(place_of(self._run), self._stop, self._teller.waiting)
         self._check_stop()
-        if self._run.reversed:
+        if self._run.reversed or self._run.cut:
             return
         if self._has_arrived():
             if not goes_on:  # else the feed names what changed since it was read
@@ -140,25 +142,27 @@ class Live(Engine):
         phase = "cut-over" if self._run.reversed else "following"
         self._run.ledger.phase(self._run.migration, phase, "following", {"reversed": self._run.reversed})
         self._teller.step("following")
-        stores = [self._open_side(side, ENGINE + 1 + at // 2) for at, side in enumerate(("source", "target") * 2)]
-        follower = Follower(
-            self._run,
-            self._teller,
-            source=stores[0],
-            target=stores[1],
-            sweeping=(stores[2], stores[3]),
-            footing=self._footing,
-            take=self._take,
-            pace=self._pace,
-            began_in_step=self._is_turned,
-            keep_pause=self._pausing.keep,
-        )
-        orders = Orders(self._run, follower, self._done, self._order)
-        follower.allowed_removals = self._allow_removals
-        try:
-            follower.follow(self._stop, lambda: orders.heed(self.wanted))
+        with ExitStack() as held:
+            lanes = [Lane(run, self._follower(run, at, held)) for at, run in enumerate(lanes_of(self._run))]
+            main = cast("Follower", lanes[0].follower)
+            main.beside = [cast("Follower", lane.follower) for lane in lanes[1:]]
+            orders = Orders(lanes, self._done, self._order)
+            self._keep_following(main, orders)
             if self._lost is None and not orders.outcome:
-                follower.drain(self._grace_seconds)
+                for lane in lanes:
+                    cast("Follower", lane.follower).drain(self._grace_seconds)
+            self._is_in_step = all(lane.follower.is_in_step for lane in lanes)
+        if self._lost is not None:
+            raise self._lost
+        if orders.outcome == "turned":
+            self._run = standing_as(self._run, orders.standing)
+        elif not orders.outcome:
+            self._leave("stopped")
+        return orders.outcome
+
+    def _keep_following(self, main: Follower, orders: Orders) -> None:
+        try:
+            main.follow(self._stop, lambda: orders.heed(self.wanted))
         except Braked as braked:
             raise self._removed(str(braked)) from None
         except ContentDiffers as differs:
@@ -166,19 +170,33 @@ class Live(Engine):
             raise
         except SourceMissing as missing:
             raise self._removed(str(missing)) if self._run.from_files else missing from None
-        finally:
-            follower.proving.close()
-            for store in stores:
-                store.close()
-        if self._lost is not None:
-            raise self._lost
-        self._is_turned = orders.outcome == "turned"
-        if not orders.outcome:
-            self._leave("stopped")
-        return orders.outcome
 
-    def _open_side(self, side: str, number: int) -> Store:
-        recipe = self._run.source if side == "source" else self._run.target
+    def _follower(self, run: Run, lane: int, held: ExitStack) -> Follower:
+        """A follower of one direction, with stores of its own, for as long as *held* lasts."""
+        stores = [
+            self._open_side(run, side, ENGINE + 1 + 2 * lane + at // 2) for at, side in enumerate(("source", "target") * 2)
+        ]
+        for store in stores:
+            held.callback(store.close)
+        root = run.request.source.path if run.from_files else None
+        follower = Follower(
+            run,
+            self._teller,
+            source=stores[0],
+            target=stores[1],
+            sweeping=(stores[2], stores[3]),
+            footing=None if root is None else self._footing or footing_of(root),
+            take=self._take,
+            pace=self._pace,
+            began_in_step=self._is_in_step,
+            keep_pause=self._pausing.keep,
+        )
+        held.callback(follower.proving.close)
+        follower.allowed_removals = self._allow_removals
+        return follower
+
+    def _open_side(self, run: Run, side: str, number: int) -> Store:
+        recipe = run.source if side == "source" else run.target
         if side == "source" and isinstance(recipe, FileRecipe):
             recipe = replace(recipe, skip_unreadable=True, waits=False)
         return Retrying(recipe.open(number), _FOR_EVER, self._waiting)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import Order
+from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.handover.standing import Standing, move_of
 from crossfade.migrate.handover.steps import Step, steps
 from crossfade.migrate.plan import Budget
 from crossfade.store.backends.postgres import direction
@@ -14,11 +16,13 @@ from crossfade.store.location import Location, parse
 
 def rehearsed(ledger: Ledger, row: MigrationRow, order: Order) -> tuple[list[GateState], tuple[Step, ...]]:
     """Every gate as it stands, and every step, in order."""
-    source, target = parse(row.source), parse(row.target)
-    authority = target if row.reversed else source
-    from_files = not authority.is_database
-    if order.verb == "finish" or (order.verb == "rollback" and not row.reversed):
+    now = Standing(row.reversed, frozenset(row.cut or ()))
+    if order.verb == "finish" or gives_up(order, now):
         return [], ()
+    move = move_of(order.verb, order.only, now)
+    assert move is not None, "what does not fit is refused before"
+    authority = parse(row.source if move.main != row.reversed else row.target)
+    from_files = not authority.is_database
     facts = _facts(ledger, row, order, authority, from_files=from_files)
     return gates(order, facts, row.migration), steps(from_files=from_files)
 
