@@ -9,7 +9,7 @@ from typing import Any
 
 from crossfade.console.positions import is_verified, positions_of
 from crossfade.migrate.phases import RESTORING
-from crossfade.migrate.prepare import name_for
+from crossfade.migrate.plan import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from crossfade.store.location import Location
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class Plan:
     def values(self) -> dict[str, Any]:
         """As it is written down."""
         return asdict(self)
+
+
+def name_for(source: Location) -> str:
+    """A store name out of a directory's: ``~/.prodigy`` is ``prodigy``."""
+    last = os.path.basename(source.path).decode("ascii", "replace").lower()
+    return re.sub(r"[^a-z0-9]+", "_", last).strip("_")[:40].lstrip("0123456789_") or "tree"
 
 
 SPOKEN = {

@@ -6,7 +6,6 @@ Every refusal happens here or in the survey, before the first byte is written.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,7 @@ from crossfade.migrate.governor import Governor, governor_of, limits_of
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
-from crossfade.migrate.plan import Manner, Plan, differences
+from crossfade.migrate.plan import Manner, Plan, differences, name_for
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
@@ -298,12 +297,6 @@ def _to_files(request: Request, held: ExitStack) -> Run:
 
 def _plan(request: Request, name: str, layout: Layout) -> Plan:
     return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
-
-
-def name_for(source: Location) -> str:
-    """A store name out of a directory's: ``~/.prodigy`` is ``prodigy``."""
-    last = os.path.basename(source.path).decode("ascii", "replace").lower()
-    return re.sub(r"[^a-z0-9]+", "_", last).strip("_")[:40].lstrip("0123456789_") or "tree"
 
 
 def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:
