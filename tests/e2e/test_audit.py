@@ -181,7 +181,7 @@ def test_a_failure_and_an_interruption_are_lines(person: Person, terminal: Termi
         "interrupted",
         "throttle ended",
     ]
-    database.run("ALTER TABLE events ADD CONSTRAINT picky CHECK (job_id <> 'long') NOT VALID")
+    database.run("ALTER TABLE events ADD CONSTRAINT picky CHECK (job_id <> 'long' OR pos < 9300000) NOT VALID")
     run = terminal.run("start", long_store, database.url, "--once", "--workers", 1, "--fail-fast")
     assert run.status == 2, run
 
