@@ -19,7 +19,7 @@ from support.running import Terminal, compare, finish, kill_group, report, wait_
 from support.servers import NAMES, Database, Servers
 from support.snapshots import of_tree
 
-LOGS = "events/prodigy/new/events-%s.jsonl"
+LOG = "events/prodigy/new/events-20261123_000000.jsonl"
 
 
 @pytest.fixture
@@ -92,9 +92,8 @@ def pod(terminal: Terminal, root: Path, database: Database) -> Iterator[subproce
 
 def append(root: Path, database: Database, name: str) -> None:
     """One more event, and it arrives."""
-    path = root / (LOGS % name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", 0) as log:
+    (root / LOG).parent.mkdir(parents=True, exist_ok=True)
+    with (root / LOG).open("ab", 0) as log:
         log.write(b'{"id":"%s"}\n' % name.encode())
     query = f'SELECT count(*) FROM "{database.location.schema}".events WHERE id = %s'
     wait_for(name, lambda: database.one(query, name) == 1)

@@ -125,6 +125,13 @@ class Moving:
         )
         return bytes(self.database.one(query.format(entry.kind, entry.row)) or b"")  # type: ignore[arg-type]
 
+    def digest(self, name: str) -> bytes:
+        """Computed anew, from the file."""
+        store = FileStore(parse(str(self.root)), LAYOUT)
+        ((_, found),) = store.digest(list(store.look([name.encode()])))
+        store.close()
+        return found
+
     def records(self, name: str) -> list[tuple[int, str | None]]:
         """Position and reason of each record, by SQL."""
         entry = self.entry(name)
@@ -153,21 +160,38 @@ def test_a_second_run_finds_nothing_to_do(moving):
     assert moving.content("log.jsonl") == lines(10 * SEGMENT)
 
 
-def test_a_log_that_grew_is_written_from_its_last_whole_segment_on(moving):
-    """Gigabytes of old events are not moved again for one new line."""
-    old = lines(10 * SEGMENT)
+@pytest.mark.parametrize("size", [1, SEGMENT, 10 * SEGMENT])
+def test_a_log_that_grew_is_written_from_its_end_on(moving, size):
+    """Not one record is moved again for one new line."""
+    old = lines(size)
     moving.write("log.jsonl", old)
     moving.run()
-    before = moving.entry("log.jsonl")
+    before, rows = moving.entry("log.jsonl"), moving.database.all("SELECT xmin::text, pos FROM lines ORDER BY pos")
     moving.write("log.jsonl", old + b'{"n":-1}\n')
     again, _ = moving.run()
     after = moving.entry("log.jsonl")
 
-    assert sum(size for _, size in again.put) <= 2 * SEGMENT
-    assert again.put[0][0] // SEGMENT == len(old) // SEGMENT
+    assert again.put == [(len(old), 9)]
+    assert moving.database.all("SELECT xmin::text, pos FROM lines ORDER BY pos")[:-1] == rows
     assert moving.content("log.jsonl") == old + b'{"n":-1}\n'
+    assert after.digest == moving.digest("log.jsonl")
+    assert moving.run()[0].changes == []
     assert (after.generation, after.row) == (before.generation, before.row)
     assert after.records == len(moving.records("log.jsonl")) == old.count(b"\n") + 1
+
+
+def test_a_log_that_grew_and_changed_before_its_end_is_compared_segment_by_segment(moving):
+    """What was appended stands behind the same bytes, or it is not just appended."""
+    old = lines(10 * SEGMENT)
+    moving.write("log.jsonl", old)
+    moving.run()
+    changed = bytearray(old + b'{"n":-1}\n')
+    changed[5 * SEGMENT] ^= 1
+    moving.write("log.jsonl", bytes(changed))
+    again, _ = moving.run()
+
+    assert again.put[0][0] // SEGMENT == 5 - (changed.rfind(b"\n", 0, 5 * SEGMENT) + 1 < 5 * SEGMENT)
+    assert moving.content("log.jsonl") == bytes(changed)
 
 
 def test_a_torn_last_line_is_completed_by_the_next_run(moving):

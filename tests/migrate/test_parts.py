@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.migrate.carry import parts
+from crossfade.migrate.parting import parts
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block
 from crossfade.model.entries import Entry

@@ -14,10 +14,11 @@ import msgspec
 
 from crossfade.errors import ContentDiffers, TargetForeign, Unreadable
 from crossfade.migrate.decide import Task
+from crossfade.migrate.parting import begins_with, lines_in, parts
 from crossfade.migrate.plan import Limits
 from crossfade.model.answers import Passed, merge_passed
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
-from crossfade.model.digests import Digester, Segment
+from crossfade.model.digests import Digester, Growing, Segment
 from crossfade.model.entries import SEGMENT, Entry, Signature, altered
 from crossfade.model.paths import text_of
 from crossfade.store.port import Applied, Reading, Store
@@ -186,6 +187,9 @@ class Carrier:
     def _continued(self, left: list[Task]) -> Iterator[Change]:
         """One entry whose beginning may be there already."""
         task = left[0]
+        if task.verb == "refresh" and (begun := self._begun(task)) is not None:
+            yield from self._appended(left, *begun)
+            return
         segments, within = self._known(task)
         signature = _source_of(task).signature
         if task.verb == "refresh":
@@ -201,6 +205,30 @@ class Carrier:
             yield self._put(seen, task, digester, fresh=offset == 0 or task.verb == "put")
         left.pop(0)
 
+    def _begun(self, task: Task) -> tuple[Growing, Signature | None] | None:
+        """The digest of a log that begins with all that the target has of it, to go on from; and what it was when it was read."""
+        source, target = _source_of(task), _target_of(task)
+        if not (target.complete and target.form == source.form == "log" and 0 < target.size < source.size):
+            return None
+        return begins_with(target, self._source.read([Reading(source)]))
+
+    def _appended(self, left: list[Task], growing: Growing, signature: Signature | None) -> Iterator[Change]:
+        """What was appended to a log behind what *growing* has taken."""
+        for block in self._blocks([Reading(_source_of(left[0]), growing.size)]):
+            yield self._grow(_as_seen(block, signature), left[0], growing)
+        left.pop(0)
+
+    def _grow(self, block: Block, task: Task, growing: Growing) -> Change:
+        """*block*, which is appended to an entry whose bytes *growing* has taken so far."""
+        seen = msgspec.structs.replace(task, source=block.entry)
+        entry = altered(touched(seen, self._row(task)), unstable=block.entry.unstable)
+        if not block.data and block.last and block.offset == _target_of(task).size:
+            return Touch(entry)
+        segments = growing.add(block.offset, block.data) if block.data else ()
+        whole = (*segments, *growing.last()) if block.last else segments
+        digest = _checked(block, growing.digest()) if block.last else None
+        return Put(msgspec.structs.replace(block, entry=entry), whole, digest)
+
     def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
         for block in self._source.read(readings):
             yield from parts(block, self._limits, self._lines_in)
@@ -211,7 +239,7 @@ class Carrier:
     def _lines_in(self, data: bytes) -> int:
         """How many lines; of the same bytes asked twice, as whoever cuts a block and whoever fills a page do, counted once."""
         if self._counted[0] is not data:
-            self._counted = data, _lines_in(data)
+            self._counted = data, lines_in(data)
         return self._counted[1]
 
     def _may_be_staged(self, task: Task) -> bool:
@@ -264,13 +292,7 @@ class Carrier:
         """*block* for the target: digested, and named as the target names the entry."""
         assert block.entry.path == task.entry.path, "a store must read what it was asked for, in order"
         digester.add(block.offset, block.data)
-        digest = digester.finish() if block.last else None
-        expected = block.entry.digest
-        if digest is not None and expected is not None and digest != expected:
-            raise ContentDiffers(
-                f"{text_of(block.entry.path)}: what was read is not what its digest says",
-                hint="the source's records were changed by hand: compare it with what it was copied from, by crossfade validate",
-            )
+        digest = _checked(block, digester.finish()) if block.last else None
         entry = altered(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
         return Put(Block(entry, block.offset, block.data, block.record, block.last), digester.fresh(), digest)
 
@@ -293,39 +315,6 @@ def _outcome(page: Page, applied: Applied, seconds: float) -> Outcome:
         bytes=page.size,
         seconds=seconds,
     )
-
-
-def _lines_in(data: bytes) -> int:
-    return data.count(b"\n")
-
-
-def parts(block: Block, limits: Limits, lines_in: Callable[[bytes], int] = _lines_in) -> Iterator[Block]:
-    """*block* in parts that a page can hold. Only whole lines of a log come apart: any other block is one record, or a piece."""
-    if block.entry.form != "log" or block.record is not None or not block.data:
-        yield block
-        return
-    page_bytes = (
-        limits.page_bytes if limits.page_bytes < SEGMENT else len(block.data)
-    )  # else a sliver would have its own page
-    page_records = limits.page_records if lines_in(block.data) > limits.page_records else 0
-    start, size = 0, len(block.data)
-    while start < size:
-        end = _end_of_part(block.data, start, page_bytes, page_records)
-        yield Block(block.entry, block.offset + start, block.data[start:end], None, block.last and end == size)
-        start = end
-
-
-def _end_of_part(data: bytes, start: int, page_bytes: int, page_records: int) -> int:
-    """Where the part from *start* on ends: behind the last line that fits, and behind the first in any case."""
-    end = len(data)
-    if end - start > page_bytes:
-        end = data.rfind(b"\n", start, start + page_bytes) + 1 or data.find(b"\n", start) + 1 or end
-    last = start
-    for _ in range(page_records):
-        last = data.find(b"\n", last, end) + 1
-        if not last:
-            return end
-    return last if page_records else end
 
 
 def _common(known: tuple[Segment, ...], found: tuple[Segment, ...]) -> tuple[Segment, ...]:
@@ -373,6 +362,16 @@ def touched(task: Task, row: int) -> Entry:
         records=0,
         raws=0,
     )
+
+
+def _checked(block: Block, digest: bytes) -> bytes:
+    """*digest*, which was computed of an entry that ends with *block*. Raises ContentDiffers where its books say another."""
+    if block.entry.digest not in (None, digest):
+        raise ContentDiffers(
+            f"{text_of(block.entry.path)}: what was read is not what its digest says",
+            hint="the source's records were changed by hand: compare it with what it was copied from, by crossfade validate",
+        )
+    return digest
 
 
 def _as_seen(block: Block, signature: Signature | None) -> Block:

@@ -8,6 +8,7 @@ is one aggregate; on a file system it is one read; either way only 32 bytes trav
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -72,3 +73,56 @@ class Digester:
         if self._size:
             self.segments.append(Segment(self._number, self._offset, self._size, self._hash.digest()))
         self._number, self._size = -1, 0
+
+
+class Growing:
+    """The digest of an entry that grows: all whole segments folded into one hash, the last one open."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+        self._number = -1
+        self._offset = 0
+        self._size = 0
+        self._hash = hashlib.sha256()
+
+    @classmethod
+    def after(cls, segments: Sequence[Segment]) -> Growing:
+        """That of an entry which begins with *segments*, all of them whole."""
+        growing = cls()
+        for segment in segments:
+            growing._whole.update(segment.digest)
+        return growing
+
+    def fork(self) -> Growing:
+        """Another one in the same state."""
+        new = object.__new__(Growing)
+        new.__dict__.update(self.__dict__, _whole=self._whole.copy(), _hash=self._hash.copy())
+        return new
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has taken."""
+        return self._offset + self._size
+
+    def add(self, offset: int, data: bytes) -> tuple[Segment, ...]:
+        """Take the next bytes, whose records start in one segment; the segment that became whole by that, if any."""
+        closed = self.last() if offset // SEGMENT != self._number else ()
+        if offset // SEGMENT != self._number:
+            for segment in closed:
+                self._whole.update(segment.digest)
+            self._number, self._offset, self._size, self._hash = offset // SEGMENT, offset, 0, hashlib.sha256()
+        assert offset == self._offset + self._size, "bytes must arrive in order, without a gap"
+        self._size += len(data)
+        self._hash.update(data)
+        return closed
+
+    def last(self) -> tuple[Segment, ...]:
+        """The open segment as it stands."""
+        return (Segment(self._number, self._offset, self._size, self._hash.digest()),) if self._size else ()
+
+    def digest(self) -> bytes:
+        """The digest of all bytes so far."""
+        whole = self._whole.copy()
+        for segment in self.last():
+            whole.update(segment.digest)
+        return whole.digest()

@@ -10,13 +10,13 @@ from itertools import chain
 
 import msgspec
 
-from crossfade.migrate.carry import Carried, Carrier, Outcome, touched
+from crossfade.migrate.carry import Carried, Carrier, Outcome
 from crossfade.migrate.decide import Task
-from crossfade.migrate.follow.tails import Growing, Tail, Tails, last_record
+from crossfade.migrate.follow.tails import Tail, Tails, last_record
 from crossfade.migrate.plan import Limits
-from crossfade.model.changes import Block, Change, Page, Put, Touch
-from crossfade.model.digests import Digester
-from crossfade.model.entries import altered
+from crossfade.model.changes import Block, Change, Page, Put
+from crossfade.model.digests import Digester, Growing
+from crossfade.model.entries import Signature, altered
 from crossfade.store.port import Applied, Reading, Store
 
 TORN_SECONDS = 2.0
@@ -109,9 +109,9 @@ class Bringer(Carrier):
         if tail is None or not tail.goes_on(left[0].entry.signature):
             yield from super()._puts(left)
         else:
-            yield from self._appended(left, tail)
+            yield from self._behind(left, tail)
 
-    def _appended(self, left: list[Task], tail: Tail) -> Iterator[Change]:
+    def _behind(self, left: list[Task], tail: Tail) -> Iterator[Change]:
         """What a log has behind its tail; all of it where the tail does not stand there any more."""
         task, source, target = left[0], left[0].source, left[0].target
         assert source is not None
@@ -126,20 +126,20 @@ class Bringer(Carrier):
         behind = msgspec.structs.replace(first, offset=tail.end, data=first.data[len(tail.record) :])
         for block in chain([behind], blocks):
             yield self._grow(block, task, growing)
-            if block.data:
-                tail = _tail_after(block, growing)
-        self._tails.keep(source.path, tail if tail.record else None)
         left.pop(0)
 
+    def _begun(self, task: Task) -> tuple[Growing, Signature | None] | None:
+        found = super()._begun(task)
+        if found is not None and found[1] is not None and not found[1].ctime_ns:
+            self._brought.blurred.append(task.entry.path)
+        return found
+
     def _grow(self, block: Block, task: Task, growing: Growing) -> Change:
-        assert task.target is not None
-        seen = msgspec.structs.replace(task, source=block.entry)
-        entry = altered(touched(seen, self._row(task)), unstable=block.entry.unstable)
-        if not block.data and block.last and block.offset == task.target.size:
-            return Touch(entry)
-        segments = growing.add(block.offset, block.data) if block.data else ()
-        whole = (*segments, *growing.last()) if block.last else segments
-        return Put(msgspec.structs.replace(block, entry=entry), whole, growing.digest() if block.last else None)
+        change, path = super()._grow(block, task, growing), block.entry.path
+        if block.data and block.entry.signature is not None:
+            tail = _tail_after(block, growing)
+            self._tails.keep(path, tail if tail.record else None)
+        return change
 
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         self._remember(block, digester)
