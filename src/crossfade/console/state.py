@@ -105,9 +105,9 @@ def _left(row: MigrationRow) -> tuple[str, str]:
 
 
 def is_ready(state: State) -> bool:
-    """True while the target is in step with what it follows, and verified to be."""
+    """True while the target is in step with what it follows, and verified to be. What lives has always something on its way."""
     lag = state.progress.get("lag")
-    is_in_step = lag is not None and lag["in_step"] and not lag["entries"] and lag["seconds"] <= LAG_SECONDS
+    is_in_step = lag is not None and lag["in_step"] and lag["seconds"] <= LAG_SECONDS
     return bool(is_in_step) and is_verified(state.row, state.progress) and not paused_by(state.row.wanted)
 
 
