@@ -12,6 +12,7 @@ from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.embedded import EmbeddedServer
 from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.postgres.fence import Fence
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.server import Server
 from crossfade.store.backends.postgres.store import Claim, PostgresStore
@@ -77,7 +78,9 @@ class MarkedRecipe:
         def mark(entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
             ledger.mark(self.migration, self.epoch, entries, removed, refusals)
 
-        return Marking(self.files.open(worker), mark, ledger.close)
+        files = self.files.open(worker)
+        files.fence = Fence(ledger, self.migration, self.epoch)
+        return Marking(files, mark, ledger.close)
 
 
 @dataclass(frozen=True)

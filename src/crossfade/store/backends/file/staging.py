@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from crossfade.model.cut import cut, form_of
 from crossfade.model.digests import Digester, Segment
@@ -20,6 +21,8 @@ from crossfade.store.backends.file.walk import OURS
 
 _HELD = 64
 """How many staged files are held open, waiting to be synced."""
+
+T = TypeVar("T")
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -34,6 +37,7 @@ class Staging:
     """The staging directory of *tree*: ``handle`` is open on it, ``disk`` is the file system that it shares with the tree."""
 
     def __init__(self, tree: Tree) -> None:
+        self._tree = tree
         self.handle, self._path = _made(tree)
         self.disk = Disk(self.handle)
         self._held: dict[bytes, int] = {}
@@ -53,10 +57,21 @@ class Staging:
 
     def _opened(self, name: bytes) -> tuple[int, bool]:
         """A descriptor on the file *name*, and whether it was made for that. Ours alone until it is whole."""
+        how = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
         try:
-            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=self.handle), True
+            return self._in_place(lambda: os.open(name, how, 0o600, dir_fd=self.handle)), True
         except FileExistsError:
             return self._reopened(name, os.O_RDWR), False
+
+    def _in_place(self, make: Callable[[], T]) -> T:
+        """What *make* does in the directory. It may have gone: whoever found it empty, and needed it no more, took it away."""
+        try:
+            return make()
+        except FileNotFoundError:
+            os.close(self.handle)
+            self.handle, self._path = _made(self._tree)
+            self.disk = Disk(self.handle)
+            return make()
 
     def _reopened(self, name: bytes, how: int) -> int:
         """A descriptor on what an earlier run left. It may have its last mode already, which may keep even its owner out."""
@@ -81,7 +96,7 @@ class Staging:
         if not text or b"\0" in text:
             raise OSError(errno.EINVAL, "no link says that")
         self.remove(name)
-        os.symlink(text, name, dir_fd=self.handle)
+        self._in_place(lambda: os.symlink(text, name, dir_fd=self.handle))
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=self.handle, follow_symlinks=False)
 
     def sync(self) -> None:

@@ -39,6 +39,7 @@ class FileStore:
 
     With *waits* a file that is being written is waited for. Without, whoever follows gets it at once: a document flagged
     ``unstable``, and a signature without ctime where another change in the same tick of the clock would not show.
+    ``fence`` is called before each change that is written, and raises where somebody else may write by now.
     """
 
     can = Capabilities(atomic=False, digests=False, signatures=True, any_path=False)
@@ -58,6 +59,7 @@ class FileStore:
         self.layout = layout
         self.skip_unreadable = skip_unreadable
         self.passed_over: list[tuple[bytes, str]] = []
+        self.fence: Callable[[], None] = _nobody_else
         with _rooted(location):
             self._tree = Tree(location.path)
         self._writer: PageWriter | None = None
@@ -191,7 +193,7 @@ class FileStore:
 
     def _writing(self) -> PageWriter:
         if self._writer is None:
-            self._writer = PageWriter(self._tree)
+            self._writer = PageWriter(self._tree, self.fence)
         return self._writer
 
 
@@ -231,6 +233,10 @@ def _weight(descriptor: int, span: Span) -> tuple[int, bytes]:
         at += len(data)
         left = None if left is None else left - len(data)
     return at - span.offset, digest.digest()
+
+
+def _nobody_else() -> None:
+    """A tree that only one writes needs no fence."""
 
 
 def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:

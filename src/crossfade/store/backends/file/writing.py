@@ -37,10 +37,11 @@ T = TypeVar("T")
 
 
 class PageWriter:
-    """Writes pages into *tree*."""
+    """Writes pages into *tree*. *fence* is called before each change, and raises where it must not be made any more."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, fence: Callable[[], None]) -> None:
         self._tree = tree
+        self._fence = fence
         self._staging = Staging(tree)
 
     def write(self, page: Page) -> Applied:
@@ -75,6 +76,7 @@ class PageWriter:
 
     def _begin(self, change: Put | Touch | Remove) -> bytes:
         """Take *change* as far as it goes before the sync; the name that it is staged under, empty for none."""
+        self._fence()
         entry = change.entry
         if leaves_root(entry.path) and (entry.path or entry.type != "dir"):
             raise ValueError("escapes-root")
@@ -122,6 +124,7 @@ class PageWriter:
         """Give what is *whole* its name; the entries with the signatures that they have now."""
         settled: list[Entry] = []
         for entry, name in whole:
+            self._fence()
             try:
                 settled.append(self._settle_directory(entry) if entry.type == "dir" else self._place(entry, name))
             except (OSError, ValueError) as error:
