@@ -51,11 +51,14 @@ class Acts:
         self._before: Marker | None = None
         self._until = 0.0
         self.hold_seconds = 0.0
+        self.step_ms: dict[str, float] = {}
         self._began = 0.0
 
     def act(self, name: str) -> None:
-        """Do the step of that name."""
+        """Do the step of that name, and note how long it took."""
+        began = time.monotonic()
         getattr(self, f"_do_{name}")()
+        self.step_ms[name] = round((time.monotonic() - began) * 1000, 1)
 
     def undo(self, name: str) -> None:
         """Take it back, as far as there is something to take back."""
@@ -179,6 +182,9 @@ class Acts:
 
     def _do_mark(self) -> None:
         self._twin.gate.write(self._twin.marker())
+        run = self._run
+        while run.ledger.change(lambda c: feed.trim(c, run.ledger.schema, run.store_id)):
+            pass  # what nobody reads any more
 
     def _do_check(self) -> None:
         """The gates are looked at by whoever keeps the order."""

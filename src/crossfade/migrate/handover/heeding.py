@@ -159,7 +159,8 @@ class Orders:
         epoch = twin.epoch()
         acts = Acts(run, twin, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
         carry_out(steps(from_files=run.from_files), acts, lambda: twin.epoch() != epoch)
-        detail = {"order": order.number, "hold_ms": round(acts.hold_seconds * 1000, 1), "epoch": epoch + 1}
+        hold = round(acts.hold_seconds * 1000, 1)
+        detail = {"order": order.number, "hold_ms": hold, "step_ms": acts.step_ms, "epoch": epoch + 1}
         run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
         self.standing, self.outcome = move.after, "turned"
 

@@ -102,13 +102,6 @@ def is_on(connection: Connection, schema: str, store_id: int) -> bool:
     return row is not None and bool(row[0])
 
 
-def turn_off(connection: Connection, schema: str, store_id: int) -> None:
-    """Note no more, and forget what was noted, and by whom it was read."""
-    connection.execute(_sql("UPDATE {}.stores SET fed = false WHERE store_id = %s", schema), [store_id])
-    connection.execute(_sql("DELETE FROM {}.cursors WHERE store_id = %s", schema), [store_id])
-    connection.execute(_sql("DELETE FROM {}.changes WHERE store_id = %s", schema), [store_id])
-
-
 def position(connection: Connection, schema: str) -> Cursor:
     """Where the feed is now. What is read after this call holds everything before it."""
     row = connection.execute(statement("feed_position", schema), {"feed": f"{quoted(schema)}.changes"}).fetchone()
@@ -193,11 +186,12 @@ def forget(connection: Connection, schema: str, migration: str, store_id: int) -
 
 
 def retire(connection: Connection, schema: str, migration: str, store_id: int) -> None:
-    """A reader will not come again; where it was the last one, nothing is noted any more."""
+    """A reader will not come again; where it was the last one, nothing is noted any more. What was is left to ``trim``."""
     forget(connection, schema, migration, store_id)
-    row = connection.execute(_sql("SELECT count(*) FROM {}.cursors WHERE store_id = %s", schema), [store_id]).fetchone()
-    if row == (0,):
-        turn_off(connection, schema, store_id)
+    query = (
+        "UPDATE {0}.stores SET fed = false WHERE store_id = %s AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s)"
+    )
+    connection.execute(_sql(query, schema), [store_id, store_id])
 
 
 def trim(connection: Connection, schema: str, store_id: int, limit: int = 50_000) -> int:
