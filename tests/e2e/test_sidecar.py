@@ -160,6 +160,32 @@ def test_a_restore_that_was_killed_goes_on_and_what_is_missing_is_not_taken_for_
     assert rows(saved) == before
 
 
+def test_what_vanished_in_the_middle_comes_back_as_far_as_it_came_and_what_cannot_be_placed_stays_in_the_store(
+    terminal: Terminal, root: Path, saved: Database
+):
+    """A log that was being appended to, page by page; and a name that no file system of ours holds."""
+    path = max(root.rglob("events-*.jsonl"), key=lambda path: path.stat().st_size)
+    schema = saved.location.schema
+    entries, events = f'"{schema}".entries', f'"{schema}".events'
+    row = saved.one(f"SELECT entry_id FROM {entries} WHERE path = %s", str(path.relative_to(root)))
+    cut = saved.one(f"SELECT max(pos) FROM {events} WHERE entry_id = {row}")
+    saved.run(
+        f"DELETE FROM {events} WHERE entry_id = {row} AND pos = {cut}",
+        f"UPDATE {entries} SET complete = false, digest = NULL, size = {cut}, records = records - 1 WHERE entry_id = {row}",
+        f"""UPDATE {entries} SET key = convert_to('sessions', 'UTF8') || '\\x00' || convert_to(repeat('x', 300), 'UTF8')
+            WHERE entry_id = (SELECT min(entry_id) FROM {entries} WHERE path LIKE 'sessions/%.json')""",
+    )
+    whole = path.read_bytes()
+    vanish(root)
+    restored = terminal.run("restore", saved.url, root, "--if-empty", "--workers", 1)
+    saved_again = terminal.run("start", "--once", root, saved.url, "--workers", 1)
+
+    assert (restored.status, saved_again.status) == (4, 4), f"{restored}\n{saved_again}"
+    assert path.read_bytes() == whole[:cut]
+    assert saved.one(f"SELECT type FROM {entries} WHERE octet_length(key) > 300") == "file"
+    assert len(rows(saved)) == saved.one(f"SELECT sum(records) FROM {entries}")
+
+
 @contextmanager
 def held_elsewhere(database: Database, seconds: float, *, renewed: bool) -> Iterator[None]:
     """The lease of a runner on another machine."""

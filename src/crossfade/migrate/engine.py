@@ -32,7 +32,7 @@ from crossfade.migrate.obstacles import late, named, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.report import report, with_quarantine
-from crossfade.migrate.restore import check_restored
+from crossfade.migrate.restore import check_restored, unplaced
 from crossfade.migrate.shards import Shards, shared_out
 from crossfade.migrate.tally import Tally
 from crossfade.migrate.telling import Teller
@@ -81,6 +81,7 @@ class Engine:
         self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
         run.ledger.patience_seconds = patience.deadline_seconds
+        self._unplaced = unplaced(run)
         self._files = run.source.open(ENGINE)
         self._source: Store = Retrying(self._files, patience, self._waiting)
         self._target: Store = Retrying(run.target.open(ENGINE), patience, self._waiting)
@@ -169,8 +170,8 @@ class Engine:
         return Task("remove", task.source, task.target) if may else task
 
     def _is_hidden(self, path: bytes) -> bool:
-        """True below a directory that could not be read: what is not seen there is not gone."""
-        return isinstance(self._files, FileStore) and self._files.hides(path)
+        """True below a directory that could not be read, and for what never came to stand there: it is not gone."""
+        return path in self._unplaced or (isinstance(self._files, FileStore) and self._files.hides(path))
 
     def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner

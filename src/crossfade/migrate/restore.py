@@ -20,11 +20,15 @@ from crossfade.migrate.phases import OF_COPY, RESTORING
 from crossfade.migrate.plan import Plan
 from crossfade.migrate.prepare import Make, Request, Run, find_store, onto_database, turned
 from crossfade.model import layouts
+from crossfade.model.changes import Page, Touch
+from crossfade.model.entries import Entry, altered
+from crossfade.model.paths import path_of, text_of
 from crossfade.store.backends.file.walk import OURS
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.backends.postgres.leftovers import cut_short
 from crossfade.store.location import Location
-from crossfade.store.registry import FileRecipe, serving
+from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
 
 ARRIVED = ("following", "proved")
 """Lines of the journal which say that everything was brought over once."""
@@ -34,6 +38,12 @@ _UNDER_WAY = (OF_COPY.busy, OF_COPY.stopped, OF_COPY.wrong)
 
 _NOBODYS = (OURS, b"lost+found")
 """What may stand in a directory that is as good as empty: our own staging, and what a new file system begins with."""
+
+_SETTLING = 2000
+"""Whoever settles, among the workers."""
+
+_TOGETHER = 500
+_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,34 @@ def check_restored(run: Run, tasks: Callable[[], Iterable[Task]]) -> None:
             f"a restore of {run.request.source} was begun and not finished: nothing was removed from the target",
             hint=restoring(run),
         )
+
+
+def unplaced(run: Run) -> frozenset[bytes]:
+    """What could not be placed among the files, when it was brought there: that it is missing there is no removal."""
+    items = [item for state in ("held", "ignored") for item in run.ledger.quarantine(run.migration, state)]
+    return frozenset(path_of(item.key) for item in items if item.pos is None)
+
+
+def settle_logs(run: Run) -> None:
+    """Logs whose bringing was cut short, when their runner vanished, stand as far as they came: whole records, from the first on."""
+    paths = run.ledger.ask(lambda c: cut_short(c, run.ledger.schema, run.store_id))
+    recipe = DatabaseRecipe(run.request.source, run.ledger.server, run.store_id, run.layout, run.migration, run.epoch)
+    store = recipe.open(_SETTLING)
+    try:
+        logs = [log for log in store.look(paths) if log.form == "log" and log.within is None]
+        for start in range(0, len(logs), _TOGETHER):
+            whole = store.digest(logs[start : start + _TOGETHER])
+            store.apply(Page(tuple(Touch(_settled(log, digest)) for log, digest in whole)))
+    finally:
+        store.close()
+    if logs:
+        run.ledger.note(
+            run.migration, "settled", {"count": len(logs), "paths": [text_of(log.path) for log in logs[:_NAMED]]}
+        )
+
+
+def _settled(log: Entry, digest: bytes) -> Entry:
+    return altered(log, complete=True, digest=digest, signature=None, records=0, raws=0)
 
 
 def restoring(run: Run) -> str:

@@ -9,7 +9,7 @@ from crossfade.console.talk import say, show, show_json
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
-from crossfade.migrate.restore import looked
+from crossfade.migrate.restore import looked, settle_logs
 
 
 def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
@@ -27,6 +27,7 @@ def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
             remember(run)
             if run.request.manner.cpu_max:
                 give_way()
+            settle_logs(run)
             result = run_once(run, stop, as_json=as_json)
     return status_of(result)
 

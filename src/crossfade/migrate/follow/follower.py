@@ -28,6 +28,7 @@ from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Run
+from crossfade.migrate.restore import unplaced
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
 from crossfade.model.paths import parent_of
@@ -95,6 +96,7 @@ class Follower:
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
         self._anew: set[bytes] = set()
+        self._unplaced = unplaced(run)
         self.proving = Proving(run, teller, source=source, target=target, lag=lambda: self.lag_seconds)
         self._bringer = Bringer(
             source,
@@ -327,8 +329,12 @@ class Follower:
 
     def _next(self, ahead: Iterator[Task]) -> list[Task]:
         """Some more tasks. What is a stranger's or was changed by one in the target is left to people."""
-        found = islice((task for task in ahead if task.verb not in ("stranger", "conflict")), _BATCH)
-        return list(found)
+        return list(islice((task for task in ahead if self._is_ours(task)), _BATCH))
+
+    def _is_ours(self, task: Task) -> bool:
+        return task.verb not in ("stranger", "conflict") and not (
+            task.verb == "remove" and task.entry.path in self._unplaced
+        )
 
     def _settle(
         self, batch: Sequence[Dirt], unsettled: dict[bytes, float | None], renewed: set[bytes], began: float
