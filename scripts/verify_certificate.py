@@ -260,6 +260,7 @@ class Dump:
             names = ", ".join(sorted(self._stores)) or "none"
             raise Unusable(f"{self._name} holds no store '{self._certificate['store']}' of crossfade's, but: {names}")
         self._base.executescript("CREATE INDEX by_place ON row (entry, pos); CREATE INDEX by_key ON entry (store, key)")
+        self._base.execute("CREATE INDEX by_id ON entry (id)")  # or each row would be looked for among all entries
         kinds, skipped = self._certificate["moved"]["kinds"], left_out(self._certificate)
         query = "SELECT id, key, type, kind, mode, mtime, link, size, digest FROM entry WHERE store = ? ORDER BY key"
         for number, key, type_, kind, mode, mtime, link, size, digest in self._base.execute(query, (store,)):

@@ -119,11 +119,12 @@ def test_what_a_certificate_says(person: Person, database: Database, tree: Path,
 
 
 def test_every_hazard_is_certified(person: Person, database: Database, tmp_path: Path):
-    """Names that are no UTF-8, lines of 100 MB, bytes that are no JSON: in the tree and in a dump, in little memory."""
-    hazards.build(str(tmp_path / "tree"))
-    torn = tmp_path / "tree" / "events/large/torn-at-the-limit/events-20251116_101500.jsonl"
-    torn.parent.mkdir()
-    torn.write_bytes(b"{}\n" + b"x" * hazards.LIMIT)
+    """Names that are no UTF-8, a line of 100 MB, bytes that are no JSON: in the tree and in a dump, in little memory."""
+    hazards.build(str(tmp_path / "tree"), large=False)
+    for name, size in (("100-mb-line", 10**8), ("torn-at-the-limit", hazards.LIMIT)):
+        path = tmp_path / "tree" / os.fsdecode(hazards.log(name))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}\n" + b"x" * size)
     _moved(person, tmp_path / "tree", database.url, tmp_path / "made.json")
     dumped = dump(database, tmp_path / "dump.sql")
 
