@@ -26,6 +26,27 @@ settings.register_profile(
 settings.load_profile("crossfade")
 
 
+LONGEST = (
+    "test_failpoints.py",
+    "test_random_kills.py",
+    "test_handover.py",
+    "test_interrupts.py",
+    "test_certificate.py",
+    "test_bench_runs.py",
+    "test_memory.py",
+    "test_journey.py",
+    "test_embedded.py",
+    "test_audit.py",
+    "test_stores.py",
+)
+"""Files of tests that take longest; with three files side by side, the one that is begun last should be short."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Every server of ``support.servers.NAMES``, started when first used, gone at the end."""
