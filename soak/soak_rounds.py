@@ -1,0 +1,236 @@
+"""Cut over and roll back, again and again, while two processes write; both sides are compared after each round.
+
+Hold is the longest write that a writer saw around a hand-over. No write may fail, none may be lost, none may come twice. With
+``--kill`` the runner is killed at random in the middle of hand-overs. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.content import expect
+from bench.running import crossfade, machine, say, workplace
+from bench.server import Bench, bench
+from crossfade.testing import prodigy
+from soak import judging
+from soak.following import Following
+from soak.table import printed
+
+NAMES = ("one", "two")
+_SCHEMA = "rounds"
+_WRITTEN = b"events/soak/"
+_SETTLES_SECONDS = 60.0
+_BETWEEN_SECONDS = 1.0
+_AFTER_SECONDS = 0.5
+"""How long after a hand-over a slow write is still put down to it."""
+
+
+@dataclass
+class Hold:
+    """What the hand-overs cost, in milliseconds: as the runner says, and as the writers saw."""
+
+    said: list[float] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Go round, judge, print."""
+    options = options_of(arguments)
+    with workplace() as place, bench(place) as server:
+        figures = {"soak": "rounds", "machine": machine(place), "seed": options.seed} | gone_round(server, options)
+    if not options.json:
+        print(printed(figures))
+    print(json.dumps(figures))
+
+
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser("scripts/soak rounds", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print only the JSON line")
+    parser.add_argument("--rounds", type=int, default=10, help="a round is a cut-over and a roll back; 200 is a soak")
+    parser.add_argument("--kill", type=float, default=0.0, help="kill the runner in this share of the hand-overs")
+    parser.add_argument("--events", type=int, default=20_000, help="how many are there before")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    return parser.parse_args(arguments)
+
+
+def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of all rounds; ends with what is wrong, where something is."""
+    say(f"seed {options.seed}")
+    root, chance, hold = server.place / "live", random.Random(options.seed), Hold()
+    prodigy.build(str(root), events=options.events)
+    crossfade(server.place, "start", root, server.url(_SCHEMA), "--once", "--json")
+    with Following(server, root, _SCHEMA, "--cpu-max", "100") as following:
+        following.arrive()
+        with _writers(server, root) as place:
+            for number in range(options.rounds):
+                for verb in ("cutover", "rollback"):
+                    _hand_over(server, following, verb, hold, place, chance, options.kill)
+                _check_round(server, root, following, place, number)
+        writes = sum(int((place / f"{name}.done").read_text()) for name in NAMES)
+        _settle(server, root, following)
+        following.stop()
+        kills = following.kills
+    _judge(server, root, writes)
+    return {
+        "rounds": options.rounds,
+        "writes": writes,
+        "failed_writes": 0,
+        "lost": 0,
+        "twice": 0,
+        "runner_kills": kills,
+        "hold_ms": _spread(hold.said),
+        "longest_write_ms": _spread(hold.seen),
+        "sides": "identical after each round",
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": round(statistics.median(ordered), 1),
+        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),
+        "max": round(ordered[-1], 1),
+    }
+
+
+# Writers
+
+
+@contextmanager
+def _writers(server: Bench, root: Path) -> Iterator[Path]:
+    """Two processes that write, until the end of this; a failed write is the end of everything."""
+    place = server.place / "pens"
+    place.mkdir()
+    command = [sys.executable, "-m", "soak.pen", str(root), server.url(_SCHEMA)]
+    pens = [subprocess.Popen([*command, name, str(place)]) for name in NAMES]
+    try:
+        yield place
+        (place / "over").touch()
+        for pen in pens:
+            expect("a writer's exit", pen.wait(_SETTLES_SECONDS), 0)
+    finally:
+        for pen in pens:
+            pen.kill()
+            pen.wait()
+
+
+@contextmanager
+def _resting(place: Path) -> Iterator[None]:
+    """Nobody writes in here."""
+    (place / "rest").touch()
+    until = time.monotonic() + _SETTLES_SECONDS
+    while not all((place / f"{name}.rests").exists() for name in NAMES):
+        if time.monotonic() > until:
+            raise SystemExit("a writer does not come to rest: its write hangs, or has failed")
+        time.sleep(0.01)
+    yield
+    (place / "rest").unlink()
+
+
+def _longest(place: Path, since: float, until: float) -> float:
+    """The longest write that overlapped with that time, in seconds."""
+    rows = [line.split() for name in NAMES for line in (place / f"{name}.slow").read_text().splitlines()]
+    times = [(float(row[0]), float(row[1])) for row in rows if len(row) == 2]
+    return max((took for began, took in times if began + took >= since and began <= until), default=0.0)
+
+
+# Hand-overs
+
+
+def _hand_over(
+    server: Bench, following: Following, verb: str, hold: Hold, place: Path, chance: random.Random, kill: float
+) -> None:
+    """Have the authority change hands; with some chance the runner dies meanwhile, and the verb is given again."""
+    time.sleep(_BETWEEN_SECONDS * (0.5 + chance.random()))
+    since = time.monotonic()
+    asked = _asked(server, verb)
+    if chance.random() < kill:
+        time.sleep(chance.random() * 4)
+        following.kill()
+        asked.kill()
+        asked.communicate()
+        following.arrive()
+        if _is_handed(server, verb):
+            return
+        since = time.monotonic()
+        asked = _asked(server, verb)
+    out, err = asked.communicate(timeout=120)
+    expect(f"{verb}\n{err[-2000:]}{following.said()}", asked.returncode, 0)
+    time.sleep(_AFTER_SECONDS)
+    hold.said.append(float(json.loads(out)["hold_ms"]))
+    hold.seen.append(_longest(place, since, time.monotonic()) * 1000)
+
+
+def _asked(server: Bench, verb: str) -> subprocess.Popen[str]:
+    words = (verb, "--store", server.url(_SCHEMA), "--writers-stopped", "--timeout", "60", "--json")
+    environment = {**os.environ, "XDG_STATE_HOME": str(server.place / "state")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "crossfade", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _is_handed(server: Bench, verb: str) -> bool:
+    authority = server.run(f"SELECT authority FROM {_SCHEMA}.routes")[0][0]
+    return authority == ("here" if verb == "cutover" else "elsewhere")
+
+
+# Judging
+
+
+def _check_round(server: Bench, root: Path, following: Following, place: Path, number: int) -> None:
+    """While nobody writes: rows and lines are as many, and crossfade's own validation finds no difference."""
+    with _resting(place):
+        _settle(server, root, following)
+        verdict = crossfade(server.place, "validate", root, server.url(_SCHEMA), "--json").report
+        expect(f"the state after round {number + 1}", verdict["state"], "equal")
+
+
+def _settle(server: Bench, root: Path, following: Following) -> None:
+    def in_step() -> bool:
+        lag = following.progress().get("lag") or {"entries": 1}
+        lines = judging.lines_in(root / "events/soak")
+        rows = {
+            path[len(_WRITTEN) :]: n for path, n in judging.rows_in(server, _SCHEMA).items() if path.startswith(_WRITTEN)
+        }
+        return not lag["entries"] and lines == rows
+
+    following.wait("both sides in step", in_step, _SETTLES_SECONDS)
+
+
+def _judge(server: Bench, root: Path, writes: int) -> None:
+    """Every event once, counted by SQL and in the files; and a restore, compared by who shares no code with crossfade."""
+    query = f"SELECT count(*), count(DISTINCT id) FROM {_SCHEMA}.events WHERE id ~ '^(one|two)-[0-9]+$'"
+    expect("events in the database, and different ones", server.run(query)[0], (writes, writes))
+    lines = [line for name in NAMES for line in (root / f"events/soak/{name}/events-1.jsonl").read_bytes().splitlines()]
+    expect("events in the files, and different ones", (len(lines), len(set(lines))), (writes, writes))
+    crossfade(server.place, "start", server.url(_SCHEMA), server.place / "restored", "--once", "--json")
+    comparer = Path(__file__).parents[1] / "scripts/compare_trees.py"
+    excludes = [word for pattern in prodigy.LEFT_OUT for word in ("--exclude", pattern)]
+    done = subprocess.run(
+        [sys.executable, str(comparer), str(root), str(server.place / "restored"), *excludes],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    expect(f"a restore\n{done.stdout[-2000:]}{done.stderr[-2000:]}", done.returncode, 0)
+
+
+if __name__ == "__main__":
+    main()
