@@ -165,7 +165,7 @@ def test_states_are_few_however_long_it_takes(
 def test_a_rehearsal_takes_no_lease(person: Person, database: Database, tree: Path):
     """Whoever runs the migration goes on running it; nothing is written down about the look."""
     database.run("DELETE FROM sessions WHERE pos = 0 AND entry_id = (SELECT max(entry_id) FROM sessions)")
-    database.run("UPDATE leases SET host = 'elsewhere', boot = 'b', expires_at = clock_timestamp() + interval '1 hour'")
+    database.run("UPDATE leases SET host = 'elsewhere', boot = 'b', expires_at = clock_timestamp() + interval '50 seconds'")
     before = database.all("SELECT * FROM leases"), database.one("SELECT count(*) FROM journal WHERE event = 'claimed'")
     run = person.types("validate", tree, database.url, "--jobs", "1", "--repair", "--dry-run")
     assert run.status == 3, run

@@ -34,7 +34,19 @@ def main() -> None:
         root, target = Path(place) / "tree", f"embedded://{place}/database?schema={SCHEMA}&store=tree"
         build(root)
         environment = {**os.environ, "CROSSFADE_FAILPOINT": "postgres.page:after@9", "XDG_STATE_HOME": f"{place}/state"}
-        command = [sys.executable, "-m", "crossfade", "start", str(root), target, "--once", "--batch-records", "300", "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "crossfade",
+            "start",
+            str(root),
+            target,
+            "--once",
+            "--batch-records",
+            "300",
+            "--workers",
+            "1",
+        ]
         done = subprocess.run(command, env=environment, start_new_session=True, check=False)
         assert done.returncode < 0, "it was to be killed"
         text = _dumped(f"{place}/database")

@@ -59,7 +59,7 @@ def state_of(state: State) -> tuple[str, str]:
 def _run_by(state: State, runner: Runner) -> tuple[str, str]:
     row, progress = state.row, state.progress
     who, pause = f"process {runner.pid} on {runner.host}", paused_by(row.wanted)
-    if row.phase == "paused":
+    if row.phase == "paused" or (pause and progress.get("paused")):
         return "paused", f"{pause or 'about to go on'}; {who} holds it"
     doing = _doing(progress) or row.phase
     if pause:

@@ -23,7 +23,7 @@ def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None) -> 
 
     Raises RunnerActive while another lives, and PhaseForbids while it is paused.
     """
-    migration, term = row["migration"], None
+    migration, term, since = row["migration"], None, time.monotonic()
     while True:
         try:
             return ledger.claim(row, None if kinds is None else sorted(kinds))
@@ -33,12 +33,22 @@ def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None) -> 
             term = _of_one_that_may_be_gone(ledger, migration, term)
             if term is None:
                 raise refused(ledger, migration, error) from None
+            if time.monotonic() - since > leases.LEASE_SECONDS:
+                _end(ledger, migration, term)
         time.sleep(min(max(term.seconds, 0.01), _LOOK_SECONDS))
 
 
+def _end(ledger: Ledger, migration: str, term: Term) -> None:
+    """A lease that nobody renewed for as long as one lasts is over, whatever the server's clock, which may have jumped, says of it."""
+    ledger.change(lambda connection: leases.end(connection, ledger.schema, migration, term.expires_at))
+
+
 def _of_one_that_may_be_gone(ledger: Ledger, migration: str, before: Term | None) -> Term | None:
-    """The lease that stands in the way, if it is worth watching: not renewed since *before*, of a machine that nobody sees into."""
+    """The lease that stands in the way, if it is worth watching: not renewed since *before*, of a machine that nobody sees into.
+
+    One that lasts for longer than any was given out before the server's clock went back.
+    """
     term = ledger.ask(lambda c: leases.term_of(c, ledger.schema, migration))
-    if term is None or term.is_seen or term.seconds > leases.LEASE_SECONDS:
+    if term is None or term.is_seen or leases.LEASE_SECONDS < term.seconds <= leases.SURELY_SECONDS:
         return None
     return term if before is None or term.expires_at == before.expires_at else None

@@ -368,10 +368,10 @@ class Engine:
             self._leave("interrupted")
             raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
 
-    def _leave(self, event: str) -> None:
+    def _leave(self, event: str, reason: str = "") -> None:
         """Nobody runs it from now on. A pause outlives its runner."""
         phase = self._run.phases.left(paused=self._pausing.is_wanted)
-        self._run.ledger.phase(self._run.migration, phase, event, {})
+        self._run.ledger.phase(self._run.migration, phase, event, {}, reason)
 
     def head(self) -> bytes:
         """The journal's, once everything that was told stands there."""

@@ -84,6 +84,7 @@ class Progress:
         return {
             "step": self.step,
             "reason": self.reason,
+            "paused": self.paused,
             "bytes": self.bytes,
             "bytes_total": self.bytes_total if self.counted else None,
             "rate_bytes_per_second": self.rate_bytes,

@@ -31,8 +31,13 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
             live = Live(
                 run, watch=unless_closed(watch, stop), stop=stop, grace_seconds=grace_seconds, allow_removals=allow_removals
             )
-            live.follow()
-        say("stopped")
+            try:
+                live.follow()
+            except Interrupted:
+                if not ended.is_set():
+                    raise
+                live.left = "the first copy is not finished"
+        say(f"stopped; {live.left}: the next run goes on there" if live.left else "stopped; all is in step")
         say_head(live.head())
     if not ended.is_set():
         raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")

@@ -27,10 +27,7 @@ def pause(words: tuple[str, ...], store: str, reason: str, *, as_json: bool) -> 
         _check(found, state)
         if not paused_by(state.row.wanted):
             want(found, "paused", reason)
-            state = await_phase(found, is_there=lambda now: now.row.phase == "paused" or now.runner is None)
-        if state.runner is None and state.row.phase != "paused":
-            found.ledger.phase(found.row.migration, "paused", "paused", {}, paused_by(state.row.wanted))
-            state = look_again(found.ledger, found.row.migration)
+            state = await_phase(found, is_there=lambda now: state_of(now)[0] == "paused")
         show_outcome(state, as_json=as_json)
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossfade.console.commands.pause import await_phase, show_outcome, want
 from crossfade.console.finding import Sought, sought
-from crossfade.console.state import look_again
+from crossfade.console.state import look_again, state_of
 from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
@@ -30,7 +30,7 @@ def resume(words: tuple[str, ...], store: str, manner: Manner, begin: Begin, *, 
         _check(found)
         if paused_by(state.row.wanted):
             want(found, "run", "")
-            state = await_phase(found, lambda now: now.row.phase != "paused" or now.runner is None)
+            state = await_phase(found, lambda now: state_of(now)[0] != "paused")
         if state.runner is not None:
             show_outcome(state, as_json=as_json)
             return 0

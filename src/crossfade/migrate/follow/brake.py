@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from dataclasses import dataclass
+
+from crossfade.errors import SourceMissing
 
 _WINDOW_SECONDS = 60.0
 _FEW = 100
 _SHARE = 0.5
+
+
+class Braked(Exception):
+    """Removals that are not to be believed: a person decides."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,12 @@ class Removals:
         """*count* more happened."""
         if count:
             self._seen.append((now, count))
+
+
+def footing_of(root: bytes) -> Footing | None:
+    """What the directory *root* stands on; None where there is none."""
+    try:
+        with os.scandir(root) as found:
+            return Footing(os.stat(root).st_dev, next(found, None) is None)
+    except (FileNotFoundError, NotADirectoryError, SourceMissing):
+        return None

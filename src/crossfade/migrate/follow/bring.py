@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,6 +11,7 @@ import msgspec
 
 from crossfade.migrate.carry import Carried, Carrier, Outcome
 from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.stillness import Stillness
 from crossfade.migrate.follow.tails import Tail, Tails, last_record
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Page, Put
@@ -20,7 +20,7 @@ from crossfade.model.entries import Signature, altered
 from crossfade.store.port import Applied, Reading, Store
 
 TORN_SECONDS = 2.0
-"""How long a log's last line may lack its newline before it is taken as it is: its writer has crashed, or is done."""
+"""How long what looks half written, a document or a log's last line, must look the same before it is taken as it is."""
 
 _BEING_WRITTEN = "it is being written"
 
@@ -31,7 +31,7 @@ class Brought:
 
     Held back is a torn line or a document that is half written; torn is a log of which whole lines were taken, though not the
     last. Blurred is a file that was touched in the very tick in which it was looked at, so that its signature would not show
-    another change. Of what is torn or blurred, all that was there until now is brought.
+    another change. ``stopped`` says that not all tasks were carried out. Of what is torn or blurred, all that was there until now is brought.
     """
 
     moved: list[bytes] = field(default_factory=list)
@@ -39,6 +39,7 @@ class Brought:
     torn: list[bytes] = field(default_factory=list)
     blurred: list[bytes] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    stopped: bool = False
 
 
 class Bringer(Carrier):
@@ -64,6 +65,7 @@ class Bringer(Carrier):
         self._took = took
         self._brought = Brought()
         self._grown: dict[bytes, Growing] = {}
+        self._stillness = Stillness()
 
     def bring(self, tasks: list[Task]) -> Brought:
         """Carry out *tasks*."""
@@ -71,6 +73,7 @@ class Bringer(Carrier):
         carried: Carried = self.carry(tasks)
         self._brought.moved += carried.moved
         self._brought.unreadable += carried.unreadable
+        self._brought.stopped = carried.stopped
         return self._brought
 
     def _apply(self, page: Page, records: int) -> Applied:
@@ -91,18 +94,30 @@ class Bringer(Carrier):
             if block.last and block.entry.form == "log":
                 yield self._whole_lines(block)
                 continue
-            if block.entry.unstable and self._patient(block.entry.path) and not self.is_final:
-                raise BlockingIOError(errno.EAGAIN, _BEING_WRITTEN)
-            yield block
+            yield self._whole_document(block) if block.entry.unstable else block
+
+    def _whole_document(self, block: Block) -> Block:
+        """*block*, which may be half written. Raises BlockingIOError while it is to be waited for; what never holds still is taken."""
+        if self._is_still(block):
+            return msgspec.structs.replace(block, entry=altered(block.entry, unstable=False))
+        if self._patient(block.entry.path) and not self.is_final:
+            raise BlockingIOError(errno.EAGAIN, _BEING_WRITTEN)
+        return block
 
     def _whole_lines(self, block: Block) -> Block:
         """*block* up to its last newline, while whoever writes may be about to go on."""
-        torn = bool(block.data) and not block.data.endswith(b"\n")
-        if self.is_final or not torn or block.entry.signature is None or block.record is not None or not _is_young(block):
+        torn = bool(block.data) and not block.data.endswith(b"\n") and block.record is None
+        if self.is_final or not torn or self._is_still(block):
+            self._stillness.forget(block.entry.path)
             return block
         whole = block.data[: block.data.rfind(b"\n") + 1]
         (self._brought.torn if whole else self._brought.held).append(block.entry.path)
         return msgspec.structs.replace(block, entry=altered(block.entry, unstable=True), data=whole)
+
+    def _is_still(self, block: Block) -> bool:
+        """True for what has looked the same for so long that its writer has crashed, or is done."""
+        signature = block.entry.signature
+        return signature is None or self._stillness.seconds(block.entry.path, signature) >= TORN_SECONDS
 
     def _puts(self, left: list[Task]) -> Iterator[Change]:
         tail = self._tails.find(left[0].entry.path) if left[0].verb == "refresh" else None
@@ -173,7 +188,3 @@ def _tail_after(block: Block, growing: Growing) -> Tail:
     whole = block.data.endswith(b"\n") and block.record is None
     record = last_record(block.data) if whole else b""
     return Tail(signature.inode, block.end - len(record), record, block.end, growing)
-
-
-def _is_young(block: Block) -> bool:
-    return abs(time.time() - block.entry.mtime_ns / 1e9) < TORN_SECONDS

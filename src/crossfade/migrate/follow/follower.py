@@ -6,7 +6,6 @@ sweep its slice. Nothing here remembers a position: what is in step is written i
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +13,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 
-from crossfade.errors import GateShut, SourceMissing
+from crossfade.errors import GateShut
 from crossfade.migrate.carry import Outcome
 from crossfade.migrate.decide import Task
-from crossfade.migrate.follow.brake import Footing, Removals, why_to_brake
+from crossfade.migrate.follow.brake import Braked, Footing, Removals, footing_of, why_to_brake
 from crossfade.migrate.follow.bring import Bringer
 from crossfade.migrate.follow.dirty import NEVER, Dirt, Dirty
 from crossfade.migrate.follow.feed import FeedWatch, place_of
+from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
 from crossfade.migrate.follow.look import Look, in_order
 from crossfade.migrate.follow.proving import Proving
@@ -46,10 +46,6 @@ _SETTLE_SECONDS = 0.005
 _PREPARE_SECONDS = 1.0
 _TRIES = 12
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
-
-
-class Braked(Exception):
-    """Removals that are not to be believed: a person decides."""
 
 
 class Follower:
@@ -82,7 +78,6 @@ class Follower:
         self._take = take
         self._keep_pause = keep_pause
         self._dirty = Dirty()
-        self._tails = Tails()
         self._removals = Removals()
         self._footing = footing
         self._total = sum(total.entries for total in run.ledger.totals(run.store_id))
@@ -92,6 +87,7 @@ class Follower:
         self._watches: list[Hints] = []
         self.unreadable: dict[bytes, str] = {}
         self.allowed_removals = False
+        self.grace = NO_END
         self.beside: list[Follower] = []
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
@@ -102,10 +98,10 @@ class Follower:
             source,
             target,
             _PAGE,
-            tails=self._tails,
+            tails=Tails(),
             ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
             done=self._taken,
-            stop=lambda: False,
+            stop=self._is_over,
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
             took=self.proving.took,
         )
@@ -225,6 +221,29 @@ class Follower:
                 time.sleep(_IDLE_SECONDS)
         return not len(self._dirty)
 
+    def finish(self) -> str:
+        """Bring over all that is out of step, heard of or not, as far as the grace goes; what is left, in words."""
+        chunks = self._sweep.whole() if self._run.from_files else iter(())
+        is_whole = False
+        while not self.grace.is_over():
+            done = self._bring(self._dirty.take(float("inf"), _BATCH))
+            found = None if is_whole else next(chunks, None)
+            is_whole = found is None
+            self._dirty.found([task.entry.path for task in found or ()], time.monotonic())
+            if is_whole and not self._pending:
+                break
+            if is_whole and not done:
+                time.sleep(_IDLE_SECONDS)
+        return left_behind(self._pending, is_whole=is_whole)
+
+    def _is_over(self) -> bool:
+        return self.grace.is_over()
+
+    @property
+    def _pending(self) -> int:
+        """Paths that are known to be out of step, and can be read."""
+        return max(len(self._dirty) - len(self.unreadable), 0)
+
     def _taken(self, outcome: Outcome) -> None:
         """A page is done, and nothing is in hand."""
         self._take(outcome)
@@ -324,6 +343,9 @@ class Follower:
             if self._run.to_files:
                 self._hear({parent_of(task.entry.path): False for task in tasks if task.entry.type != "dir"})
             renewed.difference_update(brought.held, brought.moved)
+            if brought.stopped:
+                unsettled |= dict.fromkeys(dirt.path for dirt in batch)
+                break
         self._settle(batch, unsettled, renewed, began)
         return done
 
@@ -366,12 +388,3 @@ class Follower:
         if why:
             raise Braked(why)
         self._removals.add(count, now)
-
-
-def footing_of(root: bytes) -> Footing | None:
-    """What the directory *root* stands on; None where there is none."""
-    try:
-        with os.scandir(root) as found:
-            return Footing(os.stat(root).st_dev, next(found, None) is None)
-    except (FileNotFoundError, NotADirectoryError, SourceMissing):
-        return None

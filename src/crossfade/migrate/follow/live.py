@@ -11,9 +11,10 @@ from typing import Any, cast
 
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
 from crossfade.migrate.engine import ENGINE, Engine
-from crossfade.migrate.follow.brake import why_to_brake
+from crossfade.migrate.follow.brake import Braked, footing_of, why_to_brake
 from crossfade.migrate.follow.feed import begin, place_of
-from crossfade.migrate.follow.follower import Braked, Follower, footing_of
+from crossfade.migrate.follow.follower import Follower
+from crossfade.migrate.follow.grace import Grace
 from crossfade.migrate.follow.lanes import lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
@@ -33,7 +34,10 @@ _FOR_EVER = Patience(deadline_seconds=10e8)
 
 
 class Live(Engine):
-    """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is known."""
+    """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is out of step.
+
+    ``left`` says afterwards what did not fit into it; nothing where all did.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Live(Engine):
         self._grace_seconds = grace_seconds
         self._allow_removals = allow_removals
         self._is_in_step = False
+        self.left = ""
         self._order: Order | None = None
         self._done: set[str] = set()
         self._footing = footing_of(run.request.source.path) if run.from_files else None
@@ -148,21 +153,22 @@ class Live(Engine):
             main.beside = [cast("Follower", lane.follower) for lane in lanes[1:]]
             orders = Orders(lanes, self._done, self._order)
             self._keep_following(main, orders)
-            if self._lost is None and not orders.outcome:
-                for lane in lanes:
-                    cast("Follower", lane.follower).drain(self._grace_seconds)
             self._is_in_step = all(lane.follower.is_in_step for lane in lanes)
         if self._lost is not None:
             raise self._lost
         if orders.outcome == "turned":
             self._run = standing_as(self._run, orders.standing)
         elif not orders.outcome:
-            self._leave("stopped")
+            self._leave("stopped", self.left)
         return orders.outcome
 
     def _keep_following(self, main: Follower, orders: Orders) -> None:
         try:
             main.follow(self._stop, lambda: orders.heed(self.wanted))
+            if self._pausing.is_wanted:
+                self.left = "it is paused"
+            elif self._lost is None and not orders.outcome:
+                self.left = "; ".join(filter(None, (lane.finish() for lane in (main, *main.beside))))
         except Braked as braked:
             raise self._removed(str(braked)) from None
         except ContentDiffers as differs:
@@ -193,6 +199,7 @@ class Live(Engine):
         )
         held.callback(follower.proving.close)
         follower.allowed_removals = self._allow_removals
+        follower.grace = Grace(self._stop, self._grace_seconds)
         return follower
 
     def _open_side(self, run: Run, side: str, number: int) -> Store:

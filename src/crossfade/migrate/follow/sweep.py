@@ -33,6 +33,14 @@ class Sweep:
         """Begin a new round now: something was missed."""
         self._round, self._due = None, 0.0
 
+    def whole(self) -> Iterator[list[Task]]:
+        """What one new round finds, bit by bit, without a rest."""
+        self.at_once()
+        rounds = self.rounds
+        while self.rounds == rounds:
+            self._due = 0.0
+            yield self.slice(time.monotonic())
+
     def slice(self, now: float) -> list[Task]:
         """What a little of the round found. A round's time is spread, so that the sweep keeps to its share."""
         if now < self._due:

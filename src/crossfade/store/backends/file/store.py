@@ -276,9 +276,9 @@ def blurred(signature: Signature) -> Signature:
 
 
 def _at_once(descriptor: int, data: bytes, before: os.stat_result) -> tuple[bytes, os.stat_result, bool]:
-    """As :func:`_settled`, but whatever is there now; unstable where it may be half written."""
+    """As :func:`_settled`, but whatever is there now; unstable where it may be half written. Whoever follows looks again."""
     after = os.fstat(descriptor)
-    return data, after, not (_held_still(data, before, after) and (_is_old(after) or _is_json(data)))
+    return data, after, not (_held_still(data, before, after) and _is_json(data))
 
 
 def _settled(descriptor: int, data: bytes, before: os.stat_result) -> tuple[bytes, os.stat_result, bool]:
@@ -311,7 +311,8 @@ def _read_all(descriptor: int, size: int) -> bytes:
 
 
 def _is_old(status: os.stat_result) -> bool:
-    return time.time_ns() - status.st_mtime_ns > _YOUNG_NS
+    """True for what was not written a moment ago. A time to come is of a clock that was wrong, or is."""
+    return abs(time.time_ns() - status.st_mtime_ns) > _YOUNG_NS
 
 
 def _is_json(data: bytes) -> bool:

@@ -19,6 +19,9 @@ from crossfade.store.backends.postgres.server import Connection
 
 LEASE_SECONDS = 15
 
+SURELY_SECONDS = 60
+"""No lease that was given out by the clock as it is lasts for longer."""
+
 
 @dataclass(frozen=True)
 class Runner:
@@ -124,10 +127,19 @@ def release(connection: Connection, schema: str, migration: str, epoch: int) -> 
     connection.execute(_sql(query, schema), [migration, epoch])
 
 
+def end(connection: Connection, schema: str, migration: str, expires_at: datetime) -> None:
+    """Let the lease run out that was to last until *expires_at*. One that was renewed meanwhile stands."""
+    query = "UPDATE {}.leases SET expires_at = clock_timestamp() WHERE migration_id = %s AND expires_at = %s"
+    connection.execute(_sql(query, schema), [migration, expires_at])
+
+
 def holder_of(connection: Connection, schema: str, migration: str) -> Runner | None:
     """Who runs the migration now, if anybody."""
-    query = "SELECT host, boot, pid, started FROM {}.leases WHERE migration_id = %s AND expires_at > clock_timestamp()"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    query = (
+        "SELECT host, boot, pid, started FROM {}.leases WHERE migration_id = %s"
+        " AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s)"
+    )
+    row = connection.execute(_sql(query, schema), [migration, SURELY_SECONDS]).fetchone()
     runner = Runner(*cast("Any", row)) if row else None
     return None if runner is None or _is_dead(runner, this_runner()) else runner
 

@@ -1,0 +1,95 @@
+"""A follower that is told to stop brings over what it can within its grace, says what it could not, and exits 0."""
+
+from __future__ import annotations
+
+import mmap
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.following import following
+from support.person import Person
+from support.running import Terminal, finish, kill_group, once_each, wait_for
+from support.servers import Database
+
+FILES = 300
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A live tree."""
+    root = tmp_path / "live"
+    (root / "sessions").mkdir(parents=True)
+    (root / "sessions/one.json").write_text('{"id":"one"}')
+    return root
+
+
+def write_much(root: Path) -> None:
+    """In the last moment; of what is changed through mapped memory, no file system ever tells."""
+    with (root / "sessions/one.json").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[7:10] = b"two"
+        mapped.flush()
+    for number in range(FILES):
+        (root / f"sessions/{number}.json").write_text(f'{{"id":"{number}"}}')
+
+
+def test_what_was_written_in_the_last_moment_is_brought_over(
+    terminal: Terminal, person: Person, root: Path, database: Database
+):
+    """A volume may vanish with the container, so all is looked at once more: not just what was heard of."""
+    process = following(terminal, root, database)
+    assert person.types("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60s").status == 0
+    write_much(root)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+
+    assert done.status == 0, done
+    assert "stopped; all is in step" in done.err
+    with database.connect() as connection:
+        once_each(connection, database.location.schema, root)
+    assert database.one("SELECT count(*) FROM sessions") == FILES + 1
+    assert database.one("SELECT count(*) FROM sessions WHERE id = 'two'") == 1
+
+
+def test_what_does_not_fit_into_the_grace_is_said_and_found_again(
+    terminal: Terminal, person: Person, root: Path, database: Database
+):
+    """Nothing of it is lost, and the exit status is that of an order that was carried out."""
+    process = following(terminal, root, database, "--grace", "0s")
+    write_much(root)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+
+    assert done.status == 0, done
+    assert "not all of it was looked at once more: the next run goes on there" in done.err
+    assert "not all of it was looked at" in database.one("SELECT reason FROM journal WHERE event = 'stopped'")
+    person.moves(root, database.url)
+    with database.connect() as connection:
+        once_each(connection, database.location.schema, root)
+
+
+def test_a_first_copy_that_is_told_to_stop_has_carried_out_an_order(
+    terminal: Terminal, person: Person, long_store: Path, database: Database
+):
+    """A supervisor's SIGTERM is no failure, whenever it comes; a Ctrl-C is an interruption."""
+    process = terminal.popen("start", long_store, database.url, "--rate-limit", "2000", "--cpu-max", "100")
+    wait_for("the first events", lambda: rows(database), 60)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+    assert done.status == 0, done
+    assert "stopped; the first copy is not finished: the next run goes on there" in done.err
+    kill_group(process)
+    assert person.asks("status", "--store", database.url)["state"] == "interrupted"
+    process = terminal.popen("start", long_store, database.url, "--rate-limit", "2000", "--cpu-max", "100")
+    before = rows(database)
+    wait_for("more events", lambda: rows(database) > before, 60)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).status == 6
+
+
+def rows(database: Database) -> int:
+    """Events that are there, once there is a table."""
+    if database.one("SELECT to_regclass(%s)", f"{database.location.schema}.events") is None:
+        return 0
+    return int(str(database.one("SELECT count(*) FROM events")))
