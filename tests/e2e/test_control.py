@@ -298,3 +298,21 @@ def test_an_unknown_id_is_told_which_there_are(person: Person, root: Path, datab
         sentence, _ = refused(person.types(verb, "abc", "--store", database.url, *words), "CF104", 1)
         assert migration in sentence
     refused(person.types("throttle", migration), "CF103", 1)
+
+
+def test_what_follows_in_reverse_pauses_as_well(terminal: Terminal, person: Person, root: Path, database: Database):
+    """After a cut-over the files follow: they stand still, nothing is handed over meanwhile, and then they are in step."""
+    with following(terminal, root, database):
+        cut = terminal.run("cutover", "--store", database.url, "--writers-stopped", "--timeout", "60")
+        assert cut.status == 0, cut
+        wait_for("following in reverse", lambda: phase(database) == "cut-over")
+        assert person.types("pause", "--store", database.url).status == 0
+        with database.connect(origin="") as connection:
+            connection.execute(f"SELECT {database.location.schema}.put('sessions/two.json', '{{}}')")
+        assert person.asks("status", "--store", database.url)["state"] == "paused"
+        refused(person.types("rollback", "--store", database.url), "CF708", 7)
+        time.sleep(1)  # in which it would have come
+        assert not (root / "sessions/two.json").exists()
+        assert person.types("resume", "--store", database.url).status == 0
+        wait_for("what was written meanwhile", (root / "sessions/two.json").exists)
+        assert phase(database) == "cut-over"

@@ -193,6 +193,8 @@ def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> lis
         case "copying" | "following" | "ready" | "cut-over":
             steps.append(_step(f"pause {row.migration}", "have it stand still; nothing is lost"))
             steps.append(_step(f"status {row.migration} --watch", "see it move"))
+            steps += [_step(f"cutover {row.migration} --dry-run", "see every gate and step")] if name == "ready" else []
+            steps += [_step(f"rollback {row.migration} --dry-run", "see what leads back")] if name == "cut-over" else []
         case "rolled-back":
             steps.append({"command": start_again(row, once=False), "why": "copy what changed, and follow again"})
         case "copied":
