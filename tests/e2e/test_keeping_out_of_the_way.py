@@ -47,7 +47,10 @@ def test_a_copy_keeps_to_its_part_of_the_processors(terminal: Terminal, large_st
     assert run.status == 0, run
     starting = 1.0 * (1 + workers)  # interpreters, before anybody can hold them back
     assert used <= 0.15 * cpus() * run.seconds * 1.1 + starting
-    assert report["throttle"]["seconds_total"] > 1
+    is_crowded = (
+        used < 0.8 * 0.15 * cpus() * run.seconds
+    )  # others left it less than its part, so there was nothing to hold back
+    assert report["throttle"]["seconds_total"] > 1 or is_crowded
     assert overhead["cpus"] == cpus()
     assert 0 < overhead["cpu_percent"] <= 20
     assert overhead["postgres_cpu_percent"] > 0

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from contextlib import suppress
 
-import psutil
-
-_SECONDS = 0.05
+from bench.sampling import SECONDS, look
 
 
 def peak_pss_mb(process: subprocess.Popen[bytes]) -> float:
-    """Sample until *process* ends: the highest sum of PSS over it and its children, in MB. Shared pages count once."""
-    root, peak = psutil.Process(process.pid), 0
+    """Sample until *process*, the leader of its session, ends: the highest sum of PSS in it, in MB. Shared pages count once."""
+    peak = 0
     while process.poll() is None:
-        total = 0
-        for one in [root, *_children(root)]:
-            with suppress(psutil.Error):
-                if not one.name().startswith(("postgres", "initdb")):
-                    total += one.memory_full_info().pss
-        peak = max(peak, total)
-        time.sleep(_SECONDS)
+        peak = max(peak, look(process.pid).total)
+        time.sleep(SECONDS)
     return peak / 1e6
-
-
-def _children(root: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.Error):
-        return root.children(recursive=True)
-    return []
