@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from crossfade.errors import ContentDiffers, SourceMoved
-from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.engine import Engine
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
+from crossfade.migrate.tally import Result
 from crossfade.observe.progress import Progress
 from crossfade.store.location import parse
 from support.person import Person, refused, said

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.engine import Engine
 from crossfade.migrate.plan import Limits, Manner
 from crossfade.migrate.prepare import Request, prepared
+from crossfade.migrate.tally import Result
 from crossfade.store.location import Location, parse
 from crossfade.store.port import Store
 from crossfade.store.registry import MarkedRecipe

@@ -15,7 +15,7 @@ from crossfade.errors import ContentDiffers
 from crossfade.migrate.follow import verifier as verifying
 from crossfade.migrate.follow.doubts import Doubts, Whole
 from crossfade.migrate.follow.verifier import Verifier, Wrong
-from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
+from crossfade.model.changes import Block, Change, Move, Page, Put, Remove, Touch
 from crossfade.model.entries import altered
 from crossfade.store.backends.memory import MemoryStore
 from crossfade.store.location import parse
@@ -151,6 +151,22 @@ def test_of_several_appends_only_they_are_weighed_once(applied: Applied):
 
     assert applied.look() == []
     assert applied.store.bytes == 8 * 8
+
+
+def test_what_moved_is_looked_for_where_it_stands_now(applied: Applied):
+    """With all that was in doubt about it; and it must not be where it was."""
+    applied.put(b"log.jsonl", lines(4 * SEGMENT))
+    applied.put(b"note.json", b"{}")
+    applied.look()
+    applied.put(b"log.jsonl", lines(5 * SEGMENT))
+    before, other = (applied.bench.there(path) for path in (b"log.jsonl", b"note.json"))
+    applied.apply(Move(before, altered(before, path=b"old.jsonl")), Move(other, altered(other, path=b"log.jsonl")))
+    assert {doubt.entry.path for doubt in applied.doubts} == {b"log.jsonl", b"old.jsonl", b"note.json"}
+    applied.store.damage(b"old.jsonl", 3 * SEGMENT)
+
+    assert applied.look() == []
+    (wrong,) = applied.look(AGAIN)
+    assert wrong.doubt.entry.path == b"old.jsonl"
 
 
 @pytest.mark.parametrize("hurt", ["damage", "lengthen", "lose"])

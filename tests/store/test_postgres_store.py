@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from crossfade.errors import Fenced
-from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.engine import Engine
 from crossfade.migrate.plan import Limits, Manner
 from crossfade.migrate.prepare import Request, prepared
+from crossfade.migrate.tally import Result
 from crossfade.model import layouts
 from crossfade.model.changes import Page, Remove
 from crossfade.model.entries import SEGMENT

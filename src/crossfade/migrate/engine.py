@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -31,10 +30,11 @@ from crossfade.migrate.lease import Lease
 from crossfade.migrate.obstacles import late, named, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
+from crossfade.migrate.renames import Renames, moves_among
 from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.restore import check_restored, unplaced
 from crossfade.migrate.shards import Shards, shared_out
-from crossfade.migrate.tally import Tally
+from crossfade.migrate.tally import Result, Tally
 from crossfade.migrate.telling import Teller
 from crossfade.migrate.validate.ending import Brought, validate_run
 from crossfade.migrate.validate.verdict import Verdict
@@ -51,20 +51,6 @@ from crossfade.store.port import Store
 _LAST_WORD_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a run ended. ``already`` is set where there was nothing to do: the time of the proof that still holds.
-
-    ``verdict`` is what its validation came to.
-    """
-
-    report: dict[str, Any]
-    already: datetime | None = None
-    unreadable: tuple[tuple[bytes, str], ...] = ()
-    head: bytes = b""
-    verdict: Verdict | None = None
-
-
 class Engine:
     """Runs one plan once. *watch* hears of progress; *stop* is set by whoever wants it to end after the page in hand."""
 
@@ -77,6 +63,7 @@ class Engine:
         self._lost: BaseException | None = None
         self._held_before: frozenset[str] = frozenset()
         self._is_idle = False
+        self._has_moved: bool | None = None
         self.different: Result | None = None
         self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
@@ -102,9 +89,12 @@ class Engine:
         self._apply(in_the_way)
         ahead = iter(()) if self._is_idle else self._tasks()
         first = next(ahead, None)
+        if first is not None and self._move():
+            ahead = self._tasks()
+            first = next(ahead, None)
         before = self._run.before
         self._held_before = frozenset(total.kind for total in self._run.ledger.totals(self._run.store_id))
-        if first is None and before is not None and before.report and self._is_proven(before):
+        if first is None and not self._has_moved and before is not None and before.report and self._is_proven(before):
             known = with_quarantine(before.report, self._run.ledger.quarantined(self._run.migration))
             self._run.ledger.note(self._run.migration, "already there", {"proved_at": before.proved_at})
             return Result(known, already=before.proved_at, unreadable=self._not_read(), head=self.head())
@@ -172,6 +162,17 @@ class Engine:
     def _is_hidden(self, path: bytes) -> bool:
         """True below a directory that could not be read, and for what never came to stand there: it is not gone."""
         return path in self._unplaced or (isinstance(self._files, FileStore) and self._files.hides(path))
+
+    def _move(self) -> bool:
+        """Have the entries of files that moved go where they went, once in a run; True where some did."""
+        run = self._run
+        if self._has_moved is None:
+            self._has_moved = False
+            if run.before is not None and run.from_files and self._target.can.moves:
+                for moves in moves_among(self._every_task(), Renames(run, self._source, self._target)):
+                    self._target.apply(Page(tuple(moves)))
+                    self._has_moved = True
+        return self._has_moved
 
     def _copy(self, work: Iterator[Task]) -> None:
         run, manner = self._run, self._run.request.manner

@@ -224,7 +224,7 @@ class _Sampler:
 class _Scratch:
     """A target in a transaction that is rolled back: a store that only applies."""
 
-    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True)
+    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True, moves=False)
 
     def __init__(self, connection: Connection, name: str, layout: Layout, survey: Survey) -> None:
         self._connection = connection

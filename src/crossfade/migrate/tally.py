@@ -1,10 +1,13 @@
-"""What happened so far in a run, as its engine counts it."""
+"""What happened so far in a run, as its engine counts it, and how it ended."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
+from crossfade.migrate.validate.verdict import Verdict
 from crossfade.model.answers import Passed
 
 
@@ -22,3 +25,17 @@ class Tally:
     records: int = 0
     refused: int = 0
     retries: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. ``already`` is set where there was nothing to do: the time of the proof that still holds.
+
+    ``verdict`` is what its validation came to.
+    """
+
+    report: dict[str, Any]
+    already: datetime | None = None
+    unreadable: tuple[tuple[bytes, str], ...] = ()
+    head: bytes = b""
+    verdict: Verdict | None = None

@@ -61,7 +61,17 @@ class Remove(msgspec.Struct, frozen=True, gc=False):
     entry: Entry
 
 
-Change = Put | Touch | Remove
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """An entry that stands elsewhere from now on, with all its bytes: *before* as it stood, *entry* as it stands.
+
+    All moves of a page happen at once, so that a page may exchange two, or move a whole chain.
+    """
+
+    before: Entry
+    entry: Entry
+
+
+Change = Put | Touch | Remove | Move
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -28,13 +28,15 @@ class Capabilities:
     """What a store can do, honestly; the contract suite runs what is declared.
 
     ``atomic``: a page is applied whole or not at all. ``digests``: entries come with their digest. ``signatures``: entries
-    come with a file system signature. ``any_path``: holds every path that is not empty and stays inside the root.
+    come with a file system signature. ``any_path``: holds every path that is not empty and stays inside the root. ``moves``:
+    takes a ``Move``.
     """
 
     atomic: bool
     digests: bool
     signatures: bool
     any_path: bool
+    moves: bool
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):

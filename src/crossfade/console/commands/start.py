@@ -18,10 +18,11 @@ from crossfade.console.talk import counted, lasting, say, say_head, show, show_j
 from crossfade.console.verdicts import different, proven
 from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
-from crossfade.migrate.engine import Engine, Result
+from crossfade.migrate.engine import Engine
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.tally import Result
 from crossfade.migrate.validate.ending import sides_of
 from crossfade.model.paths import text_of
 from crossfade.store.location import parse

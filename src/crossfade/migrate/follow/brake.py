@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossfade.errors import SourceMissing
+from crossfade.migrate.decide import Task
 
 _WINDOW_SECONDS = 60.0
 _FEW = 100
 _SHARE = 0.5
-
-
-class Braked(Exception):
-    """Removals that are not to be believed: a person decides."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,10 @@ def why_to_brake(removals: int, total: int, before: Footing, now: Footing | None
     return ""
 
 
+class Braked(Exception):
+    """Removals that are not to be believed: a person decides."""
+
+
 class Removals:
     """How many removals there were within the last minute."""
 
@@ -57,6 +60,31 @@ class Removals:
         """*count* more happened."""
         if count:
             self._seen.append((now, count))
+
+
+class Brake:
+    """Watches over the removals of a follower whose *root* stood on *footing* before any of it was copied; None for no tree of files.
+
+    *total* is how many entries there are. With ``is_off`` everything is believed.
+    """
+
+    def __init__(self, root: bytes, footing: Footing | None, total: int) -> None:
+        self._root = root
+        self._footing = footing
+        self._removals = Removals()
+        self.total = total
+        self.is_off = False
+
+    def check(self, tasks: Sequence[Task]) -> None:
+        """Raises Braked where what *tasks* remove is not to be believed."""
+        count = sum(task.verb == "remove" for task in tasks)
+        if not count or self._footing is None or self.is_off:
+            return
+        now = time.monotonic()
+        why = why_to_brake(self._removals.with_more(count, now), self.total, self._footing, footing_of(self._root))
+        if why:
+            raise Braked(why)
+        self._removals.add(count, now)
 
 
 def footing_of(root: bytes) -> Footing | None:

@@ -14,7 +14,7 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.stillness import Stillness
 from crossfade.migrate.follow.tails import Tail, Tails, last_record
 from crossfade.migrate.plan import Limits
-from crossfade.model.changes import Block, Change, Page, Put
+from crossfade.model.changes import Block, Change, Move, Page, Put
 from crossfade.model.digests import Digester, Growing
 from crossfade.model.entries import Signature, altered
 from crossfade.store.port import Applied, Reading, Store
@@ -75,6 +75,11 @@ class Bringer(Carrier):
         self._brought.unreadable += carried.unreadable
         self._brought.stopped = carried.stopped
         return self._brought
+
+    def move(self, moves: list[Move]) -> None:
+        """Carry out *moves*, at once."""
+        self._apply(Page(tuple(moves)), 0)
+        self._tails.move({move.before.path: move.entry.path for move in moves})
 
     def _apply(self, page: Page, records: int) -> Applied:
         applied = super()._apply(page, records)

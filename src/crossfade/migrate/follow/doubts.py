@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from crossfade.model.changes import Block, Page, Put, Remove
+from crossfade.model.changes import Block, Move, Page, Put, Remove
 from crossfade.model.digests import EMPTY
 from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.store.port import Applied
@@ -154,17 +154,30 @@ class Doubts:
         standing = {entry.path: entry for entry in applied.entries}
         refused = {refusal.entry.path for refusal in applied.refusals if refusal.pos is None}
         puts: dict[bytes, list[Put]] = {}
+        at = self._moved([change for change in page.changes if isinstance(change, Move)], now, at)
         for change in page.changes:
             if isinstance(change, Put):
                 puts.setdefault(change.entry.path, []).append(change)
         for path, change in {change.entry.path: change for change in page.changes}.items():
             if path in refused:
                 self._drop(path)
+            elif isinstance(change, Move):
+                self._expect(standing[path], None, now, at)
             elif isinstance(change, Remove):
                 self._expect(_gone(change.entry), (NOTHING,), now, at)
             else:
                 entry = standing.get(path, altered(change.entry, complete=False))
                 self._expect(entry, self._parts(entry, puts.get(path, [])), now, at)
+
+    def _moved(self, moves: Sequence[Move], now: float, at: datetime | None) -> datetime | None:
+        """What was in doubt about entries that moved is so about where they stand now: since when, with *at*."""
+        drawn = {move.before.path: self._drop(move.before.path) for move in moves}
+        taken = {move.entry.path for move in moves}
+        for move in moves:
+            if move.before.path not in taken:
+                self._expect(_gone(move.before), (NOTHING,), now, at)
+        since = [doubt.at for doubt in drawn.values() if doubt.changes and doubt.at is not None]
+        return min([*since, at] if at is not None else since, default=None)
 
     def recall(self, entries: Iterable[Entry], now: float, at: datetime | None) -> None:
         """*entries* were applied by somebody else, at *at* or later: they have to be what the books say."""

@@ -16,13 +16,14 @@ from itertools import islice
 from crossfade.errors import GateShut
 from crossfade.migrate.carry import Outcome
 from crossfade.migrate.decide import Task
-from crossfade.migrate.follow.brake import Braked, Footing, Removals, footing_of, why_to_brake
+from crossfade.migrate.follow.brake import Brake, Footing
 from crossfade.migrate.follow.bring import Bringer
 from crossfade.migrate.follow.dirty import NEVER, Dirt, Dirty
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
 from crossfade.migrate.follow.look import Look, in_order
+from crossfade.migrate.follow.moving import WAIT_SECONDS, Moving
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
@@ -78,15 +79,13 @@ class Follower:
         self._take = take
         self._keep_pause = keep_pause
         self._dirty = Dirty()
-        self._removals = Removals()
-        self._footing = footing
-        self._total = sum(total.entries for total in run.ledger.totals(run.store_id))
+        total = sum(total.entries for total in run.ledger.totals(run.store_id))
+        self.brake = Brake(run.request.source.path, footing, total)
         self._beat = 0.0
         self._tries: dict[bytes, int] = {}
         self._sought, self._sought_in = 0, -1
         self._watches: list[Hints] = []
         self.unreadable: dict[bytes, str] = {}
-        self.allowed_removals = False
         self.grace = NO_END
         self.beside: list[Follower] = []
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
@@ -105,6 +104,7 @@ class Follower:
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
             took=self.proving.took,
         )
+        self._moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
 
     def follow(self, stop: threading.Event, heed: Callable[[], bool]) -> None:
         """Follow until *stop* is set, or *heed*, which is asked in each turn, has ended this direction.
@@ -275,7 +275,7 @@ class Follower:
         self._make_good()
         found = self._sweep.slice(now)
         self._dirty.found([task.entry.path for task in found], now)
-        self._total = max(self._total, self._sweep.met)
+        self.brake.total = max(self.brake.total, self._sweep.met)
         self._bring_anew(self.proving.turn(now))
         if not waits:
             return
@@ -331,9 +331,12 @@ class Follower:
         ahead = self._look.tasks(batch, frozenset(self._anew))
         unsettled: dict[bytes, float | None] = {}
         renewed: set[bytes] = set()
+        waiting: list[Dirt] = []
         while tasks := self._next(ahead):
             done += len(tasks)
-            self._check_removals(tasks)
+            tasks, later = self._moving.first(tasks, batch)
+            waiting += later
+            self.brake.check(tasks)
             brought = self._bringer.bring(in_order(tasks, to_files=self._run.to_files))
             unsettled |= dict.fromkeys([*brought.held, *brought.torn, *brought.moved])
             renewed.update(brought.torn, brought.blurred)
@@ -346,7 +349,7 @@ class Follower:
             if brought.stopped:
                 unsettled |= dict.fromkeys(dirt.path for dirt in batch)
                 break
-        self._settle(batch, unsettled, renewed, began)
+        self._settle(batch, unsettled, renewed, began, waiting)
         return done
 
     def _next(self, ahead: Iterator[Task]) -> list[Task]:
@@ -359,9 +362,14 @@ class Follower:
         )
 
     def _settle(
-        self, batch: Sequence[Dirt], unsettled: dict[bytes, float | None], renewed: set[bytes], began: float
+        self,
+        batch: Sequence[Dirt],
+        unsettled: dict[bytes, float | None],
+        renewed: set[bytes],
+        began: float,
+        waiting: Sequence[Dirt],
     ) -> None:
-        """What is *unsettled* is looked at again; of what is *renewed*, all from before it *began* was brought."""
+        """What is *unsettled* or *waiting* is looked at again; of what is *renewed*, all from before it *began* was brought."""
         now = time.monotonic()
         known = {dirt.path: dirt for dirt in batch}
         first = min((dirt.number for dirt in batch), default=NEVER)
@@ -372,19 +380,10 @@ class Follower:
             self._tries[path] = dirt.tries + 1
             number = NEVER if path in self.unreadable else dirt.number
             self._dirty.again(replace(dirt, deep=False, number=number), now, pause)
-        for path in known.keys() - unsettled.keys():
+        for dirt in waiting:
+            self._dirty.again(dirt, now, WAIT_SECONDS)
+        for path in known.keys() - unsettled.keys() - {dirt.path for dirt in waiting}:
             self._tries.pop(path, None)
             self.unreadable.pop(path, None)
             self._anew.discard(path)
         self._dirty.settled()
-
-    def _check_removals(self, tasks: Sequence[Task]) -> None:
-        count = sum(task.verb == "remove" for task in tasks)
-        if not count or self._footing is None or self.allowed_removals:
-            return
-        now = time.monotonic()
-        footing = footing_of(self._run.request.source.path)
-        why = why_to_brake(self._removals.with_more(count, now), self._total, self._footing, footing)
-        if why:
-            raise Braked(why)
-        self._removals.add(count, now)

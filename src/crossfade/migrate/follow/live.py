@@ -119,7 +119,10 @@ class Live(Engine):
         self._apply(in_the_way)
         ahead = self._tasks()
         if (first := next(ahead, None)) is not None:
-            self._copy(chain([first], ahead))
+            if self._move():
+                ahead = self._tasks()
+                first = next(ahead, None)
+            self._copy(chain([first] if first else [], ahead))
             self._settle_directories()
             self._check_stop()
             self._check_held()
@@ -129,11 +132,16 @@ class Live(Engine):
         if not self._run.from_files or self._allow_removals or self._run.before is None:
             return
         check_restored(self._run, self._every_task)
-        removals = sum(task.verb == "remove" for task in self._every_task())
+        removals = self._removals()
+        if removals and self._move():
+            removals = self._removals()
         total = sum(total.entries for total in self._run.ledger.totals(self._run.store_id))
         now = footing_of(self._run.request.source.path)
         if removals and now is not None and (why := why_to_brake(removals, total, replace(now, empty=False), now)):
             raise self._removed(why)
+
+    def _removals(self) -> int:
+        return sum(task.verb == "remove" for task in self._every_task())
 
     def _removed(self, why: str) -> Removed:
         self._run.ledger.phase(self._run.migration, "braked", "braked", {"reason": why})
@@ -198,7 +206,7 @@ class Live(Engine):
             keep_pause=self._pausing.keep,
         )
         held.callback(follower.proving.close)
-        follower.allowed_removals = self._allow_removals
+        follower.brake.is_off = self._allow_removals
         follower.grace = Grace(self._stop, self._grace_seconds)
         return follower
 

@@ -44,6 +44,12 @@ class Tails:
             self._tails.move_to_end(path)
         return self._tails.get(path)
 
+    def move(self, moved: dict[bytes, bytes]) -> None:
+        """Logs stand elsewhere now: their new paths by the old ones."""
+        held = {new: self._tails.pop(old, None) for old, new in moved.items()}
+        for path, tail in held.items():
+            self.keep(path, tail)
+
     def keep(self, path: bytes, tail: Tail | None) -> None:
         """The log at *path* ends like this now; None: it is not known any more."""
         if tail is None:

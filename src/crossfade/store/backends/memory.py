@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import uuid
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from crossfade.model.changes import Block, Page, Put, Remove
+from crossfade.model.changes import Block, Move, Page, Put, Remove
 from crossfade.model.cut import cut
 from crossfade.model.digests import Digester, Segment
 from crossfade.model.entries import Entry, altered
@@ -18,11 +20,13 @@ from crossfade.model.paths import is_below, key_of
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading, Span
 
+T = TypeVar("T")
+
 
 class MemoryStore:
     """Entries and their bytes, by path."""
 
-    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True)
+    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True, moves=True)
 
     def __init__(self, location: Location, layout: Layout) -> None:
         self.location = location
@@ -30,6 +34,7 @@ class MemoryStore:
         self._entries: dict[bytes, Entry] = {}
         self._bytes: dict[bytes, bytes] = {}
         self._segments: dict[bytes, tuple[Segment, ...]] = {}
+        self._last: uuid.UUID | None = None
 
     def entries(
         self, *, after: bytes | None = None, tombstones: bool = False, under: bytes = b"", directories: bool = False
@@ -60,7 +65,12 @@ class MemoryStore:
 
     def apply(self, page: Page) -> Applied:
         """See the port."""
+        if page.name != self._last:  # else it is repeated, and what was moved is not where it was
+            self._move([change for change in page.changes if isinstance(change, Move)])
+            self._last = page.name
         for change in page.changes:
+            if isinstance(change, Move):
+                continue
             if isinstance(change, Remove):
                 for kept in (self._entries, self._bytes, self._segments):
                     kept.pop(change.entry.path, None)
@@ -70,6 +80,12 @@ class MemoryStore:
                 self._entries[change.entry.path] = change.entry
         paths = dict.fromkeys(change.entry.path for change in page.changes if not isinstance(change, Remove))
         return Applied(entries=tuple(self._entries[path] for path in paths))
+
+    def _move(self, moves: list[Move]) -> None:
+        _change_places(self._entries, moves)
+        _change_places(self._bytes, moves)
+        _change_places(self._segments, moves)
+        self._entries.update({move.entry.path: altered(move.entry, signature=None) for move in moves})
 
     def _put(self, put: Put) -> None:
         path, block = put.entry.path, put.block
@@ -96,3 +112,12 @@ class MemoryStore:
 
     def close(self) -> None:
         """See the port. What is in memory stays as long as the store."""
+
+
+def _change_places(kept: dict[bytes, T], moves: list[Move]) -> None:
+    """Have what is *kept* under paths stand under others, all at once."""
+    held = {move.entry.path: kept.pop(move.before.path, None) for move in moves}
+    for path, value in held.items():
+        kept.pop(path, None)
+        if value is not None:
+            kept[path] = value

@@ -11,7 +11,7 @@ with the row and the generation that it has there. When a store turns out to do 
 case that would have noticed belongs here, so that every store learns.
 """
 
-from crossfade.testing.contract import content, honesty, listing, metadata, names, pages, reading, removing
+from crossfade.testing.contract import content, honesty, listing, metadata, moving, names, pages, reading, removing
 from crossfade.testing.contract.bench import LAYOUT, TIME, Bench, digest_by_hand, directory, lines, link, puts
 from crossfade.testing.contract.case import Case, cases
 
@@ -29,6 +29,7 @@ __all__ = [
     "link",
     "listing",
     "metadata",
+    "moving",
     "names",
     "pages",
     "puts",

@@ -42,7 +42,7 @@ class FileStore:
     ``fence`` is called before each change that is written, and raises where somebody else may write by now.
     """
 
-    can = Capabilities(atomic=False, digests=False, signatures=True, any_path=False)
+    can = Capabilities(atomic=False, digests=False, signatures=True, any_path=False, moves=False)
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from crossfade.errors import TargetForeign
-from crossfade.model.changes import Page, Put, Remove, Touch
+from crossfade.model.changes import Move, Page, Put, Remove, Touch
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import leaves_root, parent_of, text_of
@@ -61,6 +61,7 @@ class PageWriter:
         """Everything that may happen before the sync. The entries that only lack their names, and what they are staged under."""
         whole: list[tuple[Entry, bytes]] = []
         for change in page.changes:
+            assert not isinstance(change, Move), "a store is not asked for what it cannot do"
             try:
                 name = self._begin(change)
             except (OSError, ValueError) as error:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
 from psycopg import sql
 
 from crossfade.errors import Fenced
-from crossfade.model.changes import Page, Put, Remove
+from crossfade.model.changes import Move, Page, Put, Remove
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.arrays import numbers, octets
 from crossfade.store.backends.postgres.feed import announce
+from crossfade.store.backends.postgres.moving import move
 from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.backends.postgres.server import Connection
@@ -49,6 +51,8 @@ class PageWriter:
         """Write *page*. *careful* takes refused rows apart, until each stands, is raw, or is in quarantine."""
         self.lock(connection)
         self._fence(connection)
+        moves = [change for change in page.changes if isinstance(change, Move)]
+        moved = move(connection, self._schema, self._store_id, self._name(), moves, partial(self._delete, connection))
         drafts = self._drafts(connection, page)
         self._clear(connection, drafts, [c.entry for c in page.changes if isinstance(c, Remove)])
         self._watch.begin()
@@ -59,10 +63,10 @@ class PageWriter:
         for entry in (d.entry for d in drafts if d.entry.complete):
             self._open_then.pop(entry.path, None)
         self._segments(connection, page, drafts)
-        self._mark(connection, page, drafts)
+        self._mark(connection, page, [*moved, *(draft.entry for draft in drafts if not draft.new)])
         self._quarantine(connection, refusals)
         return Applied(
-            entries=tuple(draft.entry for draft in drafts),
+            entries=(*moved, *(draft.entry for draft in drafts)),
             records=sum(draft.records for draft in drafts),
             raws=tuple((d.entry.path, reason, count) for d in drafts for reason, count in d.raws.items() if count > 0),
             refusals=tuple(refusals),
@@ -93,7 +97,7 @@ class PageWriter:
         """The page's entries as they will stand, each with its row number and its puts."""
         drafts: dict[bytes, Draft] = {}
         for change in page.changes:
-            if isinstance(change, Remove):
+            if isinstance(change, Remove | Move):
                 continue
             draft = drafts.setdefault(change.entry.path, Draft(change.entry))
             if isinstance(change, Put):
@@ -215,11 +219,11 @@ class PageWriter:
             }
             connection.execute(statement("segments_insert", self._schema), values)
 
-    def _mark(self, connection: Connection, page: Page, drafts: list[Draft]) -> None:
+    def _mark(self, connection: Connection, page: Page, entries: list[Entry]) -> None:
         """The marks of entries that come from a file system, and the worker's position."""
         if self._claim is None:
             return
-        marked = [draft.entry for draft in drafts if draft.entry.signature is not None and not draft.new]
+        marked = [entry for entry in entries if entry.signature is not None]
         if marked:
             connection.execute(statement("marks_upsert", self._schema), mark_values(self._name(), marked))
         values = {"migration": self._claim.migration, "worker": self._claim.worker, "page": page.name}

@@ -48,7 +48,7 @@ class Claim:
 class PostgresStore:
     """The tree *store_id* in a schema. With a *claim*, pages are fenced by its epoch and leave marks behind."""
 
-    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True)
+    can = Capabilities(atomic=True, digests=True, signatures=False, any_path=True, moves=True)
 
     def __init__(
         self,

@@ -180,6 +180,8 @@ CREATE TABLE {schema}.marks (
     marked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (migration_id, entry_id)
 );
+-- Which entry a file was that stands elsewhere now.
+CREATE INDEX marks_by_inode ON {schema}.marks (migration_id, inode);
 
 -- The last page of each worker: the answer to a commit that nobody heard.
 CREATE TABLE {schema}.positions (
