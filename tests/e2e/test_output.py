@@ -422,7 +422,7 @@ def test_doctor_says_what_is_there(person: Person, tiny: Path, database: Databas
     assert [place["error"] for place in value["stores"]] == [""]
     assert len(value["stores"][0]["interrupted"]) == 1
     assert "ok    Python 3." in plain
-    assert "was interrupted; give its command again to continue" in plain
+    assert "was interrupted; crossfade resume" in plain
 
 
 def test_the_ddl_that_a_dba_runs_is_all_that_a_weak_role_needs(

@@ -68,10 +68,21 @@ def cutover(
     words: Words = None,
     store: Store = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="seconds to try")] = 60.0,
-    lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the target may be behind at first")] = 5.0,
-    hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
-    settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="how long to try: 30s, 5m")
+    ] = 60.0,
+    lag_max: Annotated[
+        float,
+        typer.Option("--lag-max", metavar="TIME", parser=settings.seconds, help="how far the target may be behind at first"),
+    ] = 5.0,
+    hold_max: Annotated[
+        float,
+        typer.Option("--hold-max", metavar="TIME", parser=settings.seconds, help="how long writers may have to wait"),
+    ] = 1.0,
+    settle: Annotated[
+        float,
+        typer.Option("--settle", metavar="TIME", parser=settings.seconds, help="how long files must have been still"),
+    ] = 2.0,
     only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,
@@ -86,10 +97,21 @@ def rollback(
     words: Words = None,
     store: Store = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="seconds to try")] = 60.0,
-    lag_max: Annotated[float, typer.Option("--lag-max", help="seconds that the source may be behind at first")] = 5.0,
-    hold_max: Annotated[float, typer.Option("--hold-max", help="seconds that writers may have to wait")] = 1.0,
-    settle: Annotated[float, typer.Option("--settle", help="seconds for which files must have been still")] = 2.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="how long to try: 30s, 5m")
+    ] = 60.0,
+    lag_max: Annotated[
+        float,
+        typer.Option("--lag-max", metavar="TIME", parser=settings.seconds, help="how far the source may be behind at first"),
+    ] = 5.0,
+    hold_max: Annotated[
+        float,
+        typer.Option("--hold-max", metavar="TIME", parser=settings.seconds, help="how long writers may have to wait"),
+    ] = 1.0,
+    settle: Annotated[
+        float,
+        typer.Option("--settle", metavar="TIME", parser=settings.seconds, help="how long files must have been still"),
+    ] = 2.0,
     only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,
@@ -104,7 +126,9 @@ def finish(
     words: Words = None,
     store: Store = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would end; nothing is done")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="seconds to bring over what is left")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="how long to bring over what is left")
+    ] = 60.0,
     as_json: Json = False,
 ) -> int:
     """The only step without return: stop the reverse stream, retire the source."""

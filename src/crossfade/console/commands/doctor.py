@@ -81,7 +81,7 @@ def _text(value: dict[str, Any]) -> str:
         for left in place["half_done"]:
             lines.append(f"BAD   {left['migration']}: {left['sentence']}")
             lines.append(f"try:  crossfade repair {left['migration']}   # {left['cure']}")
-        lines += [f"note  {name} was interrupted; give its command again to continue" for name in place["interrupted"]]
+        lines += [f"note  {name} was interrupted; crossfade resume {name} goes on" for name in place["interrupted"]]
     lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
     if value["orphans"]:
         lines.append("try:  crossfade doctor --stop-orphans")
