@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -46,8 +46,14 @@ def crossfade(place: Path, *arguments: object) -> Ran:
 
 
 @contextmanager
-def popen(place: Path, *arguments: object, module: str = "crossfade", **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command in a session of its own, with a list of migrations of its own below *place*.
+def popen(
+    place: Path,
+    *arguments: object,
+    module: str = "crossfade",
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command in a session of its own, with a list of migrations of its own below *place*, and *environment* added.
 
     A Ctrl-C of the benchmark does not reach it, so what still runs at the end is killed, workers and all.
     """
@@ -55,7 +61,7 @@ def popen(place: Path, *arguments: object, module: str = "crossfade", **options:
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     process: subprocess.Popen[Any] = subprocess.Popen(
         command,
-        env={**os.environ, "XDG_STATE_HOME": str(place / "state")},
+        env={**os.environ, "XDG_STATE_HOME": str(place / "state"), **(environment or {})},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         **options,

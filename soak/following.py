@@ -20,13 +20,13 @@ _STOPS_SECONDS = 180.0
 
 
 class Following:
-    """``crossfade start SOURCE TARGET``, again and again. What it says is kept in a file of *server*'s place."""
+    """``crossfade start SOURCE TARGET``, again and again; *schema* is where it keeps its state. What it says is kept in a file."""
 
-    def __init__(self, server: Bench, source: object, schema: str, *options: object) -> None:
+    def __init__(self, server: Bench, schema: str, source: object, target: object, *options: object) -> None:
         self._server = server
         self._schema = schema
         self._said = server.place / f"{schema}.said"
-        self._command = ("start", source, server.url(schema), *options)
+        self._command = ("start", source, target, *options)
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.kills = 0
@@ -43,12 +43,12 @@ class Following:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Begin, without waiting for anything."""
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "crossfade", *map(str, self._command)],
-                env={**os.environ, "XDG_STATE_HOME": str(self._server.place / "state")},
+                env={**os.environ, "XDG_STATE_HOME": str(self._server.place / "state"), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -56,10 +56,10 @@ class Following:
             )
         self.starts += 1
 
-    def arrive(self) -> None:
+    def arrive(self, **environment: str) -> None:
         """Begin, and wait until it has copied what there is and follows."""
         before = self._arrivals()
-        self.start()
+        self.start(**environment)
         self.wait("a follower", lambda: self._arrivals() > before, _ARRIVES_SECONDS)
 
     def _arrivals(self) -> int:
@@ -91,6 +91,18 @@ class Following:
             self.kills += 1
         self._process = None
 
+    def dies(self, seconds: float) -> bool:
+        """Wait until it was killed, so many seconds at most; False where it lives on."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        if status != -signal.SIGKILL:
+            raise SystemExit(f"the follower ended with {status}\n{self.said()}")
+        self._process = None
+        return True
+
     def stop(self) -> None:
         """SIGTERM, as a supervisor does it: it brings over what it knows of, and ends with 0."""
         self.check()
@@ -107,7 +119,8 @@ class Following:
 
     def progress(self) -> dict[str, Any]:
         """What it wrote down last, for other terminals."""
-        rows = self._server.run(f"SELECT progress FROM {self._schema}.migrations")
+        query = f"SELECT progress FROM {self._schema}.migrations WHERE phase IN ('following', 'cut-over')"
+        rows = self._server.run(query)
         return dict(rows[0][0]) if rows and rows[0][0] else {}  # type: ignore[call-overload]
 
     def said(self) -> str:

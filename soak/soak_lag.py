@@ -60,7 +60,7 @@ def measured(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     say(f"making {options.others} files")
     prodigy.write_sessions(str(root), count=options.others)
     ceiling = ("--cpu-max", options.cpu_max) if options.cpu_max else ()
-    with Following(server, root, "lag", *ceiling) as following:
+    with Following(server, "lag", root, server.url("lag"), *ceiling) as following:
         say("copying them")
         following.arrive()
         say("writing")

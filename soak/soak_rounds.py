@@ -72,7 +72,7 @@ def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     root, chance, hold = server.place / "live", random.Random(options.seed), Hold()
     prodigy.build(str(root), events=options.events)
     crossfade(server.place, "start", root, server.url(_SCHEMA), "--once", "--json")
-    with Following(server, root, _SCHEMA, "--cpu-max", "100") as following:
+    with Following(server, _SCHEMA, root, server.url(_SCHEMA), "--cpu-max", "100") as following:
         following.arrive()
         with _writers(server, root) as place:
             for number in range(options.rounds):

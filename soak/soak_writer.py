@@ -54,7 +54,7 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     say(f"seed {options.seed}")
     root, tally = server.place / "live", server.place / "tally"
     program.plant(root)
-    with Following(server, root, "soak", "--cpu-max", options.cpu_max, "--grace", 60) as following:
+    with Following(server, "soak", root, server.url("soak"), "--cpu-max", options.cpu_max, "--grace", 60) as following:
         following.arrive()
         began = time.monotonic()
         deaths = _beset(root, tally, following, options)

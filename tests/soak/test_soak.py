@@ -10,7 +10,9 @@ import pytest
 
 from bench.running import workplace
 from bench.server import Bench, bench
-from soak import judging, soak_lag, soak_writer
+from crossfade.observe.failpoints import FAILPOINTS
+from soak import judging, soak_crashes, soak_lag, soak_writer
+from soak.scenarios import SCENARIOS
 from soak.table import printed
 
 
@@ -44,6 +46,25 @@ def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench)
     assert figures["new_documents_ms"]["count"] == 10
     assert 0 < figures["events_ms"]["p50"] <= figures["events_ms"]["p99"] <= figures["events_ms"]["max"]
     assert "events_ms.p99" in printed(figures)
+
+
+@pytest.mark.parametrize("title", ["follow, files → database"])
+def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, title: str):
+    """At each place that it passes, while a program writes; what it was told is done is there once."""
+    (scenario,) = soak_crashes.chosen(title)
+    deaths = list(soak_crashes.died(server, scenario, each=False))
+
+    assert [death.place for death in deaths if not death.reached] == []
+    assert [(death.lost, death.twice) for death in deaths] == [(0, 0)] * len(deaths)
+    assert min(death.acknowledged for death in deaths) > 20
+    assert f"{len(deaths)} deaths, 0 lost, 0 twice" in soak_crashes.matrix(deaths)
+
+
+def test_each_failpoint_is_in_some_scenario():
+    """A place where nobody dies is one of which nobody knows whether it is safe; the spool's are reached in its own tests."""
+    named = {name for scenario in SCENARIOS for name in scenario.places}
+
+    assert named | {"journal.spool"} == set(FAILPOINTS)
 
 
 def test_a_line_that_is_missing_is_found(tmp_path: Path):

@@ -1,7 +1,8 @@
 """Named places before and after every durable call, where a test can end the process as a power cut would.
 
 Each durable call (a commit, an fsync, a rename) stands inside ``with durable("name"):``. A test lists the calls and fails
-where one has no name. ``CROSSFADE_FAILPOINT=name:before@3`` kills the whole process group at the third passing.
+where one has no name. ``CROSSFADE_FAILPOINT=name:before@3`` kills the whole process group at the third passing;
+with ``CROSSFADE_FAILPOINT_ARMED=FILE`` a passing counts only once FILE is there, so that a run can be let come as far as one likes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ FAILPOINTS = {
 }
 
 _WANTED = os.environ.get("CROSSFADE_FAILPOINT")
+_ARMED = os.environ.get("CROSSFADE_FAILPOINT_ARMED")
 _passed: Counter[str] = Counter()
 
 
@@ -57,7 +59,7 @@ def durable(name: str) -> AbstractContextManager[None]:
 
 def _reach(place: str) -> None:
     name, _, count = (_WANTED or "").partition("@")
-    if name == place:
+    if name == place and (_ARMED is None or os.path.exists(_ARMED)):
         _passed[place] += 1
         if _passed[place] == int(count or 1):
             os.killpg(os.getpgrp(), signal.SIGKILL)
