@@ -137,6 +137,7 @@ def arrived_at(database: Database, wanted: str) -> bool:
         ("gate.marker:after@2", "elsewhere"),
         ("postgres.decision:before", "elsewhere"),
         ("postgres.decision:after", "here"),
+        ("gate.marker:before@3", "here"),
         ("gate.marker:after@3", "here"),
     ],
 )
