@@ -94,11 +94,11 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
         for program in programs:
             program.start()
         for verb, authority, after in [("cutover", "here", "cut-over"), ("rollback", "elsewhere", "following")] * 2:
-            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "2")
+            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
             assert done.status == 0, done
             assert database.one(f'SELECT authority FROM "{schema}".routes') == authority
             reached = len(programs[0].written) + 20
-            wait_for("more writes", lambda reached=reached: len(programs[0].written) > reached, 20)
+            wait_for("more writes", lambda reached=reached: len(programs[0].written) > reached, 60)
             assert phase(database) == after
         for program in programs:
             program.stop()
@@ -109,7 +109,7 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
         def arrived() -> bool:
             return sorted(identity for (identity,) in database.all(query)) == written
 
-        wait_for("the last of them", arrived, 20)
+        wait_for("the last of them", arrived, 60)
     assert terminal.run("start", "--once", root, database.url).status == 0
     assert terminal.run("start", "--once", database.url, tmp_path / "back").status == 0
     compare(root, tmp_path / "back")
