@@ -11,7 +11,7 @@ import pytest
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, soak_crashes, soak_lag, soak_writer
+from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_writer
 from soak.scenarios import SCENARIOS
 from soak.table import printed
 
@@ -65,6 +65,14 @@ def test_each_failpoint_is_in_some_scenario():
     named = {name for scenario in SCENARIOS for name in scenario.places}
 
     assert named | {"journal.spool"} == set(FAILPOINTS)
+
+
+def test_what_following_costs_the_program_is_measured_in_pairs(server: Bench):
+    """How much it is depends on the machine; that both were measured, and who used what, does not."""
+    figures = soak_overhead.measured(server, soak_overhead.options_of(["--pairs", "1", "--seconds", "1", "--others", "50"]))
+
+    assert figures["loss_percent_range"][0] == figures["loss_percent"] == figures["loss_percent_range"][1] < 100
+    assert figures["processor_percent_of_one"]["runner"] > 0
 
 
 def test_a_line_that_is_missing_is_found(tmp_path: Path):
