@@ -63,6 +63,7 @@ INSIDE = {
     ("store/backends/file/gate.py", "_sync"): "called in gate.marker",
     ("store/backends/postgres/wishes.py", "listen"): "a session that listens; nothing was written in it",
     ("store/writer.py", "_put"): "a program's own write: whole or not at all, and as durable as its files always were",
+    ("migrate/follow/taking.py", "take"): "holds a lock while a page is applied, and writes nothing itself",
     ("store/backends/file/syncing.py", "sync"): "called in file.sync and file.directory",
     ("store/backends/file/writing.py", "_sync_some"): "called in file.directory",
     ("store/backends/file/writing.py", "_finish"): "before file.sync, under a temporary name",
@@ -203,11 +204,11 @@ CASES = [
 
 ELSEWHERE_REACHED = {
     f"{name}:{side}"
-    for name in ("journal.spool", "feed.cursor", "gate.marker", "postgres.decision")
+    for name in ("journal.spool", "feed.cursor", "file.aside", "gate.marker", "postgres.decision")
     for side in ("before", "after")
 }
-"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``test_following.py``); and in a
-hand-over (``test_handover.py``)."""
+"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``test_following.py``); where
+something has drifted (``test_drift.py``); and in a hand-over (``test_handover.py``)."""
 
 
 def test_the_two_directions_reach_every_place():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from crossfade.console import settings
 from crossfade.console.beginning import Beginning
+from crossfade.console.commands import drift as drift_verb
 from crossfade.console.commands import pause as pause_verb
 from crossfade.console.commands import resume as resume_verb
 from crossfade.console.commands import status as status_verb
@@ -33,7 +35,7 @@ from crossfade.errors import OptionInvalid
 
 def add_to(app: typer.Typer) -> None:
     """Have *app* know these verbs."""
-    for verb in (status, pause, resume, throttle):
+    for verb in (status, pause, resume, throttle, drift):
         app.command()(verb)
 
 
@@ -101,3 +103,28 @@ def _wait(phase: str, timeout: float | None) -> watch_verb.Wait | None:
     if timeout is not None and not phase:
         raise OptionInvalid("--timeout belongs to --wait-for", hint="crossfade status ID --wait-for ready --timeout 5m")
     return watch_verb.Wait(phase, timeout) if phase else None
+
+
+def drift(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[ID] list|show|ignore|take [ITEM...]", help="which items; without numbers, all")
+    ],
+    content: Annotated[
+        bool, typer.Option("--content", help="with show: the bytes of the version that does not count")
+    ] = False,
+    store: Store = "",
+    as_json: Json = False,
+) -> int:
+    """What was written on the side that does not decide: list it, compare it, put it aside, or take it."""
+    verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
+        "list": lambda found, _: drift_verb.list_items(found, store, as_json=as_json),
+        "show": lambda found, items: drift_verb.show_item(
+            found, store, settings.one_item(items), content=content, as_json=as_json
+        ),
+        "ignore": lambda found, items: drift_verb.deal(found, store, "ignore", items, as_json=as_json),
+        "take": lambda found, items: drift_verb.deal(found, store, "take", items, as_json=as_json),
+    }
+    at = next((number for number, word in enumerate(words) if word in verbs), None)
+    if at is None:
+        raise OptionInvalid("drift wants list, show, ignore or take", hint="crossfade drift ID list")
+    return verbs[words[at]](settings.words_of(words[:at]), settings.items_of(words[at + 1 :]))

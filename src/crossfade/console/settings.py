@@ -182,17 +182,17 @@ def words_of(words: list[str] | None) -> tuple[str, ...]:
 
 
 def items_of(words: list[str]) -> list[int]:
-    """Numbers of items in quarantine."""
+    """Numbers of items."""
     for word in words:
         if not word.isdigit():
-            raise OptionInvalid(f"{word!r} is no item number", hint="crossfade quarantine ID list")
+            raise OptionInvalid(f"{word!r} is no item number", hint="it stands in the first column of the list")
     return [int(word) for word in words]
 
 
 def one_item(items: list[int]) -> int:
     """The only number among *items*."""
     if len(items) != 1:
-        raise OptionInvalid("show wants one item number", hint="crossfade quarantine ID show 1")
+        raise OptionInvalid("show wants one item number", hint="it stands in the first column of the list")
     return items[0]
 
 

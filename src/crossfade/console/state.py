@@ -11,6 +11,7 @@ from crossfade.console.positions import is_verified, positions_of
 from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow
 from crossfade.store.backends.postgres.wishes import paused_by
@@ -22,7 +23,7 @@ LAG_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class State:
-    """One migration at one instant: *now*, by the server's clock."""
+    """One migration at one instant: *now*, by the server's clock. ``drift`` counts paths that somebody wrote on the other side."""
 
     row: MigrationRow
     runner: Runner | None
@@ -30,6 +31,7 @@ class State:
     quarantined: dict[str, int]
     head: bytes = b""
     now: datetime | None = None
+    drift: int = 0
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -40,7 +42,8 @@ class State:
 def look_at(ledger: Ledger, row: MigrationRow) -> State:
     """The migration of *row*, as it is now."""
     held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
-    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head, ledger.now())
+    drifted = ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration))
+    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head, ledger.now(), drifted)
 
 
 def look_again(ledger: Ledger, migration: str) -> State:
@@ -108,7 +111,7 @@ def is_ready(state: State) -> bool:
     """True while the target is in step with what it follows, and verified to be. What lives has always something on its way."""
     lag = state.progress.get("lag")
     is_in_step = lag is not None and lag["in_step"] and lag["seconds"] <= LAG_SECONDS
-    return bool(is_in_step) and is_verified(state.row, state.progress) and not paused_by(state.row.wanted)
+    return bool(is_in_step) and is_verified(state.row, state.progress) and not (state.drift or paused_by(state.row.wanted))
 
 
 PHASES = ("planned", "copying", "copied", "following", "paused", "ready", "cut-over", "finished")
@@ -161,11 +164,12 @@ def value_of(state: State) -> dict[str, Any]:
         "reason": reason,
         "positions": positions,
         "lag": progress.get("lag"),
+        "drift": {"open": state.drift},
         "kinds": kinds,
         "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
         "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
         "head": state.head.hex(),
-        "next_steps": [*_proofs(name, row, positions), *next_steps(name, row, state.quarantined)],
+        "next_steps": [*_drifted(state), *_proofs(name, row, positions), *next_steps(name, row, state.quarantined)],
     }
 
 
@@ -200,6 +204,12 @@ def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> lis
         case "copied":
             steps += _after_a_copy(row)
     return steps
+
+
+def _drifted(state: State) -> list[dict[str, str]]:
+    """What tells who wrote where nobody should."""
+    why = "see what was written on the side that does not decide"
+    return [_step(f"drift {state.row.migration} list", why)] if state.drift else []
 
 
 def _proofs(name: str, row: MigrationRow, positions: dict[str, Any]) -> list[dict[str, str]]:

@@ -143,9 +143,16 @@ class Carrier:
             case "adopt" if self._holds_the_same(task):
                 yield Touch(touched(task, self._row(task)))
             case "adopt":
-                raise _changed(task.entry)
+                self._not_the_same(task)
             case _:
                 yield from self._guarded([task], carried)
+
+    def _not_the_same(self, task: Task) -> None:
+        """Something else stands where ours may have stood."""
+        raise TargetForeign(
+            f"the target's {text_of(task.entry.path)} was changed since it was written",
+            hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
+        )
 
     def _holds_the_same(self, task: Task) -> bool:
         """True where the target's bytes are the source's: proven from the file itself, not by writing it again."""
@@ -382,13 +389,6 @@ def _as_seen(block: Block, signature: Signature | None) -> Block:
     if block.entry.signature == signature:
         return block
     return msgspec.structs.replace(block, entry=altered(block.entry, signature=signature))
-
-
-def _changed(entry: Entry) -> TargetForeign:
-    return TargetForeign(
-        f"the target's {text_of(entry.path)} was changed since it was written",
-        hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
-    )
 
 
 def _unreadable(entry: Entry, why: str) -> Unreadable:

@@ -7,20 +7,24 @@ file had when we wrote it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import msgspec
 
 from crossfade.model.entries import Entry, altered, same_metadata
 
-Verb = Literal["put", "resume", "refresh", "touch", "adopt", "remove", "conflict", "stranger"]
+Verb = Literal["put", "resume", "refresh", "touch", "adopt", "remove", "conflict", "stranger", "absent"]
+
+FOREIGN = ("conflict", "stranger", "absent")
+"""What somebody else did to the target: for people."""
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
     """One thing to do for one path.
 
     ``put`` all of it; ``resume`` where the copy stopped; ``refresh``: look how much is new; ``touch`` mode, time or link;
-    ``adopt`` what is there, if its content is right; ``remove``; ``conflict`` and ``stranger`` are for people.
+    ``adopt`` what is there, if its content is right; ``remove``; ``conflict``, ``stranger`` and ``absent``, which is what we
+    wrote and somebody removed, are for people.
     """
 
     verb: Verb
@@ -102,3 +106,30 @@ def _unmarked(source: Entry, target: Entry) -> Task:
     if same_metadata(source, target) and source.size == target.size:
         return Task("adopt", source, target)
     return Task("conflict", source, target)
+
+
+def beside_files(source: Entry | None, target: Entry | None) -> Task | None:
+    """As ``toward_files``, for following: what somebody removed since we wrote it is not written again."""
+    if target is None and _is_live(source) and source.signature is not None and source.digest == source.marked:
+        return Task("absent", source, None)
+    return toward_files(source, target)
+
+
+def beside_database(source: Entry | None, target: Entry | None) -> Task | None:
+    """As ``toward_database``, for following files: what somebody wrote into the database by hand is left alone.
+
+    What came from the files has a mark, with the digest that it had then.
+    """
+    if not _is_live(target):
+        signatures = {entry.signature for entry in (source, target) if entry is not None}
+        removed = source is not None and target is not None and len(signatures) == 1 and None not in signatures
+        return Task("absent", source, target) if removed else toward_database(source, target)
+    if target.signature is None:
+        return Task("stranger", None, target) if source is None else toward_database(source, target)
+    if target.type == "file" and target.complete and target.digest != target.marked:
+        return Task("conflict", source, target)
+    return toward_database(source, target)
+
+
+def _is_live(entry: Entry | None) -> TypeGuard[Entry]:
+    return entry is not None and entry.type != "gone"

@@ -23,7 +23,7 @@ from crossfade.errors import (
     WorkerDied,
 )
 from crossfade.migrate.carry import Carried, Outcome
-from crossfade.migrate.decide import Task
+from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.lease import Lease
@@ -149,9 +149,7 @@ class Engine:
     def _to_do(self, found: Iterator[Task]) -> Iterator[Task]:
         """Strangers only where it may delete them, conflicts never."""
         for task in map(self._meant, found):
-            if task.verb not in ("stranger", "conflict") and not (
-                task.verb == "remove" and self._is_hidden(task.entry.path)
-            ):
+            if task.verb not in FOREIGN and not (task.verb == "remove" and self._is_hidden(task.entry.path)):
                 yield task
 
     def _meant(self, task: Task) -> Task:

@@ -25,6 +25,7 @@ FAILPOINTS = {
     "file.rename": "an entry gets its real name",
     "file.directory": "a directory's names are on disk",
     "file.metadata": "modes and times of directories are set",
+    "file.aside": "what somebody wrote on the side that does not decide is put aside",
     "gate.marker": "the marker beside the root names another authority, or none",
     "journal.spool": "lines of the journal are on disk, while the database is away",
     "registry.save": "the list of this user's migrations is replaced",

@@ -51,6 +51,8 @@ def text_of(value: dict[str, Any]) -> str:
     if value["lag"] is not None:
         lines.append(f"lag       {lasting(value['lag']['seconds'])}, {counted(value['lag']['entries'], 'path')} behind")
         lines.append(f"verified  {value['positions']['verified']['reason']}")
+    if value["drift"]["open"]:
+        lines.append(f"drift     {value['drift']['open']:,} open")
     if value["eta"]["seconds"] is not None:
         lines.append(f"ETA       {lasting(value['eta']['seconds'])}")
     if value["throttle"]["active"]:

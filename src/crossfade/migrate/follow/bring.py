@@ -31,7 +31,8 @@ class Brought:
 
     Held back is a torn line or a document that is half written; torn is a log of which whole lines were taken, though not the
     last. Blurred is a file that was touched in the very tick in which it was looked at, so that its signature would not show
-    another change. ``stopped`` says that not all tasks were carried out. Of what is torn or blurred, all that was there until now is brought.
+    another change. ``stopped`` says that not all tasks were carried out. Of what is torn or blurred, all that was there until now
+    is brought. *foreign* are tasks for what turned out to be somebody else's.
     """
 
     moved: list[bytes] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Brought:
     blurred: list[bytes] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     stopped: bool = False
+    foreign: list[Task] = field(default_factory=list)
 
 
 class Bringer(Carrier):
@@ -85,6 +87,9 @@ class Bringer(Carrier):
         applied = super()._apply(page, records)
         self._took(page, applied)
         return applied
+
+    def _not_the_same(self, task: Task) -> None:
+        self._brought.foreign.append(Task("conflict", task.source, task.target))
 
     def _leave_out(self, task: Task, why: str, carried: Carried) -> None:
         if why == _BEING_WRITTEN:

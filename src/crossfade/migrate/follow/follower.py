@@ -19,14 +19,17 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.brake import Brake, Footing
 from crossfade.migrate.follow.bring import Bringer
 from crossfade.migrate.follow.dirty import NEVER, Dirt, Dirty
+from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
 from crossfade.migrate.follow.look import Look, in_order
+from crossfade.migrate.follow.measure import measured
 from crossfade.migrate.follow.moving import WAIT_SECONDS, Moving
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
+from crossfade.migrate.follow.verifier import Wrong
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import unplaced
@@ -90,21 +93,24 @@ class Follower:
         self.beside: list[Follower] = []
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
-        self._anew: set[bytes] = set()
+        self.drift = Drifting(run, self._look, source=source, target=target, dirty=self._dirty, anew=self._bring_anew)
         self._unplaced = unplaced(run)
         self.proving = Proving(run, teller, source=source, target=target, lag=lambda: self.lag_seconds)
-        self._bringer = Bringer(
+        self._bringer = self._new_bringer(source, target, pace)
+        self._moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
+
+    def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int], None]) -> Bringer:
+        return Bringer(
             source,
             target,
             _PAGE,
             tails=Tails(),
             ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
             done=self._taken,
-            stop=self._is_over,
+            stop=lambda: self.grace.is_over(),  # noqa: PLW0108 - it is given later
             patient=lambda path: self._tries.get(path, 0) < _TRIES,
             took=self.proving.took,
         )
-        self._moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
 
     def follow(self, stop: threading.Event, heed: Callable[[], bool]) -> None:
         """Follow until *stop* is set, or *heed*, which is asked in each turn, has ended this direction.
@@ -119,12 +125,14 @@ class Follower:
                 for other in self.beside:
                     other.take_turn()
                 self._turn()
+            self._keep(at_once=True)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Hear hints, and be ready to verify."""
         with self._held:
             self.proving.begin()
+            self.drift.begin()
             self._begin_to_watch()
             yield
 
@@ -134,7 +142,7 @@ class Follower:
 
     def _begin_to_watch(self) -> None:
         self._watches = [self._new_watch()]
-        for watch in self._watches:
+        for watch in (*self._watches, *self.drift.watch()):
             self._held.enter_context(watch)
 
     def _new_watch(self) -> Hints:
@@ -181,7 +189,7 @@ class Follower:
             self._begin_to_watch()
             self._sweep.at_once()  # what happened between the two watches
         for _ in range(2):  # so that little is left to do while writers wait
-            self._bring_anew(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
+            self._mend(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
             self.drain(_PREPARE_SECONDS)
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
@@ -208,10 +216,15 @@ class Follower:
     def prove(self, seconds: float) -> None:
         """Verify all that was applied. Raises GateShut where that takes longer than *seconds*."""
         until = time.monotonic() + seconds
-        while paths := self.proving.rush(until):
-            self._bring_anew(paths)
+        while wrong := self.proving.rush(until):
+            self._mend(wrong)
             self._bring(self._dirty.take(float("inf"), _BATCH))
         self.proving.check_settled()
+
+    def overrule(self, seconds: float) -> None:
+        """Put the authority's version back over all that has drifted; what stands there is kept aside."""
+        self.drift.carry_out(force=True)
+        self.drain(seconds)
 
     def drain(self, seconds: float) -> bool:
         """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
@@ -229,15 +242,12 @@ class Follower:
             done = self._bring(self._dirty.take(float("inf"), _BATCH))
             found = None if is_whole else next(chunks, None)
             is_whole = found is None
-            self._dirty.found([task.entry.path for task in found or ()], time.monotonic())
+            self._dirty.found(self.drift.without_theirs(found or ()), time.monotonic())
             if is_whole and not self._pending:
                 break
             if is_whole and not done:
                 time.sleep(_IDLE_SECONDS)
         return left_behind(self._pending, is_whole=is_whole)
-
-    def _is_over(self) -> bool:
-        return self.grace.is_over()
 
     @property
     def _pending(self) -> int:
@@ -252,16 +262,21 @@ class Follower:
 
     def _rest(self) -> None:
         """Stand still while somebody wants that; the lag is shown to grow."""
+        self._keep_pause(self._show)
 
-        def tell() -> None:
-            self._measure()
-            self._teller.tell()
+    def _show(self) -> None:
+        self._measure()
+        self._teller.tell()
 
-        self._keep_pause(tell)
+    def _mend(self, wrong: list[Wrong]) -> None:
+        """Deal with what is not as it was applied: what somebody wrote is drift, anything else is brought anew."""
+        self.drift.saw_wrong(wrong)
+        self._bring_anew([found.path for found in wrong if found.is_ours])
 
     def _bring_anew(self, paths: list[bytes]) -> None:
-        self._anew.update(paths)
-        self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
+        self.drift.anew.update(paths)
+        if paths:
+            self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
@@ -274,9 +289,10 @@ class Follower:
         self._bring(batch)
         self._make_good()
         found = self._sweep.slice(now)
-        self._dirty.found([task.entry.path for task in found], now)
+        self._dirty.found(self.drift.without_theirs(found), now)
         self.brake.total = max(self.brake.total, self._sweep.met)
-        self._bring_anew(self.proving.turn(now))
+        self.drift.turn(now)
+        self._mend(self.proving.turn(now))
         if not waits:
             return
         self._tell()
@@ -310,25 +326,21 @@ class Follower:
 
     def _tell(self) -> None:
         self._measure()
+        self._keep()
         reason = "; ".join(watch.trouble for watch in self._watches if watch.trouble)
         self._teller.progress = replace(self._teller.progress, reason=reason or self.proving.reason)
         self._teller.tell()
 
+    def _keep(self, *, at_once: bool = False) -> None:
+        self.proving.keep([lane.proving.verified_at for lane in (self, *self.beside)], at_once=at_once)
+
     def _measure(self) -> None:
-        lanes = [self, *self.beside]
-        self._teller.progress = replace(
-            self._teller.progress,
-            lag_seconds=round(max(lane.lag_seconds for lane in lanes), 3),
-            behind=sum(lane.behind for lane in lanes),
-            in_step=all(lane.is_in_step for lane in lanes),
-            still_seconds=round(self.still_seconds, 1),
-            position=self.proving.position,
-        )
+        self._teller.progress = measured(self._teller.progress, [self, *self.beside])
 
     def _bring(self, batch: list[Dirt]) -> int:
         """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""
         done, began = 0, time.monotonic()
-        ahead = self._look.tasks(batch, frozenset(self._anew))
+        ahead = self.drift.ours(self._look.tasks(batch, frozenset(self.drift.anew)), set())
         unsettled: dict[bytes, float | None] = {}
         renewed: set[bytes] = set()
         waiting: list[Dirt] = []
@@ -336,6 +348,7 @@ class Follower:
             done += len(tasks)
             tasks, later = self._moving.first(tasks, batch)
             waiting += later
+            tasks = list(self.drift.ours(iter(tasks), set()))
             self.brake.check(tasks)
             brought = self._bringer.bring(in_order(tasks, to_files=self._run.to_files))
             unsettled |= dict.fromkeys([*brought.held, *brought.torn, *brought.moved])
@@ -343,6 +356,7 @@ class Follower:
             unsettled |= dict.fromkeys(brought.blurred, _BLURRED_SECONDS)
             unsettled |= {path: _UNREADABLE_SECONDS for path, _ in brought.unreadable}
             self.unreadable |= dict(brought.unreadable)
+            self.drift.saw(brought.foreign)
             if self._run.to_files:
                 self._hear({parent_of(task.entry.path): False for task in tasks if task.entry.type != "dir"})
             renewed.difference_update(brought.held, brought.moved)
@@ -353,13 +367,9 @@ class Follower:
         return done
 
     def _next(self, ahead: Iterator[Task]) -> list[Task]:
-        """Some more tasks. What is a stranger's or was changed by one in the target is left to people."""
-        return list(islice((task for task in ahead if self._is_ours(task)), _BATCH))
-
-    def _is_ours(self, task: Task) -> bool:
-        return task.verb not in ("stranger", "conflict") and not (
-            task.verb == "remove" and task.entry.path in self._unplaced
-        )
+        """Some more tasks. What a restore could not place is not gone."""
+        found = (task for task in ahead if not (task.verb == "remove" and task.entry.path in self._unplaced))
+        return list(islice(found, _BATCH))
 
     def _settle(
         self,
@@ -382,8 +392,9 @@ class Follower:
             self._dirty.again(replace(dirt, deep=False, number=number), now, pause)
         for dirt in waiting:
             self._dirty.again(dirt, now, WAIT_SECONDS)
-        for path in known.keys() - unsettled.keys() - {dirt.path for dirt in waiting}:
+        settled = known.keys() - unsettled.keys() - {dirt.path for dirt in waiting}
+        for path in settled:
             self._tries.pop(path, None)
             self.unreadable.pop(path, None)
-            self._anew.discard(path)
+        self.drift.brought(settled)
         self._dirty.settled()

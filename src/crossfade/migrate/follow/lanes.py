@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from crossfade.migrate.decide import beside_database, beside_files
 from crossfade.migrate.handover.standing import Standing, only_of, without
 from crossfade.migrate.prepare import Run, turned
 
 
 def lanes_of(run: Run) -> list[Run]:
     """*run* for all but the kinds that go the other way, and one more for those."""
+    run = beside(run)
     if not run.cut:
         return [run]
-    other = turned(run)
+    other = beside(turned(run))
+    rest = (run.kinds or frozenset(kind.name for kind in run.layout.kinds)) - run.cut
     return [
-        replace(run, decide=without(run.cut, run.decide)),
-        replace(other, decide=only_of(run.cut, other.decide)),
+        replace(run, kinds=rest, decide=without(run.cut, run.decide)),
+        replace(other, kinds=run.cut, decide=only_of(run.cut, other.decide)),
     ]
+
+
+def beside(run: Run) -> Run:
+    """*run*, once all is there: what others do to the target is not undone by itself."""
+    if run.to_files:
+        return replace(run, decide=beside_files)
+    return replace(run, decide=beside_database) if run.from_files else run
+
+
+def has(run: Run, kind: str) -> bool:
+    """True where *run*, one of the lanes, is about *kind*. Directories and links, which have none, belong to the main one."""
+    return run.kinds is None or kind in run.kinds or (not kind and run.kinds != run.cut)
 
 
 def standing_as(run: Run, standing: Standing) -> Run:

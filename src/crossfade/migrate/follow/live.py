@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
+from crossfade.migrate.decide import FOREIGN
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import Braked, footing_of, why_to_brake
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Follower
 from crossfade.migrate.follow.grace import Grace
-from crossfade.migrate.follow.lanes import lanes_of, standing_as
+from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.migrate.validate.verdict import Verdict
-from crossfade.model.changes import Page
+from crossfade.model.changes import Page, Remove, Touch
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.postgres import journal
 from crossfade.store.layers.retrying import Patience, Retrying
@@ -31,6 +33,7 @@ from crossfade.store.port import Store
 from crossfade.store.registry import FileRecipe
 
 _FOR_EVER = Patience(deadline_seconds=10e8)
+_DRIFT_SECONDS = 60.0
 
 
 class Live(Engine):
@@ -85,6 +88,17 @@ class Live(Engine):
                 self._source.close()
                 self._target.close()
 
+    def deal_with_drift(self) -> None:
+        """Carry out what is wished for what has drifted, and end."""
+        with self._holding_the_lease(), ExitStack() as held:
+            held.callback(self._source.close)
+            held.callback(self._target.close)
+            for at, run in enumerate(lanes_of(self._run)):
+                follower = self._follower(run, at, held)
+                follower.drift.deal(follower.drain, _DRIFT_SECONDS)
+        if self._lost is not None:
+            raise self._lost
+
     def _arrive(self) -> None:
         """Have everything there once: the first copy, proven; or what changed while nobody followed.
 
@@ -113,7 +127,16 @@ class Live(Engine):
             lambda c: journal.tells_of(c, run.ledger.schema, run.migration, ARRIVED)
         )
 
+    def _survey(self) -> Iterable[Touch | Remove]:
+        """Once all was there, what somebody else wrote is drift, and stops nothing."""
+        if not self._run.to_files or not self._has_arrived():
+            return super()._survey()
+        self._run.ledger.forget_gone(self._run.migration)
+        ours = (task for task in self._every_task() if task.verb not in FOREIGN)
+        return survey(ours, self._run.request.target.url, strangers_may_stay=True)[0]
+
     def _catch_up(self) -> None:
+        self._run = beside(self._run)
         in_the_way = self._survey()
         self._check_removals()
         self._apply(in_the_way)

@@ -53,12 +53,15 @@ class Look:
             yield task
 
     def _anew(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
-        """What brings over all of it, though it may look as if it were there."""
+        """What brings over all of it, though it may look as if it were there. Somebody else's file is never overwritten."""
         found = list(self._task(one, other))
-        if one is not None and one.type != "gone" and all(task.verb in ("refresh", "touch") for task in found):
-            yield Task("put" if one.type == "file" else "touch", one, other)
-        else:
+        verbs, foreign = {task.verb for task in found}, () if self._tombstones else ("conflict", "stranger")
+        if not verbs <= {"refresh", "touch", "absent", *foreign}:
             yield from found
+        elif one is not None and one.type != "gone":
+            yield Task("put" if one.type == "file" else "touch", one, other)
+        elif found:
+            yield Task("remove", None, other)
 
 
 def _is_directory(entry: Entry | None) -> bool:

@@ -6,7 +6,7 @@ A position that was reached in an earlier run is gone on from: what was written 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 
@@ -62,7 +62,7 @@ class Proving:
             self._doubts.prove(kinds, Whole(1, run.before.created_at if run.before else found.now))
             return
         written = run.ledger.ask(
-            lambda c: proofs.lately(c, schema, run.store_id, run.migration, since, _RECALLED + 1, marked=run.to_files)
+            lambda c: proofs.lately(c, schema, run.store_id, run.migration, kinds, since, _RECALLED + 1, marked=run.to_files)
         )
         if len(written) > _RECALLED:
             self._doubts.prove(kinds, Whole(len(written), since))
@@ -73,14 +73,14 @@ class Proving:
         """*page* was applied."""
         self._doubts.took(page, applied, time.monotonic(), self._now)
 
-    def turn(self, now: float) -> list[bytes]:
-        """Verify a little; the paths that are to be brought anew. Raises ContentDiffers for what that does not help."""
+    def turn(self, now: float) -> list[Wrong]:
+        """Verify a little; what is not as it was applied. Raises ContentDiffers for what was brought anew, and is not so still."""
         self._tick(now)
-        return self._anew(self._verifier.slice(now))
+        return self._told_of(self._verifier.slice(now))
 
-    def rush(self, until: float) -> list[bytes]:
-        """Verify what is left, up to *until*; the paths that are to be brought anew before it can go on."""
-        return self._anew(self._verifier.rush(until))
+    def rush(self, until: float) -> list[Wrong]:
+        """Verify what is left, up to *until*; what has to be dealt with before it can go on."""
+        return self._told_of(self._verifier.rush(until))
 
     @property
     def unverified(self) -> int:
@@ -97,29 +97,41 @@ class Proving:
     @property
     def position(self) -> Position:
         """As it is shown."""
-        doubts, at = self._doubts, self._doubts.at or self._now
+        doubts, at = self._doubts, self.verified_at
         return Position(doubts.applied, doubts.changes, doubts.size, at.isoformat() if at else "")
+
+    @property
+    def verified_at(self) -> datetime | None:
+        """What was applied before then, by the server's clock, is verified."""
+        return self._doubts.at or self._now
 
     @property
     def reason(self) -> str:
         """What was found to be wrong a moment ago."""
         return self._told[0] if time.monotonic() < self._told[1] else ""
 
+    def keep(self, positions: Iterable[datetime | None], *, at_once: bool = False) -> None:
+        """Write down how far it is, now and then: as far as the last of *positions*, of all that are followed."""
+        now, found = time.monotonic(), list(positions)
+        if None in found or (now - self._kept < _KEPT_SECONDS and not at_once):
+            return
+        self._kept, at = now, min(time for time in found if time is not None)
+        with suppress(psycopg.Error, CrossfadeError):
+            self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at))
+
     def close(self) -> None:
-        """Write down how far it is."""
-        self._keep()
+        """Let go of the connection."""
         self._ledger.close()
 
-    def _anew(self, wrong: list[Wrong]) -> list[bytes]:
+    def _told_of(self, wrong: list[Wrong]) -> list[Wrong]:
+        """*wrong*, once it is in the journal, and shown for a while."""
         for found in wrong:
-            if not found.foreign:
-                path = text_of(found.doubt.entry.path)
-                self._told = (
-                    f"{path} was not as it was applied ({found.detail}); brought anew",
-                    time.monotonic() + _SHOWN_SECONDS,
-                )
-                self._run.scribe.say("verification differs", {"path": path, "detail": found.detail}, "brought anew")
-        return [found.doubt.entry.path for found in wrong]
+            if found.is_ours:
+                path, detail = text_of(found.path), found.detail
+                said = f"{path} was not as it was applied ({detail}); brought anew"
+                self._told = said, time.monotonic() + _SHOWN_SECONDS
+                self._run.scribe.say("verification differs", {"path": path, "detail": detail}, "brought anew")
+        return wrong
 
     # The server's clock
 
@@ -130,13 +142,3 @@ class Proving:
         self._ticked = now
         with suppress(psycopg.Error, CrossfadeError):
             self._now = self._ledger.now()
-        if now - self._kept > _KEPT_SECONDS:
-            self._kept = now
-            self._keep()
-
-    def _keep(self) -> None:
-        at = self._doubts.at or self._now
-        if at is None:
-            return
-        with suppress(psycopg.Error, CrossfadeError):
-            self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at))

@@ -32,11 +32,22 @@ _ORDERED_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Wrong:
-    """What the target has at a path is not what was applied: what about it. *foreign*: somebody wrote it since."""
+    """What the target has at a path, *there*, is not what was applied: what about it. *foreign*: somebody wrote it since."""
 
     doubt: Doubt
     detail: str
+    there: Entry | None = None
     foreign: bool = False
+
+    @property
+    def path(self) -> bytes:
+        """The path."""
+        return self.doubt.entry.path
+
+    @property
+    def is_ours(self) -> bool:
+        """True for what was written lately, and by nobody else since: it is brought anew."""
+        return not self.foreign and not self.doubt.walked
 
 
 class Verifier:
@@ -184,7 +195,7 @@ class Verifier:
                 f"{text_of(entry.path)}: {detail}, though it was brought anew",
                 hint=f"crossfade validate {self._migration}",
             )
-        self._wrong.append(Wrong(doubt, detail, foreign))
+        self._wrong.append(Wrong(doubt, detail, found, foreign))
         if foreign or doubt.walked:
             self._doubts.verified(doubt)
         else:

@@ -19,7 +19,7 @@ from crossfade.migrate.handover.steps import steps
 from crossfade.migrate.handover.twin import Twin, twin_of
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import direction, feed, journal
+from crossfade.store.backends.postgres import direction, drift, feed, journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
 
@@ -44,6 +44,9 @@ class Following(Protocol):
     @property
     def still_seconds(self) -> float:
         """Since when nothing was heard of the source."""
+
+    def overrule(self, seconds: float) -> None:
+        """Put the authority's version back over all that has drifted."""
 
     def prepare(self) -> None:
         """Have what is needed to settle within a moment."""
@@ -157,6 +160,8 @@ class Orders:
         lane, move = self._chosen(order)
         run, follower, twin = lane.run, lane.follower, self._twin()
         epoch = twin.epoch()
+        if order.force:
+            follower.overrule(order.timeout)
         acts = Acts(run, twin, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
         carry_out(steps(from_files=run.from_files), acts, lambda: twin.epoch() != epoch)
         hold = round(acts.hold_seconds * 1000, 1)
@@ -215,7 +220,7 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         unverified=follower.unverified,
         quarantined=held,
         budget_allows=run.request.manner.budget.allows(held, records),
-        drift=0,
+        drift=run.ledger.ask(lambda c: drift.count_open(c, run.ledger.schema, run.migration)),
         from_files=run.from_files,
         still_seconds=follower.still_seconds,
         writers=writers_of(run.request.source.path) if asks else (),

@@ -9,7 +9,7 @@ from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
 from crossfade.migrate.handover.steps import Step, steps
 from crossfade.migrate.plan import Budget
-from crossfade.store.backends.postgres import direction
+from crossfade.store.backends.postgres import direction, drift
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
 
@@ -41,7 +41,7 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         unverified=0,
         quarantined=held,
         budget_allows=Budget().allows(held, records),
-        drift=0,
+        drift=ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration)),
         from_files=from_files,
         still_seconds=lag.get("still_seconds", 0.0),
         writers=writers_of(authority.path) if from_files and not order.writers_stopped else (),

@@ -56,7 +56,7 @@ def without(kinds: frozenset[str], decide: Decide) -> Decide:
         task = decide(one, other)
         if task is None or _kind_of(one, other) in kinds:
             return None
-        return None if task.verb in ("remove", "stranger") and task.entry.type == "dir" else task
+        return None if task.verb in ("remove", "stranger", "absent") and task.entry.type == "dir" else task
 
     return decided
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -57,10 +58,18 @@ def renew(connection: Connection, schema: str, migration: str, since: datetime) 
 
 
 def lately(
-    connection: Connection, schema: str, store_id: int, migration: str, since: datetime, limit: int, *, marked: bool
+    connection: Connection,
+    schema: str,
+    store_id: int,
+    migration: str,
+    kinds: Sequence[str],
+    since: datetime,
+    limit: int,
+    *,
+    marked: bool,
 ) -> list[Entry]:
-    """The entries of a tree that were written since then, by their paths and kinds, *limit* at most; with *marked*, in the files."""
-    values = {"store_id": store_id, "migration": migration, "since": since, "limit": limit}
+    """The entries of *kinds*, directories and links that were written since then, *limit* at most; with *marked*, in the files."""
+    values = {"store_id": store_id, "migration": migration, "kinds": ["", *kinds], "since": since, "limit": limit}
     rows = connection.execute(statement("lately_marked" if marked else "lately_changed", schema), values).fetchall()
     return [Entry(path_of(key), kind=kind) for key, kind in cast("list[tuple[bytes, str]]", rows)]
 

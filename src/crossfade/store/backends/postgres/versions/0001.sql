@@ -207,6 +207,33 @@ CREATE TABLE {schema}.quarantine (
 );
 CREATE UNIQUE INDEX quarantine_once ON {schema}.quarantine (migration_id, sha256(key), coalesce(pos, -1));
 
+-- What was written by somebody on the side that does not decide: left as it is, and for people. What was seen there: type, size,
+-- times and inode of a file, the digest of an entry of the database; "authority" is the digest of what the other side has.
+-- "wish" is what a person wants done, "outcome" what came of it.
+CREATE TABLE {schema}.drift (
+    item_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration_id text NOT NULL,
+    side         text NOT NULL CHECK (side IN ('source', 'target')),
+    path         text NOT NULL,
+    key          bytea NOT NULL,
+    kind         text NOT NULL,
+    class        text NOT NULL CHECK (class IN ('changed', 'added', 'removed')),
+    type         text NOT NULL,
+    size         bigint NOT NULL,
+    mtime_ns     bigint NOT NULL,
+    ctime_ns     bigint NOT NULL,
+    inode        bigint NOT NULL,
+    digest       bytea,
+    authority    bytea,
+    first_seen   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    count        bigint NOT NULL DEFAULT 1,
+    state        text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'ignored', 'taken', 'undone')),
+    wish         text CHECK (wish IN ('ignore', 'take')),
+    outcome      text NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX drift_once ON {schema}.drift (migration_id, sha256(key)) WHERE state = 'open';
+
 -- How far a validation is, so that one that was interrupted goes on. "state" holds counts, paths and hashes, no content.
 CREATE TABLE {schema}.validations (
     pair       text NOT NULL,

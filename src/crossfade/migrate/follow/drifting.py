@@ -1,0 +1,191 @@
+"""Drift while following: what somebody writes on the side that does not decide is written down, and left alone until a person
+says what is to become of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from itertools import islice
+
+from crossfade.migrate.decide import FOREIGN, Task
+from crossfade.migrate.follow.brake import Braked, Footing, footing_of
+from crossfade.migrate.follow.dealing import RECORDS, Dealing
+from crossfade.migrate.follow.dirty import Dirty
+from crossfade.migrate.follow.hints import Watch
+from crossfade.migrate.follow.lanes import has
+from crossfade.migrate.follow.look import Look
+from crossfade.migrate.follow.verifier import Wrong
+from crossfade.migrate.prepare import Run
+from crossfade.model.paths import key_of
+from crossfade.store.backends.postgres import drift
+from crossfade.store.backends.postgres.drift import Item, Seen, State, seen_of
+from crossfade.store.port import Store
+
+_KNOWN = 10_000
+_BATCH = 512
+_WISHES_SECONDS = 0.5
+_AGAIN_SECONDS = 30.0
+
+
+class Drifting:
+    """The drift of what *run* follows into. *dirty* hears of paths that are ours to bring, *anew* of those to bring in any case.
+
+    ``anew`` holds these until they are brought.
+    """
+
+    def __init__(
+        self, run: Run, look: Look, *, source: Store, target: Store, dirty: Dirty, anew: Callable[[list[bytes]], None]
+    ) -> None:
+        self._run = run
+        self._look = look
+        self._dirty = dirty
+        self._bring = anew
+        self.anew: set[bytes] = set()
+        self._dealing = Dealing(run, source, target)
+        self._touched = Dirty()
+        self._known: dict[bytes, Seen] = {}
+        self._put_back: dict[bytes, str] = {}
+        self._asked = self._again = 0.0
+        self._footing: Footing | None = None
+
+    def begin(self) -> None:
+        """Know what is open already, and go on with what is wished. On the side that decides by now there is no drift."""
+        if self._run.to_files:
+            self._footing = footing_of(self._run.request.target.path)
+        mine = [item for item in self._items() if has(self._run, item.seen.kind)]
+        side = self._dealing.side
+        self._known = {item.seen.key: item.seen for item in mine if item.seen.side == side}
+        self._end([(item, "undone", "that side decides by now") for item in mine if item.seen.side != side])
+        self.carry_out()
+
+    def watch(self) -> list[Watch]:
+        """Who hears of what happens to files that only we should write."""
+        return [Watch(self._run.request.target.path, self.hear)] if self._run.to_files else []
+
+    def deal(self, drain: Callable[[float], bool], seconds: float) -> None:
+        """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""
+        until = time.monotonic() + seconds
+        self.begin()
+        while (self._put_back or len(self._dirty)) and (left := until - time.monotonic()) > 0:
+            drain(left)
+            self.turn(time.monotonic())
+
+    # Seeing
+
+    def hear(self, paths: dict[bytes, bool]) -> None:
+        """Somebody touched *paths* on the side that does not decide; mostly it was us."""
+        if paths:
+            self._touched.add(paths, time.monotonic())
+
+    def without_theirs(self, found: Sequence[Task]) -> list[bytes]:
+        """The paths of what a look at everything found, but for what is somebody else's, which is looked at apart."""
+        self.hear({task.entry.path: False for task in found if task.verb in FOREIGN})
+        return [task.entry.path for task in found if task.verb not in FOREIGN]
+
+    def brought(self, paths: AbstractSet[bytes]) -> None:
+        """*paths* were brought over; those that had to be in any case are looked at once more."""
+        self.hear(dict.fromkeys(paths & self.anew, False))
+        self.anew -= paths
+
+    def ours(self, ahead: Iterator[Task], theirs: set[bytes]) -> Iterator[Task]:
+        """What is to be done. What is a stranger's, or was changed by one in the target, is left to people; its paths are *theirs*."""
+        while some := list(islice(ahead, _BATCH)):
+            foreign = [task for task in some if task.verb in FOREIGN]
+            theirs.update(task.entry.path for task in foreign)
+            self.saw(foreign)
+            yield from (task for task in some if task.verb not in FOREIGN)
+
+    def saw(self, tasks: Iterable[Task]) -> None:
+        """Write down what *tasks* found to be somebody else's. Raises Braked where all of it is gone."""
+        left, side = self._run.request.manner.merge, self._dealing.side
+        found = [seen_of(side, task.source, task.target) for task in tasks if not (left and task.verb == "stranger")]
+        self._note(found)
+
+    def saw_wrong(self, wrong: Sequence[Wrong]) -> None:
+        """The same, for what verifying found: what somebody wrote is looked at; records that are wrong, no look can see."""
+        self.hear({found.path: False for found in wrong if found.foreign})
+        records = [found for found in wrong if found.doubt.walked and not found.foreign]
+        seen = [seen_of(self._dealing.side, found.doubt.entry, found.there) for found in records]
+        self._note([replace(each, klass="changed", type=RECORDS) for each in seen])
+
+    def _note(self, found: list[Seen]) -> None:
+        new = [seen for seen in found if self._known.get(seen.key) != seen and seen.key not in self._put_back]
+        if not new:
+            return
+        if any(seen.klass == "removed" for seen in new):
+            self._check_root()
+        run = self._run
+        run.ledger.change(lambda c: drift.see(c, run.ledger.schema, run.migration, new))
+        self._known |= dict(islice(((seen.key, seen) for seen in new), max(_KNOWN - len(self._known), 0)))
+
+    def _check_root(self) -> None:
+        """A volume that is not there any more is no reason to write down that all of it was removed."""
+        if self._footing is None:
+            return
+        now = footing_of(self._run.request.target.path)
+        if now is None or now.device != self._footing.device or (now.empty and not self._footing.empty):
+            raise Braked("the target's root is gone, empty, or another volume than before")
+
+    def in_step(self, paths: Iterable[bytes]) -> None:
+        """Both sides are the same at *paths*, so there is no drift any more."""
+        keys = {key for path in paths if self._is_over(key := key_of(path))}
+        ended: list[tuple[Item, State, str]] = []
+        for item in self._items() if keys else ():
+            if item.seen.key in keys:
+                put_back = self._put_back.pop(item.seen.key, "")
+                ended.append((item, "ignored" if put_back else "undone", put_back or "both sides are the same again"))
+        self._end(ended)
+
+    def _is_over(self, key: bytes) -> bool:
+        return key in self._put_back or (key in self._known and self._known[key].type != RECORDS)
+
+    # Looking, and what people want
+
+    def turn(self, now: float) -> None:
+        """Look at what was touched; do what is wished."""
+        if self._known and now - self._asked >= _WISHES_SECONDS:
+            self._asked = now
+            self.carry_out()
+        if self._known and now - self._again >= _AGAIN_SECONDS:
+            self._again = now
+            self.hear({seen.path: False for seen in self._known.values()})
+        batch = self._touched.take(now, _BATCH)
+        self._touched.settled()
+        theirs: set[bytes] = set()
+        ours = {task.entry.path for task in self.ours(self._look.tasks(batch, frozenset(self.anew)), theirs)}
+        if ours:
+            self._dirty.add(dict.fromkeys(ours, False), now)
+        self.in_step([dirt.path for dirt in batch if dirt.path not in ours | theirs])
+
+    def carry_out(self, *, force: bool = False) -> None:
+        """Do what is wished; with *force*, ignore all that is open."""
+        mine = [item for item in self._items() if item.seen.side == self._dealing.side and has(self._run, item.seen.kind)]
+        for item in sorted(mine, key=lambda item: item.seen.key):
+            wished = "ignore" if force else item.wish
+            if wished is None or item.seen.key in self._put_back:
+                continue
+            done = self._dealing.deal(item, wished)
+            if done.put_back:
+                self._put_back[item.seen.key] = done.outcome
+                self._bring([item.seen.path])
+            else:
+                self.saw(done.seen)
+                self._end([(item, done.state, done.outcome)])
+
+    # The table
+
+    def _items(self) -> list[Item]:
+        run = self._run
+        return run.ledger.ask(lambda c: drift.items(c, run.ledger.schema, run.migration))
+
+    def _end(self, ended: Sequence[tuple[Item, State, str]]) -> None:
+        if not ended:
+            return
+        run = self._run
+        run.ledger.change(lambda c: drift.end(c, run.ledger.schema, run.migration, ended))
+        for item, state, _ in ended:
+            if state != "open":
+                self._known.pop(item.seen.key, None)

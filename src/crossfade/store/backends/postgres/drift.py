@@ -1,0 +1,143 @@
+"""Drift: what somebody wrote on the side that does not decide. It never wins by itself, and is never undone by itself.
+
+An item stays open until a person says what is to become of it, or until both sides are the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from psycopg import sql
+
+from crossfade.model.entries import Entry
+from crossfade.model.paths import key_of, path_of, text_of
+from crossfade.store.backends.postgres import journal
+from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.backends.postgres.statements import statement
+
+Class = Literal["changed", "added", "removed"]
+Side = Literal["source", "target"]
+State = Literal["open", "ignored", "taken", "undone"]
+Wish = Literal["ignore", "take"]
+
+_NAMED = 100
+"""How many paths a line of the journal names, at most; it counts them all."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen at *key*: what stands there, by type, size, times and inode, or by digest; *authority* is the other side's digest."""
+
+    side: Side
+    key: bytes
+    kind: str
+    klass: Class
+    type: str = "gone"
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    inode: int = 0
+    digest: bytes | None = None
+    authority: bytes | None = None
+
+    @property
+    def path(self) -> bytes:
+        """The path."""
+        return path_of(self.key)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item as it stands: what was *seen*, how often it was another thing, and what is wished for it, or has become of it."""
+
+    item: int
+    seen: Seen
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    state: State
+    wish: Wish | None
+    outcome: str
+
+
+def seen_of(side: Side, authority: Entry | None, there: Entry | None) -> Seen:
+    """The drift of *there*, on the side that does not decide, from what the authority has; None or a tombstone for nothing."""
+    one, other = (None if entry is None or entry.type == "gone" else entry for entry in (authority, there))
+    entry = one or other or authority or there
+    assert entry is not None
+    klass: Class = "removed" if other is None else "added" if one is None else "changed"
+    found = Seen(side, key_of(entry.path), entry.kind, klass, authority=one.digest if one else None)
+    if other is None:
+        return found
+    found = replace(found, type=other.type, size=other.size, mtime_ns=other.mtime_ns, digest=other.digest)
+    signature = other.signature if other.digest is None else None
+    return found if signature is None else replace(found, ctime_ns=signature.ctime_ns, inode=signature.inode)
+
+
+def see(connection: Connection, schema: str, migration: str, found: Sequence[Seen]) -> None:
+    """Write down what was seen, with a line in the journal."""
+    for seen in found:
+        values = {**asdict(seen), "class": seen.klass, "migration": migration, "path": text_of(seen.path)}
+        connection.execute(statement("drift_see", schema), values)
+    detail = {"count": len(found), "paths": [text_of(seen.path) for seen in found][:_NAMED]}
+    journal.append(connection, schema, migration, Line("drift", detail, f"on the {found[0].side}" if found else ""))
+
+
+def items(connection: Connection, schema: str, migration: str) -> list[Item]:
+    """The open items, by their numbers."""
+    return _items(connection, schema, "migration_id = %s AND state = 'open'", [migration])
+
+
+def named(connection: Connection, schema: str, numbers: Sequence[int]) -> list[Item]:
+    """The items with these numbers, whatever became of them."""
+    return _items(connection, schema, "item_id = ANY(%s::bigint[])", [list(numbers)])
+
+
+def _items(connection: Connection, schema: str, which: str, values: list[Any]) -> list[Item]:
+    query = (
+        "SELECT item_id, side, key, kind, class, type, size, mtime_ns, ctime_ns, inode, digest, authority,"
+        f" first_seen, last_seen, count, state, wish, outcome FROM {{}}.drift WHERE {which} ORDER BY item_id"
+    )
+    rows = connection.execute(_sql(query, schema), values).fetchall()
+    return [Item(row[0], Seen(*row[1:12]), *row[12:]) for row in cast("list[Any]", rows)]
+
+
+def count_open(connection: Connection, schema: str, migration: str) -> int:
+    """How many items are open: the gate of a hand-over."""
+    query = "SELECT count(*) FROM {}.drift WHERE migration_id = %s AND state = 'open'"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    return cast("int", row[0]) if row else 0
+
+
+def wish(
+    connection: Connection, schema: str, migration: str, wanted: Wish, chosen: Sequence[int] | None = None
+) -> list[int]:
+    """Have open items dealt with, all where none is *chosen*; which. Whoever runs the migration does it."""
+    query = (
+        "UPDATE {}.drift SET wish = %s, outcome = '' WHERE migration_id = %s AND state = 'open'"
+        " AND (%s::bigint[] IS NULL OR item_id = ANY(%s::bigint[])) RETURNING item_id"
+    )
+    numbers = None if chosen is None else list(chosen)
+    rows = connection.execute(_sql(query, schema), [wanted, migration, numbers, numbers]).fetchall()
+    found = sorted(cast("int", number) for (number,) in rows)
+    detail = {"count": len(found), "items": found[:_NAMED]}
+    journal.append(connection, schema, migration, Line(f"drift {wanted} wished", detail))
+    return found
+
+
+def end(connection: Connection, schema: str, migration: str, ended: Sequence[tuple[Item, State, str]]) -> None:
+    """What has become of open items: their state, and in words what was done. One that stays open is wished nothing for any more."""
+    query = "UPDATE {}.drift SET state = %s, wish = NULL, outcome = %s WHERE item_id = %s AND state = 'open'"
+    for item, state, outcome in ended:
+        connection.execute(_sql(query, schema), [state, outcome, item.item])
+        detail = {"item": item.item, "path": text_of(item.seen.path)}
+        event = "drift left open" if state == "open" else f"drift {state}"
+        journal.append(connection, schema, migration, Line(event, detail, outcome))
+
+
+def _sql(text: str, schema: str) -> sql.Composed:
+    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

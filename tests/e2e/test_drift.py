@@ -1,0 +1,228 @@
+"""What somebody writes on the side that does not decide: found, kept, compared; put aside or taken, and never anything else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.following import following
+from support.person import Person, refused, said
+from support.running import Terminal, compare, finish, kill_group, wait_for
+from support.servers import Database
+
+LOG = "events/r/j/events-1.jsonl"
+ONE, TWO, THREE = (f"sessions/{name}.json" for name in ("one", "two", "three"))
+DOCUMENT = '{"session_id":"%s","status":"Running"}'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A log and some documents."""
+    root = tmp_path / "live"
+    (root / LOG).parent.mkdir(parents=True)
+    (root / "sessions").mkdir()
+    (root / LOG).write_text('{"id":"first"}\n{"id":"second"}\n')
+    for path in (ONE, TWO, THREE):
+        (root / path).write_text(DOCUMENT % path)
+    return root
+
+
+@pytest.fixture
+def runners() -> Iterator[list[Any]]:
+    """Whoever still runs at the end is killed."""
+    started: list[Any] = []
+    yield started
+    for process in started:
+        kill_group(process)
+        process.communicate()
+
+
+class Pair:
+    """A pair that follows in reverse: the database decides, and the files are retired."""
+
+    def __init__(self, person: Person, terminal: Terminal, root: Path, database: Database, runners: list[Any]) -> None:
+        self.person, self.terminal, self.root, self.database, self.runners = person, terminal, root, database, runners
+        self.id = ""
+
+    def run(self) -> None:
+        """A runner, arrived."""
+        self.runners.append(following(self.terminal, self.root, self.database))
+
+    def stop(self) -> None:
+        process = self.runners.pop()
+        process.send_signal(signal.SIGTERM)
+        done = finish(process, 60)
+        assert done.status == 0, done
+
+    def cut_over(self) -> None:
+        done = self.person.types("cutover", "--store", self.database.url, "--writers-stopped", "--hold-max", "5")
+        assert done.status == 0, done
+
+    def drift(self, *words: object, status: int) -> Any:
+        """What ``drift --json`` says."""
+        run = self.person.types("drift", *words, "--store", self.database.url, "--json")
+        assert status == run.status, run
+        return said(run)
+
+    def open(self) -> dict[str, tuple[int, str]]:
+        """The open items: path, number and class."""
+        run = self.person.types("drift", "list", "--store", self.database.url, "--json")
+        return {item["path"]: (item["item"], item["class"]) for item in said(run)["items"]}
+
+    def await_drift(self, **classes: str) -> dict[str, int]:
+        """Wait until exactly these are open, by path and class; their numbers."""
+        expected = {path.replace("__", "/").replace("_json", ".json"): klass for path, klass in classes.items()}
+        wait_for("drift", lambda: {path: klass for path, (_, klass) in self.open().items()} == expected, 30)
+        return {path: number for path, (number, _) in self.open().items()}
+
+    def content(self, path: str) -> str | None:
+        """What the database has at a path."""
+        return self.database.one(
+            "SELECT convert_from(content(e), 'UTF8') FROM entries e WHERE path = %s AND type = 'file'", path
+        )
+
+    def put(self, path: str, text: str) -> None:
+        """As a program writes the side that decides."""
+        with self.database.connect(origin="") as connection:
+            connection.execute(f"SELECT {self.database.location.schema}.put(%s, %s)", [path, text])
+
+
+@pytest.fixture
+def pair(person: Person, terminal: Terminal, root: Path, database: Database, runners: list[Any]) -> Pair:
+    made = Pair(person, terminal, root, database, runners)
+    made.run()
+    made.cut_over()
+    return made
+
+
+def test_what_somebody_writes_into_retired_files_is_kept_and_dealt_with(pair: Pair):
+    """Changed, added and removed; put aside or taken by whoever runs it, or here; and a roll back waits for that."""
+    root = pair.root
+    (root / ONE).write_text("rogue one")
+    (root / "sessions/new.json").write_text(DOCUMENT % "new")
+    (root / TWO).unlink()
+    numbers = pair.await_drift(sessions__one_json="changed", sessions__new_json="added", sessions__two_json="removed")
+    pair.put(THREE, DOCUMENT % "later")
+    wait_for("what goes on", lambda: (root / THREE).read_text() == DOCUMENT % "later", 20)
+    assert (root / ONE).read_text() == "rogue one"
+    assert not (root / TWO).exists()
+    assert pair.content(ONE) == DOCUMENT % ONE
+
+    status = pair.person.types("status", "--store", pair.database.url)
+    assert "\ndrift     3 open" in status.out
+    assert f"drift {pair.person.asks('status', '--store', pair.database.url)['migration']} list" in status.out
+    sentence, hint = refused(
+        pair.person.types("rollback", "--store", pair.database.url, "--writers-stopped", "--timeout", "1"), "CF709", 7
+    )
+    assert "3 paths drifted" in sentence
+    assert "drift" in hint
+    shown = pair.drift("show", numbers[ONE], status=0)
+    assert (shown["differs_at"], shown["other"]["size"], shown["authority"]["size"]) == (0, 9, len(DOCUMENT % ONE))
+    assert "rogue one" not in pair.person.types("drift", "show", numbers[ONE], "--store", pair.database.url).out
+    assert pair.person.types("drift", "show", numbers[ONE], "--content", "--store", pair.database.url).out == "rogue one"
+
+    (ignored,) = pair.drift("ignore", numbers[ONE], status=0)["items"]
+    assert ignored["state"] == "ignored"
+    assert Path(ignored["outcome"].removeprefix("kept as ")).read_text() == "rogue one"
+    assert (root / ONE).read_text() == DOCUMENT % ONE
+    (taken,) = pair.drift("take", numbers["sessions/new.json"], status=0)["items"]
+    assert taken["state"] == "taken"
+    assert pair.content("sessions/new.json") == DOCUMENT % "new"
+    assert (root / "sessions/new.json").read_text() == DOCUMENT % "new"
+
+    pair.stop()
+    assert pair.drift("ignore", status=0)["items"][0]["state"] == "ignored"
+    assert (root / TWO).read_text() == DOCUMENT % TWO
+    assert pair.drift("list", status=0)["items"] == []
+    events = {event for (event,) in pair.database.all("SELECT event FROM journal")}
+    assert {"drift", "drift ignore wished", "drift take wished", "drift ignored", "drift taken"} <= events
+    rolled = pair.person.types("rollback", "--store", pair.database.url, "--writers-stopped")
+    assert rolled.status == 0, rolled
+    assert pair.terminal.run("start", "--once", pair.database.url, root.with_name("back")).status == 0
+    compare(root, root.with_name("back"))
+
+
+def test_what_changed_since_it_was_seen_is_left_open(pair: Pair):
+    """A decision is about what was shown: what stands there by now is shown again first. What is set right ends by itself.
+
+    Whoever dies on the way goes on with it; and a roll back by force keeps what it overwrites.
+    """
+    root = pair.root
+    (root / ONE).write_text("rogue one")
+    (root / TWO).write_text("rogue two")
+    os.utime(root / TWO, ns=(1, 1))
+    numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="changed")
+    pair.stop()
+    (root / ONE).write_text("rogue once more")
+
+    (left,) = pair.drift("take", numbers[ONE], status=3)["items"]
+    assert (left["state"], left["outcome"]) == ("open", "it changed since it was seen; look at it again")
+    assert (left["count"], left["size"]) == (2, 15)
+    assert pair.content(ONE) == DOCUMENT % ONE
+    assert pair.drift("take", numbers[ONE], status=0)["items"][0]["state"] == "taken"
+    assert pair.content(ONE) == "rogue once more"
+
+    (root / ONE).write_text("rogue at last")
+    pair.run()
+    numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="changed")
+    pair.stop()
+    for place in ("file.aside:before", "file.aside:after"):
+        died = pair.terminal.run("drift", "ignore", numbers[ONE], "--store", pair.database.url, CROSSFADE_FAILPOINT=place)
+        assert died.status == -signal.SIGKILL, died
+    (done,) = pair.drift("ignore", numbers[ONE], status=0)["items"]
+    assert Path(done["outcome"].removeprefix("kept as ")).read_text() == "rogue at last"
+    assert (root / ONE).read_text() == "rogue once more"
+
+    pair.put(TWO, "the authority's own")
+    assert pair.drift("take", numbers[TWO], status=3)["items"][0]["outcome"].startswith("it changed")
+    assert pair.content(TWO) == "the authority's own"
+    (root / TWO).unlink()
+    pair.run()
+    wait_for(
+        "what the authority has", lambda: (root / TWO).exists() and (root / TWO).read_text() == "the authority's own", 30
+    )
+    wait_for("no drift", lambda: pair.open() == {}, 30)
+
+    (root / THREE).write_text("rogue three")
+    pair.await_drift(sessions__three_json="changed")
+    rolled = pair.person.types("rollback", "--store", pair.database.url, "--writers-stopped", "--force")
+    assert rolled.status == 0, rolled
+    assert (root / THREE).read_text() == DOCUMENT % THREE
+    (kept,) = root.with_name("live.crossfade").glob("drift/*-three.json")
+    assert kept.read_text() == "rogue three"
+
+
+def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
+    person: Person, terminal: Terminal, root: Path, database: Database, runners: list[Any]
+):
+    """The files decide. It is not overwritten by itself, not even by a run that begins; then the files' version is put back."""
+    pair = Pair(person, terminal, root, database, runners)
+    pair.run()
+    pair.stop()
+    row = (
+        "INSERT INTO entries (store_id, path, key, type, kind, form, generation, size, records, raws, mode, mtime_ns, link,"
+    )
+    database.run(
+        "SET crossfade.origin = 'by hand'",
+        f"UPDATE entries SET digest = sha256('x') WHERE path = '{ONE}'",
+        f"DELETE FROM sessions WHERE entry_id = (SELECT entry_id FROM entries WHERE path = '{TWO}')",
+        f"UPDATE entries SET type = 'gone', size = 0, records = 0, digest = NULL WHERE path = '{TWO}'",
+        f"{row} complete, unstable) SELECT store_id, 'by-hand', 'by-hand', 'link', '', 'blob', 1, 0, 0, 0, 511, 0, 'x', true,"
+        " false FROM stores",
+    )
+    pair.run()
+    numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="removed", **{"by-hand": "added"})
+    (left,) = pair.drift("take", numbers[ONE], status=3)["items"]
+    assert left["outcome"].startswith("the files have the authority")
+
+    done = pair.drift("ignore", status=0)["items"]
+    assert [item["state"] for item in done] == ["ignored"] * 3
+    assert any(Path(item["outcome"].removeprefix("kept as ")).is_file() for item in done)
+    assert pair.content(TWO) == DOCUMENT % TWO
+    pair.stop()
+    assert person.types("validate", root, database.url, "--jobs", "1").status == 0
