@@ -212,16 +212,20 @@ def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
         f"UPDATE entries SET digest = sha256('x') WHERE path = '{ONE}'",
         f"DELETE FROM sessions WHERE entry_id = (SELECT entry_id FROM entries WHERE path = '{TWO}')",
         f"UPDATE entries SET type = 'gone', size = 0, records = 0, digest = NULL WHERE path = '{TWO}'",
+        f"UPDATE sessions SET body = '{{}}' WHERE entry_id = (SELECT entry_id FROM entries WHERE path = '{THREE}')",
+        "UPDATE migrations SET proved_at = NULL, verified_at = NULL",  # so that every record is looked at
         f"{row} complete, unstable) SELECT store_id, 'by-hand', 'by-hand', 'link', '', 'blob', 1, 0, 0, 0, 511, 0, 'x', true,"
         " false FROM stores",
     )
     pair.run()
-    numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="removed", **{"by-hand": "added"})
+    expected = {"by-hand": "added", "sessions__three_json": "changed"}
+    numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="removed", **expected)
     (left,) = pair.drift("take", numbers[ONE], status=3)["items"]
     assert left["outcome"].startswith("the files have the authority")
 
     done = pair.drift("ignore", status=0)["items"]
-    assert [item["state"] for item in done] == ["ignored"] * 3
+    assert [item["state"] for item in done] == ["ignored"] * 4
+    assert pair.content(THREE) == DOCUMENT % THREE
     assert any(Path(item["outcome"].removeprefix("kept as ")).is_file() for item in done)
     assert pair.content(TWO) == DOCUMENT % TWO
     pair.stop()

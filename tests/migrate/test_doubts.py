@@ -342,3 +342,18 @@ def test_what_a_removal_left_behind_is_a_difference(applied: Applied):
 
     applied.look()
     assert [wrong.doubt.entry.path for wrong in applied.look(AGAIN)] == [b"note.json"]
+
+
+def test_a_look_at_everything_moves_no_position_and_finds_what_nobody_applied(applied: Applied):
+    """It is not about what was applied lately, so what it finds is not brought anew by itself."""
+    applied.put(b"note.json", b"{}")
+    applied.look()
+    applied.doubts.prove(["notes"], Whole())
+    applied.store.damage(b"note.json", 0)
+    assert (applied.doubts.changes, applied.doubts.at) == (0, None)
+
+    for ahead in (LOOK, AGAIN):
+        applied.verifier._due = 0.0
+        found = applied.verifier.slice(time.monotonic() + ahead)
+    (wrong,) = found
+    assert (wrong.path, wrong.is_ours) == (b"note.json", False)

@@ -28,6 +28,8 @@ _RECALLED = 20_000
 _TICK_SECONDS = 1.0
 _KEPT_SECONDS = 5.0
 _SHOWN_SECONDS = 30.0
+_SCRUB_SECONDS = 6 * 3600.0
+"""Between two looks at every byte of the target: what goes wrong by itself, or by hand, shows nowhere else."""
 
 
 class Proving:
@@ -41,6 +43,8 @@ class Proving:
         self._now: datetime | None = None
         self._ticked = self._kept = 0.0
         self._told: tuple[str, float] = "", 0.0
+        self._kinds = sorted(run.kinds or {kind.name for kind in run.layout.kinds})
+        self._scrubbed = time.monotonic()
         part = run.governor.part(SHARE)
         self._verifier = Verifier(
             self._doubts,
@@ -56,7 +60,7 @@ class Proving:
         run, schema = self._run, self._run.ledger.schema
         found = run.ledger.ask(lambda c: proofs.standing(c, schema, run.migration))
         self._now = found.now
-        kinds = sorted(run.kinds or {kind.name for kind in run.layout.kinds})
+        kinds = self._kinds
         since = found.at
         if since is None:
             self._doubts.prove(kinds, Whole(1, run.before.created_at if run.before else found.now))
@@ -76,6 +80,9 @@ class Proving:
     def turn(self, now: float) -> list[Wrong]:
         """Verify a little; what is not as it was applied. Raises ContentDiffers for what was brought anew, and is not so still."""
         self._tick(now)
+        if now - self._scrubbed >= _SCRUB_SECONDS:
+            self._scrubbed = now
+            self._doubts.prove(self._kinds, Whole())
         return self._told_of(self._verifier.slice(now))
 
     def rush(self, until: float) -> list[Wrong]:
