@@ -25,6 +25,7 @@ from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.migrate.validate.verdict import Verdict
+from crossfade.migrate.workers import Retried, fault_of
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.postgres import journal
@@ -52,7 +53,7 @@ class Live(Engine):
         allow_removals: bool,
     ) -> None:
         super().__init__(run, watch=watch, stop=stop)
-        self._grace_seconds = grace_seconds
+        self._grace = Grace(stop, grace_seconds)
         self._allow_removals = allow_removals
         self._is_in_step = False
         self.left = ""
@@ -230,7 +231,7 @@ class Live(Engine):
         )
         held.callback(follower.proving.close)
         follower.brake.is_off = self._allow_removals
-        follower.grace = Grace(self._stop, self._grace_seconds)
+        follower.grace = self._grace
         return follower
 
     def _open_side(self, run: Run, side: str, number: int) -> Store:
@@ -238,6 +239,12 @@ class Live(Engine):
         if side == "source" and isinstance(recipe, FileRecipe):
             recipe = replace(recipe, skip_unreadable=True, waits=False)
         return Retrying(recipe.open(number), _FOR_EVER, self._waiting)
+
+    def _waiting(self, error: BaseException) -> None:
+        """A store failed, and is asked again; once somebody has said stop, for as long as the grace lasts."""
+        if self._grace.is_over():
+            raise error
+        self._retried(Retried(ENGINE, fault_of(error)))
 
     def _pace(self, page: Page, records: int) -> None:
         """Keep to the limits, and out of the way of those who work."""

@@ -1,0 +1,124 @@
+"""What networks and servers do to a follower: it waits, says why, and goes on; nothing is lost, nothing is twice."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from support.cluster import Cluster
+from support.proxy import Proxy
+from support.running import Terminal, finish, kill_group, once_each, wait_for
+
+_SCHEMA = count(1)
+LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z"}\n'
+
+
+class Line:
+    """A follower at one end of a wire, a schema of its own at the other, and a log that grows."""
+
+    def __init__(self, cluster: Cluster, proxy: Proxy, terminal: Terminal, root: Path) -> None:
+        self.cluster, self.proxy, self.root = cluster, proxy, root
+        self.schema = f"live{next(_SCHEMA)}"
+        self.said = root.parent / "said"
+        self.log = root / "events/r/j/events-1.jsonl"
+        self.log.parent.mkdir(parents=True)
+        self.written = 0
+        self.write(3)
+        self._terminal = Terminal(terminal.home, {"PGPASSWORD": cluster.password})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def follow(self) -> None:
+        """Start the follower; it has arrived when what is written now comes through."""
+        with self.said.open("wb") as said:
+            url = self.cluster.url(self.schema, self.proxy.port)
+            self.process = self._terminal.popen("start", self.root, url, "--cpu-max", "100", stdout=said, stderr=said)
+        wait_for("following", lambda: "following" in self.said.read_text(), 60)
+        self.arrives()
+
+    def write(self, lines: int = 20) -> None:
+        with self.log.open("ab", 0) as file:
+            for _ in range(lines):
+                file.write(LINE % self.written)
+                self.written += 1
+
+    def rows(self) -> int:
+        with self.cluster.connect() as connection:
+            found = connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.events"]).fetchone()
+            if found is None or found[0] is None:
+                return 0
+            return int(connection.execute(f'SELECT count(*) FROM "{self.schema}".events').fetchone()[0])  # type: ignore[index]
+
+    def arrives(self) -> None:
+        """What is written now comes through, and is there once."""
+        self.write()
+        assert self.process is not None
+        wait_for("what was written", lambda: self.rows() == self.written, 90)
+        assert self.process.poll() is None, self.said.read_text()
+        with self.cluster.connect() as connection:
+            assert once_each(connection, self.schema, self.root) == self.written
+
+    def says(self, words: str) -> None:
+        wait_for(f"the word {words!r}", lambda: words in self.said.read_text(), 60)
+
+
+@pytest.fixture
+def line(cluster: Cluster, terminal: Terminal, tmp_path: Path) -> Iterator[Line]:
+    root = tmp_path / "live"
+    root.mkdir()
+    with Proxy(cluster.port) as proxy:
+        line = Line(cluster, proxy, terminal, root)
+        line.follow()
+        yield line
+        proxy.go_on()
+        assert line.process is not None
+        line.process.terminate()
+        try:
+            done = finish(line.process, 60)
+        finally:
+            kill_group(line.process)
+        assert done.status == 0, line.said.read_text()
+    with cluster.connect() as connection:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{line.schema}" CASCADE')
+
+
+def test_a_server_that_restarts_is_waited_for_and_said_so(line: Line):
+    """As a crash would; meanwhile the program writes on."""
+    line.cluster.stop(immediately=True)
+    line.write()
+    line.says("waiting: trying again after")
+    line.cluster.start()
+    line.arrives()
+
+
+def test_a_connection_that_is_cut_is_made_again(line: Line):
+    """Between two pages, and within one. One that is found broken when it is told to stop is made again, too."""
+    line.proxy.drop()
+    line.arrives()
+    line.proxy.drop_after(300)
+    line.arrives()
+    line.proxy.drop()
+
+
+def test_a_connection_that_stalls_is_sat_out(line: Line):
+    line.proxy.stall()
+    line.write()
+    time.sleep(3)
+    line.proxy.go_on()
+    line.arrives()
+
+
+def test_a_long_transaction_in_another_database_holds_nobody_up(line: Line):
+    """The horizon of the whole server stands still; a tree of files does not care."""
+    with line.cluster.connect() as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'other'").fetchone():
+            connection.execute("CREATE DATABASE other")
+    info = {"host": "127.0.0.1", "port": line.cluster.port, "user": "crossfade", "password": line.cluster.password}
+    with psycopg.connect(**info, dbname="other") as other:
+        other.execute("SELECT pg_current_xact_id()")
+        line.arrives()
