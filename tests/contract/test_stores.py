@@ -59,7 +59,7 @@ def test_postgresql_keeps_the_contract(case, shared_database: Database):
 def test_marking_keeps_the_contract(case):
     """A layer around a store is a store."""
     store = memory()
-    case(Bench(lambda: Marking(store, silently, silently)))
+    case(Bench(lambda: Marking(store, silently, silently, silently)))
 
 
 @pytest.mark.parametrize("case", cases(MemoryStore.can), ids=str)
@@ -180,7 +180,7 @@ class Recorder:
 
 
 LAYERS: dict[str, Callable[[Store], Store]] = {
-    "marking": lambda store: Marking(store, silently, silently),
+    "marking": lambda store: Marking(store, silently, silently, silently),
     "retrying": lambda store: Retrying(store, Patience(), silently),
 }
 
@@ -210,10 +210,11 @@ def test_a_backend_has_every_member_of_the_port(backend: type):
 
 
 def test_marking_marks_after_the_page_and_never_before():
-    """A mark that stands for bytes which are not there would lose them."""
+    """A mark that stands for bytes which are not there would lose them; what they will be is written down before."""
     store, marked = memory(), []
     above = Marking(
         store,
+        lambda intents: marked.append([path for path, _ in intents if not list(store.look([path]))]),
         lambda entries, removed, refusals: marked.append([b.data for b in store.read(map(Reading, entries))]),
         silently,
     )
@@ -221,7 +222,7 @@ def test_marking_marks_after_the_page_and_never_before():
     bench.put(b"doc.json", b"{}")
     above.apply(Page(()))
 
-    assert marked == [[b"{}"]]
+    assert marked == [[b"doc.json"], [b"{}"]]
 
 
 def test_patience_ends_with_its_deadline():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.running import Terminal, compare, kill_group
+from support.running import Terminal, compare, kill_group, wait_for
 from support.servers import NAMES, Database, Servers
 from support.sql_programs import SqlProgram, follower, in_step, new_tree, quiet, same_trees
 
@@ -71,3 +71,57 @@ def test_what_programs_write_by_sql_reaches_another_database(
         assert terminal.run("start", place.url, tmp_path / name, "--once").status == 0
     compare(tmp_path / "one", tmp_path / "two")
     in_step(tmp_path / "two", program)
+
+
+def test_a_follower_of_a_database_that_was_killed_goes_on_from_its_cursor(
+    follow: Callable, database: Database, tmp_path: Path
+):
+    new_tree(database)
+    program = SqlProgram(database, seed=3)
+    program.work(40)
+    target = tmp_path / "files"
+    for _ in range(3):
+        process = follow(database.url, target, database)
+        program.work(120)
+        kill_group(process)
+        program.work(40)
+    process = follow(database.url, target, database)
+    in_step(target, program)
+    quiet(process)
+
+
+def drifted(database: Database) -> list[str]:
+    """The paths where somebody else has written, by the database's own word."""
+    return [path for (path,) in database.all("SELECT path FROM drift WHERE state = 'open'")]
+
+
+def test_a_log_grows_in_place_and_what_a_stranger_adds_to_it_stays(follow: Callable, database: Database, tmp_path: Path):
+    """The same inode, the stranger's line not covered and nothing behind it; it is drift until the stranger takes it back."""
+    new_tree(database)
+    program = SqlProgram(database, seed=4)
+    path, line = "events/a/j/events-1.jsonl", b'{"id":"%d"}\n'
+    program.append(path, line % 1)
+    program.append("events/a/j/events-2.jsonl", line % 1)
+    target = tmp_path / "files"
+    process = follow(database.url, target, database)
+    in_step(target, program)
+    inode = (target / path).stat().st_ino
+    for number in range(2, 6):
+        program.append(path, line % number)
+        in_step(target, program)
+    assert (target / path).stat().st_ino == inode
+
+    with (target / path).open("ab") as file:
+        file.write(b"a stranger's\n")
+    kept = (target / path).read_bytes()
+    program.append(path, line % 6)
+    program.append("events/a/j/events-2.jsonl", line % 2)
+    wait_for("the other log", lambda: (target / "events/a/j/events-2.jsonl").read_bytes() == line % 1 + line % 2)
+    wait_for("the drift", lambda: drifted(database) == [path])
+    assert (target / path).read_bytes() == kept
+
+    (target / path).write_bytes(b"".join(line % number for number in range(1, 6)))  # the stranger takes it back
+    program.append(path, line % 7)
+    in_step(target, program)
+    wait_for("the end of the drift", lambda: drifted(database) == [])
+    quiet(process)

@@ -177,6 +177,7 @@ def test_every_registered_name_is_used_and_no_other():
 FORWARD = ("postgres.schema", "postgres.claim", "postgres.page", "postgres.index", "postgres.ledger", "registry.save")
 REVERSE = (
     "postgres.claim",
+    "postgres.intents",
     "postgres.marks",
     "postgres.ledger",
     "file.sync",
@@ -187,6 +188,7 @@ REVERSE = (
 )
 PASSING = {
     "postgres.page": 4,
+    "postgres.intents": 3,
     "postgres.marks": 3,
     "file.sync": 3,
     "file.rename": 30,
@@ -205,10 +207,10 @@ CASES = [
 
 ELSEWHERE_REACHED = {
     f"{name}:{side}"
-    for name in ("journal.spool", "feed.cursor", "file.aside", "gate.marker", "postgres.decision")
+    for name in ("journal.spool", "feed.cursor", "file.append", "file.aside", "gate.marker", "postgres.decision")
     for side in ("before", "after")
 }
-"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``test_following.py``); where
+"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``test_following_feed.py``); where
 something has drifted (``test_drift.py``); and in a hand-over (``test_handover.py``)."""
 
 

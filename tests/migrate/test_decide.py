@@ -13,6 +13,7 @@ from crossfade.model.paths import key_of
 
 SEEN = Signature(10, 5, 6, 7)
 LATER = Signature(10, 5, 99, 7)
+OTHER = Signature(10, 5, 99, 8)
 FILE = Entry(b"p", kind="k", form="log", size=10, mode=0o644, mtime_ns=5)
 DIR = Entry(b"p", "dir", mode=0o755, mtime_ns=5)
 LINK = Entry(b"p", "link", mode=0o777, mtime_ns=5, link=b"text")
@@ -80,6 +81,14 @@ TOWARD_FILES = {
     "in step, a directory": (kept(DIR, signature=None), on_disk(DIR), None),
     "in step, a link": (kept(LINK), on_disk(LINK), None),
     "other content since": (kept(digest=b"e"), on_disk(), "put"),
+    "a log that grew": (kept(digest=b"e", size=20), on_disk(), "append"),
+    "a document that grew": (kept(digest=b"e", size=20, form="document"), on_disk(), "put"),
+    "a log that shrank": (kept(digest=b"e", size=9), on_disk(), "put"),
+    "appended in part before a crash": (kept(size=20), on_disk(size=15, signature=LATER), "append"),
+    "appended as a whole before a crash": (kept(size=20, mtime_ns=9), on_disk(size=20, signature=LATER), "append"),
+    "more than was to be appended": (kept(size=20), on_disk(size=21, signature=LATER), "conflict"),
+    "another log where one was to grow": (kept(size=20), on_disk(size=15, signature=OTHER), "conflict"),
+    "a document, changed here to more": (kept(size=20, form="document"), on_disk(size=15, signature=LATER), "conflict"),
     "other mode since": (kept(mode=0o600), on_disk(), "touch"),
     "other link since": (kept(LINK, link=b"other"), on_disk(LINK), "touch"),
     "directory, other mode": (kept(DIR, mode=0o700), on_disk(DIR), "touch"),

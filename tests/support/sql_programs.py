@@ -56,7 +56,10 @@ class SqlProgram:
         return f"events/{self.area}/j/events-{self._random.randrange(4)}.jsonl"
 
     def _append(self) -> None:
-        path, line = self._log(), LINE % (self._count, b"x" * self._random.randrange(500))
+        self.append(self._log(), LINE % (self._count, b"x" * self._random.randrange(500)))
+
+    def append(self, path: str, line: bytes) -> None:
+        """Have *line* at the end of a log."""
         self.call("append", path, line)
         self.files[path] = self.files.get(path, b"") + line
 

@@ -14,7 +14,9 @@ import msgspec
 
 from crossfade.errors import ContentDiffers, TargetForeign, Unreadable
 from crossfade.migrate.decide import Task
+from crossfade.migrate.growth import Growth
 from crossfade.migrate.parting import begins_with, lines_in, parts
+from crossfade.migrate.placing import generation_of, is_ours, row_of, source_of, target_of, touched
 from crossfade.migrate.plan import Limits
 from crossfade.model.answers import Passed, merge_passed
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
@@ -80,6 +82,7 @@ class Carrier:
         self._stop = stop
         self._skip_unreadable = skip_unreadable
         self._counted = b"", 0
+        self._growth = Growth(source, target)
 
     def carry(self, tasks: Sequence[Task]) -> Carried:
         """Carry out *tasks*, until done or told to stop; the page in hand is finished either way."""
@@ -97,7 +100,13 @@ class Carrier:
         began = time.monotonic()
         applied = self._target.apply(page)
         self._done(_outcome(page, applied, time.monotonic() - began))
+        if applied.left:
+            self._overtaken(applied.left)
         return applied
+
+    def _overtaken(self, paths: Sequence[bytes]) -> None:
+        """Somebody else has written what stands at *paths* since they were looked at."""
+        raise _changed(paths[0])
 
     def _pages(self, changes: Iterator[Change]) -> Iterator[tuple[Page, int]]:
         """Changes in pages: full by bytes, by records, or by the time since the first."""
@@ -125,7 +134,7 @@ class Carrier:
                 self._leave_out(task, "its own copy is not finished", carried)
                 continue
             if task.replaces:
-                yield Remove(_target_of(task))
+                yield Remove(target_of(task))
             if task.verb == "put" and task.entry.size <= SEGMENT:
                 plain.append(task)
                 continue
@@ -137,11 +146,11 @@ class Carrier:
     def _one(self, task: Task, carried: Carried) -> Iterator[Change]:
         match task.verb:
             case "touch":
-                yield Touch(touched(task, self._row(task)))
+                yield Touch(touched(task, row_of(task, self._target)))
             case "remove":
-                yield Remove(_target_of(task))
+                yield Remove(target_of(task))
             case "adopt" if self._holds_the_same(task):
-                yield Touch(touched(task, self._row(task)))
+                yield Touch(touched(task, row_of(task, self._target)))
             case "adopt":
                 self._not_the_same(task)
             case _:
@@ -149,15 +158,12 @@ class Carrier:
 
     def _not_the_same(self, task: Task) -> None:
         """Something else stands where ours may have stood."""
-        raise TargetForeign(
-            f"the target's {text_of(task.entry.path)} was changed since it was written",
-            hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
-        )
+        raise _changed(task.entry.path)
 
     def _holds_the_same(self, task: Task) -> bool:
         """True where the target's bytes are the source's: proven from the file itself, not by writing it again."""
-        source = _source_of(task)
-        ((_, found),) = self._target.digest([_target_of(task)])
+        source = source_of(task)
+        ((_, found),) = self._target.digest([target_of(task)])
         return source.type != "file" or found == source.digest
 
     def _guarded(self, tasks: list[Task], carried: Carried) -> Iterator[Change]:
@@ -180,10 +186,19 @@ class Carrier:
 
     def _puts(self, left: list[Task]) -> Iterator[Change]:
         """The puts of the tasks that are *left*; each leaves the list with its last block."""
+        if left[0].verb in ("append", "refresh") and (changes := self._growth.of(left[0])) is not None:
+            yield from changes
+            left.pop(0)
+            return
+        if left[0].verb == "append" and not is_ours(left[0]):
+            self._not_the_same(left.pop(0))
+            return
+        if left[0].verb == "append":
+            left[0] = msgspec.structs.replace(left[0], verb="put")
         if left[0].verb in ("resume", "refresh") or self._may_be_staged(left[0]):
             yield from self._continued(left)
             return
-        readings = [Reading(_source_of(task)) for task in left]
+        readings = [Reading(source_of(task)) for task in left]
         digester = Digester()
         for block in self._blocks(readings):
             yield self._put(block, left[0], digester, fresh=True)
@@ -198,38 +213,38 @@ class Carrier:
             yield from self._appended(left, *begun)
             return
         segments, within = self._known(task)
-        signature = _source_of(task).signature
+        signature = source_of(task).signature
         if task.verb == "refresh":
             segments, within, signature, same = self._compare(task, segments, within)
             if same:
                 left.pop(0)
-                yield Touch(touched(task, self._row(task)))
+                yield Touch(touched(task, row_of(task, self._target)))
                 return
         digester = Digester(segments)
         offset = segments[-1].offset + segments[-1].size if segments else 0
-        for block in self._blocks([Reading(_source_of(task), offset, within)]):
+        for block in self._blocks([Reading(source_of(task), offset, within)]):
             seen = _as_seen(block, signature) if offset else block
             yield self._put(seen, task, digester, fresh=offset == 0 or task.verb == "put")
         left.pop(0)
 
     def _begun(self, task: Task) -> tuple[Growing, Signature | None] | None:
         """The digest of a log that begins with all that the target has of it, to go on from; and what it was when it was read."""
-        source, target = _source_of(task), _target_of(task)
+        source, target = source_of(task), target_of(task)
         if not (target.complete and target.form == source.form == "log" and 0 < target.size < source.size):
             return None
         return begins_with(target, self._source.read([Reading(source)]))
 
     def _appended(self, left: list[Task], growing: Growing, signature: Signature | None) -> Iterator[Change]:
         """What was appended to a log behind what *growing* has taken."""
-        for block in self._blocks([Reading(_source_of(left[0]), growing.size)]):
+        for block in self._blocks([Reading(source_of(left[0]), growing.size)]):
             yield self._grow(_as_seen(block, signature), left[0], growing)
         left.pop(0)
 
     def _grow(self, block: Block, task: Task, growing: Growing) -> Change:
         """*block*, which is appended to an entry whose bytes *growing* has taken so far."""
         seen = msgspec.structs.replace(task, source=block.entry)
-        entry = altered(touched(seen, self._row(task)), unstable=block.entry.unstable)
-        if not block.data and block.last and block.offset == _target_of(task).size:
+        entry = altered(touched(seen, row_of(task, self._target)), unstable=block.entry.unstable)
+        if not block.data and block.last and block.offset == target_of(task).size:
             return Touch(entry)
         segments = growing.add(block.offset, block.data) if block.data else ()
         whole = (*segments, *growing.last()) if block.last else segments
@@ -255,16 +270,16 @@ class Carrier:
 
     def _staged(self, task: Task) -> tuple[Segment, ...]:
         """What an earlier run left of a long entry, as far as its bytes are still the source's."""
-        begun = altered(_source_of(task), generation=_generation(task, fresh=True))
-        return _common(self._source.segments(_source_of(task)), self._target.segments(begun))
+        begun = altered(source_of(task), generation=generation_of(task, fresh=True))
+        return _common(self._source.segments(source_of(task)), self._target.segments(begun))
 
     def _known(self, task: Task) -> tuple[tuple[Segment, ...], int | None]:
         """The whole segments that the target has of an entry, and the long record that they end in."""
         if task.verb == "put":
             return self._staged(task), None
-        segments = self._target.segments(_target_of(task))
+        segments = self._target.segments(target_of(task))
         end = segments[-1].offset + segments[-1].size if segments else 0
-        within = _target_of(task).within
+        within = target_of(task).within
         return segments, within if within is not None and end > within else None
 
     def _compare(
@@ -275,11 +290,11 @@ class Carrier:
         Also the signature that the source had when it was read for this. An entry that ends within a long record is taken
         anew when it changed.
         """
-        target = _target_of(task)
+        target = target_of(task)
         digester = Digester()
         last: Block | None = None
         going_on: dict[int, int] = {}
-        for block in self._source.read([Reading(_source_of(task))]):
+        for block in self._source.read([Reading(source_of(task))]):
             digester.add(block.offset, block.data)
             last = block
             if block.record is not None and block.record < block.offset:
@@ -300,13 +315,9 @@ class Carrier:
         assert block.entry.path == task.entry.path, "a store must read what it was asked for, in order"
         digester.add(block.offset, block.data)
         digest = _checked(block, digester.finish()) if block.last else None
-        entry = altered(block.entry, generation=_generation(task, fresh=fresh), row=self._row(task), records=0, raws=0)
+        row, generation = row_of(task, self._target), generation_of(task, fresh=fresh)
+        entry = altered(block.entry, generation=generation, row=row, records=0, raws=0)
         return Put(Block(entry, block.offset, block.data, block.record, block.last), digester.fresh(), digest)
-
-    def _row(self, task: Task) -> int:
-        """The row that the entry is marked under: a database's own, or, where the target is files, the source's."""
-        entry = task.target if self._target.can.digests else task.source
-        return entry.row if entry is not None else 0
 
 
 def _outcome(page: Page, applied: Applied, seconds: float) -> Outcome:
@@ -334,43 +345,6 @@ def _common(known: tuple[Segment, ...], found: tuple[Segment, ...]) -> tuple[Seg
     return tuple(equal)
 
 
-def _generation(task: Task, *, fresh: bool) -> int:
-    if task.target is None:
-        return 1
-    return task.target.generation + (1 if fresh else 0)
-
-
-def _source_of(task: Task) -> Entry:
-    assert task.source is not None
-    return task.source
-
-
-def _target_of(task: Task) -> Entry:
-    assert task.target is not None
-    return task.target
-
-
-def touched(task: Task, row: int) -> Entry:
-    """The entry for a touch: what the target has, with the source's metadata."""
-    source = _source_of(task)
-    target = task.target
-    if target is None or target.type != source.type:
-        generation = 1 if target is None else target.generation + 1
-        return altered(source, row=row, generation=generation, records=0, raws=0)
-    return altered(
-        target,
-        mode=source.mode,
-        mtime_ns=source.mtime_ns,
-        link=source.link,
-        signature=source.signature,
-        unstable=False,
-        digest=source.digest or target.digest,
-        row=row,
-        records=0,
-        raws=0,
-    )
-
-
 def _checked(block: Block, digest: bytes) -> bytes:
     """*digest*, which was computed of an entry that ends with *block*. Raises ContentDiffers where its books say another."""
     if block.entry.digest not in (None, digest):
@@ -389,6 +363,13 @@ def _as_seen(block: Block, signature: Signature | None) -> Block:
     if block.entry.signature == signature:
         return block
     return msgspec.structs.replace(block, entry=altered(block.entry, signature=signature))
+
+
+def _changed(path: bytes) -> TargetForeign:
+    return TargetForeign(
+        f"the target's {text_of(path)} was changed since it was written",
+        hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
+    )
 
 
 def _unreadable(entry: Entry, why: str) -> Unreadable:

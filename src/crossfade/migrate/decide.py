@@ -13,7 +13,7 @@ import msgspec
 
 from crossfade.model.entries import Entry, altered, same_metadata
 
-Verb = Literal["put", "resume", "refresh", "touch", "adopt", "remove", "conflict", "stranger", "absent"]
+Verb = Literal["put", "resume", "refresh", "append", "touch", "adopt", "remove", "conflict", "stranger", "absent"]
 
 FOREIGN = ("conflict", "stranger", "absent")
 """What somebody else did to the target: for people."""
@@ -22,9 +22,9 @@ FOREIGN = ("conflict", "stranger", "absent")
 class Task(msgspec.Struct, frozen=True, gc=False):
     """One thing to do for one path.
 
-    ``put`` all of it; ``resume`` where the copy stopped; ``refresh``: look how much is new; ``touch`` mode, time or link;
-    ``adopt`` what is there, if its content is right; ``remove``; ``conflict``, ``stranger`` and ``absent``, which is what we
-    wrote and somebody removed, are for people.
+    ``put`` all of it; ``resume`` where the copy stopped; ``refresh``: look how much is new; ``append`` what a log has grown
+    by to the file that is there; ``touch`` mode, time or link; ``adopt`` what is there, if its content is right; ``remove``;
+    ``conflict``, ``stranger`` and ``absent``, which is what we wrote and somebody removed, are for people.
     """
 
     verb: Verb
@@ -86,7 +86,7 @@ def toward_files(source: Entry | None, target: Entry | None) -> Task | None:
     if not ours:
         return _unmarked(source, target)
     if source.type == "file" and source.digest != source.marked:
-        return Task("put", source, target)
+        return Task("append" if source.form == "log" and source.size > target.size else "put", source, target)
     return None if same_metadata(source, target) else Task("touch", source, target)
 
 
@@ -105,7 +105,15 @@ def _unmarked(source: Entry, target: Entry) -> Task:
     """Something is where ours belongs, and it is not known to be ours: it is, if it is the same in every respect."""
     if same_metadata(source, target) and source.size == target.size:
         return Task("adopt", source, target)
-    return Task("conflict", source, target)
+    return Task("append" if _may_be_half_appended(source, target) else "conflict", source, target)
+
+
+def _may_be_half_appended(source: Entry, target: Entry) -> bool:
+    """True for the file that was marked, grown: whoever appended to it last may have died before the mark."""
+    mark = source.signature
+    if mark is None or target.signature is None or source.form != "log":
+        return False
+    return mark.inode == target.signature.inode and mark.size <= target.size <= source.size > mark.size
 
 
 def beside_files(source: Entry | None, target: Entry | None) -> Task | None:

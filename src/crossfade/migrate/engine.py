@@ -25,6 +25,7 @@ from crossfade.errors import (
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.indexing import build_indexes
+from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.lease import Lease
 from crossfade.migrate.obstacles import late, named, survey
@@ -118,6 +119,7 @@ class Engine:
         if not self._run.to_files:
             return ()
         self._run.ledger.forget_gone(self._run.migration)
+        settle_intents(self._run, self._source, self._target)
         if len(list(islice(self._target.entries(), 2))) < 2:
             return ()
         manner = self._run.request.manner

@@ -7,7 +7,7 @@ import uuid
 import msgspec
 
 from crossfade.model.digests import Segment
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, Signature
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -36,12 +36,14 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 class Put(msgspec.Struct, frozen=True, gc=False):
     """Bytes for an entry. Offset 0 begins a new generation; any other continues where the last put ended.
 
-    ``segments`` are those that became whole with these bytes; ``digest`` is set with the last put of the entry.
+    ``segments`` are those that became whole with these bytes; ``digest`` is set with the last put of the entry. With ``onto``
+    the bytes go to the end of a file where it is, as long as it still is what this signature says; each has its digest then.
     """
 
     block: Block
     segments: tuple[Segment, ...] = ()
     digest: bytes | None = None
+    onto: Signature | None = None
 
     @property
     def entry(self) -> Entry:

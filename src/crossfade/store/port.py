@@ -73,6 +73,7 @@ class Applied:
     """What one page did: the entries as they now stand, records written, those raw by (path, reason, count), items refused.
 
     ``passed`` is, by kind, what a store that promotes columns saw of the records; None for a kind of which it did not see all.
+    ``left`` are paths where something was written by somebody else since they were looked at: it stands as it is.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -80,6 +81,7 @@ class Applied:
     raws: tuple[tuple[bytes, str, int], ...] = ()
     refusals: tuple[Refusal, ...] = ()
     passed: dict[str, Passed | None] = field(default_factory=dict)
+    left: tuple[bytes, ...] = ()
 
 
 class Store(Protocol):

@@ -78,9 +78,12 @@ class MarkedRecipe:
         def mark(entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
             ledger.mark(self.migration, self.epoch, entries, removed, refusals)
 
+        def intend(intents: list[tuple[bytes, bytes]]) -> None:
+            ledger.intend(self.migration, self.epoch, worker, intents)
+
         files = self.files.open(worker)
         files.fence = Fence(ledger, self.migration, self.epoch)
-        return Marking(files, mark, ledger.close)
+        return Marking(files, intend, mark, ledger.close)
 
 
 @dataclass(frozen=True)

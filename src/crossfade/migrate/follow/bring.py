@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -66,12 +66,12 @@ class Bringer(Carrier):
         self.is_final = False
         self._took = took
         self._brought = Brought()
-        self._grown: dict[bytes, Growing] = {}
+        self._growing: dict[bytes, Growing] = {}
         self._stillness = Stillness()
 
     def bring(self, tasks: list[Task]) -> Brought:
         """Carry out *tasks*."""
-        self._brought, self._grown = Brought(), {}
+        self._brought, self._growing = Brought(), {}
         carried: Carried = self.carry(tasks)
         self._brought.moved += carried.moved
         self._brought.unreadable += carried.unreadable
@@ -90,6 +90,9 @@ class Bringer(Carrier):
 
     def _not_the_same(self, task: Task) -> None:
         self._brought.foreign.append(Task("conflict", task.source, task.target))
+
+    def _overtaken(self, paths: Sequence[bytes]) -> None:
+        self._brought.moved += paths
 
     def _leave_out(self, task: Task, why: str, carried: Carried) -> None:
         if why == _BEING_WRITTEN:
@@ -175,13 +178,13 @@ class Bringer(Carrier):
         path = block.entry.path
         if block.entry.form != "log" or block.entry.signature is None:
             return
-        growing = self._grown.get(path)
+        growing = self._growing.get(path)
         if growing is None or not block.offset:
-            growing = self._grown[path] = Growing.after(digester.segments)
+            growing = self._growing[path] = Growing.after(digester.segments)
         if block.data:
             growing.add(block.offset, block.data)
         if block.last:
-            del self._grown[path]
+            del self._growing[path]
             tail = _tail_after(block, growing)
             self._tails.keep(path, tail if tail.record else None)
 

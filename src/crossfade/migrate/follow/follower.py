@@ -86,8 +86,7 @@ class Follower:
         self.brake = Brake(run.request.source.path, footing, total)
         self._beat = 0.0
         self._tries: dict[bytes, int] = {}
-        self._sought, self._sought_in = 0, -1
-        self._watches: list[Hints] = []
+        self.watches: list[Hints] = []
         self.unreadable: dict[bytes, str] = {}
         self.grace = NO_END
         self.beside: list[Follower] = []
@@ -141,8 +140,8 @@ class Follower:
         self._turn(waits=False)
 
     def _begin_to_watch(self) -> None:
-        self._watches = [self._new_watch()]
-        for watch in (*self._watches, *self.drift.watch()):
+        self.watches = [self._new_watch()]
+        for watch in (*self.watches, *self.drift.watch()):
             self._held.enter_context(watch)
 
     def _new_watch(self) -> Hints:
@@ -163,12 +162,12 @@ class Follower:
     @property
     def behind(self) -> int:
         """How many paths may be out of step."""
-        return len(self._dirty) + sum(watch.unread for watch in self._watches)
+        return len(self._dirty) + sum(watch.unread for watch in self.watches)
 
     @property
     def lag_seconds(self) -> float:
         """Since when the first of them may be."""
-        since = [at for at in (self._dirty.oldest(), *(watch.unread_since for watch in self._watches)) if at is not None]
+        since = [at for at in (self._dirty.oldest(), *(watch.unread_since for watch in self.watches)) if at is not None]
         return max(time.monotonic() - min(since), 0.0) if since else 0.0
 
     @property
@@ -287,7 +286,7 @@ class Follower:
         now = time.monotonic()
         batch = self._take_batch(now)
         self._bring(batch)
-        self._make_good()
+        self._sweep.make_good(self._dirty)
         found = self._sweep.slice(now)
         self._dirty.found(self.drift.without_theirs(found), now)
         self.brake.total = max(self.brake.total, self._sweep.met)
@@ -315,19 +314,10 @@ class Follower:
         else:
             self._dirty.wait(_IDLE_SECONDS if due is None else min(max(due - now, 0.001), _IDLE_SECONDS))
 
-    def _make_good(self) -> None:
-        """Where something was missed, a look at everything that begins after that finds it; one at a time."""
-        if self._sweep.rounds == self._sought_in:
-            return
-        self._dirty.made_good = self._sought
-        if self._dirty.missed > self._sought:
-            self._sought, self._sought_in = self._dirty.missed, self._sweep.rounds
-            self._sweep.at_once()
-
     def _tell(self) -> None:
         self._measure()
         self._keep()
-        reason = "; ".join(watch.trouble for watch in self._watches if watch.trouble)
+        reason = "; ".join(watch.trouble for lane in (self, *self.beside) for watch in lane.watches if watch.trouble)
         self._teller.progress = replace(self._teller.progress, reason=reason or self.proving.reason)
         self._teller.tell()
 

@@ -21,6 +21,7 @@ from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
@@ -216,6 +217,7 @@ class Live(Engine):
         ]
         for store in stores:
             held.callback(store.close)
+        settle_intents(run, stores[0], stores[1])
         root = run.request.source.path if run.from_files else None
         follower = Follower(
             run,

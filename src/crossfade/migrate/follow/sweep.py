@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.dirty import Dirty
 from crossfade.migrate.inventory import tasks
 from crossfade.store.port import Store
 
@@ -24,10 +25,20 @@ class Sweep:
         self._ahead = ahead
         self._round: Iterator[Task | None] | None = None
         self._due = 0.0
+        self._sought, self._sought_in = 0, -1
         self.rounds = 0
         self.began = 0.0
         self.removals = 0
         self.met = 0
+
+    def make_good(self, dirty: Dirty) -> None:
+        """Where *dirty* missed something, a round that begins after that finds it; one at a time."""
+        if self.rounds == self._sought_in:
+            return
+        dirty.made_good = self._sought
+        if dirty.missed > self._sought:
+            self._sought, self._sought_in = dirty.missed, self.rounds
+            self.at_once()
 
     def at_once(self) -> None:
         """Begin a new round now: something was missed."""

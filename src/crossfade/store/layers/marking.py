@@ -1,25 +1,29 @@
 """A file target that leaves marks in a database: after a page is on disk, and never before.
 
-A crash in between leaves files without marks; they are adopted by content on the next run.
+A crash in between leaves files without marks. So what a page will have files hold is written down before it is written, and
+whoever goes on knows those files for ours, even if the source has changed since.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
-from crossfade.model.changes import Block, Page, Remove
+from crossfade.model.changes import Block, Page, Put, Remove, Touch
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry
 from crossfade.store.port import Applied, Reading, Refusal, Span, Store
 
 Mark = Callable[[list[Entry], list[Entry], list[Refusal]], None]
+Intend = Callable[[list[tuple[bytes, bytes]]], None]
 
 
 class Marking:
-    """*store*, with every page's entries marked by *mark*; *close* lets go of what marks."""
+    """*store*, with every page's entries marked by *mark*, after *intend* has heard of them; *close* lets go of both."""
 
-    def __init__(self, store: Store, mark: Mark, close: Callable[[], None]) -> None:
+    def __init__(self, store: Store, intend: Intend, mark: Mark, close: Callable[[], None]) -> None:
         self._store = store
+        self._intend = intend
         self._mark = mark
         self._close = close
         self.location = store.location
@@ -45,7 +49,9 @@ class Marking:
         return self._store.segments(entry)
 
     def apply(self, page: Page) -> Applied:
-        """As the store below, then the marks."""
+        """What is intended, then as the store below, then the marks."""
+        if coming := intents_of(page):
+            self._intend(coming)
         applied = self._store.apply(page)
         removed = [change.entry for change in page.changes if isinstance(change, Remove)]
         if applied.entries or removed or applied.refusals:
@@ -64,3 +70,20 @@ class Marking:
         """As the store below, and what marks."""
         self._store.close()
         self._close()
+
+
+def intents_of(page: Page) -> list[tuple[bytes, bytes]]:
+    """The files and links that *page* brings, each with the digest of what it will hold."""
+    found: dict[bytes, bytes] = {}
+    for change in page.changes:
+        digest = (
+            change.digest if isinstance(change, Put) else content_of(change.entry) if isinstance(change, Touch) else None
+        )
+        if digest is not None:
+            found[change.entry.path] = digest
+    return list(found.items())
+
+
+def content_of(entry: Entry) -> bytes | None:
+    """The digest of what *entry* holds, as far as it says; a link's is that of its text."""
+    return hashlib.sha256(entry.link).digest() if entry.type == "link" else entry.digest

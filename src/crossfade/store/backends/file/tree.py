@@ -98,6 +98,12 @@ class Tree:
         handle, name = self.place(path)
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
 
+    def open_to_append(self, path: bytes) -> int:
+        """A descriptor whose every write goes to the end of the regular file *path*, wherever that is by then."""
+        handle, name = self.place(path)
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=handle)
+
     def forget(self, path: bytes) -> None:
         """Close what is held of *path* and below: it is about to go away."""
         for held in [p for p in self._open if p == path or p.startswith(path + b"/")]:

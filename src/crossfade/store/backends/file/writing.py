@@ -20,6 +20,7 @@ from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
+from crossfade.store.backends.file.appending import Appending
 from crossfade.store.backends.file.spelling import OtherSpelling, refuse_other_spelling
 from crossfade.store.backends.file.staging import Staging, name_of
 from crossfade.store.backends.file.syncing import sync_each
@@ -43,25 +44,34 @@ class PageWriter:
         self._tree = tree
         self._fence = fence
         self._staging = Staging(tree)
+        self._appending = Appending(tree, self._unlock)
 
     def write(self, page: Page) -> Applied:
         """Make *page* true and durable; safe to repeat. What this file system cannot hold is refused, not skipped."""
         refusals: dict[bytes, Refusal] = {}
         touched: set[bytes] = set()
         try:
+            self._appending.begin()
             whole = self._prepare(page, refusals, touched)
             self._staging.sync()
+            appended = self._appending.settle()
         finally:
             self._staging.drop()
+            self._appending.drop()
         settled = self._settle(whole, refusals, touched)
         self._sync_directories(touched | self._tree.take_made())
-        return Applied(entries=tuple(settled), refusals=tuple(refusals.values()))
+        left = tuple(self._appending.left)
+        return Applied(entries=(*appended, *settled), refusals=tuple(refusals.values()), left=left)
 
     def _prepare(self, page: Page, refusals: dict[bytes, Refusal], touched: set[bytes]) -> list[tuple[Entry, bytes]]:
         """Everything that may happen before the sync. The entries that only lack their names, and what they are staged under."""
         whole: list[tuple[Entry, bytes]] = []
         for change in page.changes:
             assert not isinstance(change, Move), "a store is not asked for what it cannot do"
+            if isinstance(change, Put) and change.onto is not None:
+                self._fence()
+                self._appending.write(change)
+                continue
             try:
                 name = self._begin(change)
             except (OSError, ValueError) as error:
@@ -192,6 +202,11 @@ class PageWriter:
             self._with_right(parent_of(entry.path), lambda: _rmdir(name, handle))
         else:
             self._with_right(parent_of(entry.path), lambda: _unlink(name, handle))
+
+    def _unlock(self, entry: Entry) -> None:
+        """Let its owner write a file that is read-only; its mode is put right when it is settled."""
+        handle, name = self._tree.place(entry.path)
+        _change_mode(name, handle, entry.mode | 0o600)
 
     def _sync_directories(self, paths: set[bytes]) -> None:
         with durable("file.directory"):

@@ -286,6 +286,11 @@ class Ledger:
         work = partial(marks.mark, schema=self.schema, migration=migration, epoch=epoch)
         self._run(lambda c: work(c, entries=entries, removed=removed, refusals=refusals), name="postgres.marks")
 
+    def intend(self, migration: str, epoch: int, worker: int, intents: marks.Intents) -> None:
+        """What the next page of a file target will be, fenced by the epoch; so that what a crash leaves of it is known."""
+        work = partial(marks.intend, schema=self.schema, migration=migration, epoch=epoch)
+        self._run(lambda c: work(c, worker=worker, intents=intents), name="postgres.intents")
+
     # Quarantine
 
     def quarantine(self, migration: str, state: str = "held") -> list[Item]:

@@ -24,6 +24,34 @@ _LOOKS = 5
 """How often to look for the row at a path that is moved about; what stands there then is looked at once more anyway."""
 
 
+Intents = Sequence[tuple[bytes, bytes]]
+"""Paths, each with the digest of what it is about to hold."""
+
+
+def intend(connection: Connection, *, schema: str, migration: str, epoch: int, worker: int, intents: Intents) -> None:
+    """What a page of *worker* is about to have files hold, in the caller's transaction. Raises Fenced."""
+    fence(connection, schema, migration, epoch)
+    query = (
+        "INSERT INTO {}.intents AS i (migration_id, worker, keys, digests) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (migration_id, worker) DO UPDATE SET keys = excluded.keys, digests = excluded.digests"
+    )
+    keys, digests = [key_of(path) for path, _ in intents], [digest for _, digest in intents]
+    connection.execute(_sql(query, schema), [migration, worker, keys, digests])
+
+
+def intended(connection: Connection, schema: str, migration: str) -> list[tuple[bytes, bytes]]:
+    """What pages were about to have files hold, and have not marked."""
+    query = "SELECT k, d FROM {}.intents, unnest(keys, digests) AS page (k, d) WHERE migration_id = %s"
+    rows = connection.execute(_sql(query, schema), [migration]).fetchall()
+    return [(path_of(cast("bytes", key)), cast("bytes", digest)) for key, digest in rows]
+
+
+def settle(connection: Connection, *, schema: str, migration: str, epoch: int, entries: Sequence[Entry]) -> None:
+    """Of all that was intended, *entries* came to be; the rest did not. Raises Fenced."""
+    mark(connection, schema=schema, migration=migration, epoch=epoch, entries=entries, removed=[], refusals=[])
+    connection.execute(_sql("DELETE FROM {}.intents WHERE migration_id = %s", schema), [migration])
+
+
 def mark(
     connection: Connection,
     *,

@@ -183,6 +183,15 @@ CREATE TABLE {schema}.marks (
 -- Which entry a file was that stands elsewhere now.
 CREATE INDEX marks_by_inode ON {schema}.marks (migration_id, inode);
 
+-- What the page of a worker is about to have files hold, on the side that is files: after a crash it is known for ours.
+CREATE TABLE {schema}.intents (
+    migration_id text NOT NULL,
+    worker       integer NOT NULL,
+    keys         bytea[] NOT NULL,
+    digests      bytea[] NOT NULL,
+    PRIMARY KEY (migration_id, worker)
+);
+
 -- The last page of each worker: the answer to a commit that nobody heard.
 CREATE TABLE {schema}.positions (
     migration_id text NOT NULL,
