@@ -12,17 +12,10 @@ from typing import Literal
 Side = Literal["files", "database"]
 
 _COPY = ("postgres.schema", "postgres.claim", "postgres.page", "postgres.index", "postgres.ledger", "registry.save")
-_RESTORE = (
-    "postgres.claim",
-    "postgres.marks",
-    "postgres.ledger",
-    "registry.save",
-    "file.sync",
-    "file.rename",
-    "file.directory",
-)
+_FILES = ("postgres.intents", "file.sync", "file.rename", "file.directory", "postgres.marks")
+_RESTORE = ("postgres.claim", "postgres.ledger", "registry.save", *_FILES)
 _INTO_DATABASE = ("postgres.page", "postgres.ledger")
-_INTO_FILES = ("feed.cursor", "postgres.marks", "postgres.ledger", "file.sync", "file.rename", "file.directory")
+_INTO_FILES = (*_FILES, "file.append", "feed.cursor", "postgres.ledger")
 _HAND_OVER = ("gate.marker", "postgres.decision", "postgres.ledger")
 
 
