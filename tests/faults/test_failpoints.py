@@ -210,7 +210,7 @@ ELSEWHERE_REACHED = {
     for name in ("journal.spool", "feed.cursor", "file.append", "file.aside", "gate.marker", "postgres.decision")
     for side in ("before", "after")
 }
-"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``test_following_feed.py``); where
+"""Only while the server is away, where ``test_spool.py`` dies; while a database is followed (``tests/soak``, ``test_feed_watch.py``); where
 something has drifted (``test_drift.py``); and in a hand-over (``test_handover.py``)."""
 
 

@@ -116,7 +116,7 @@ class FeedWatch:
         self._tell = tell
         self._at: Cursor | None = None
         self._saved: Cursor | None = None
-        self._saved_at = 0.0
+        self._saved_at = time.monotonic()
         self._read: deque[tuple[int, Cursor]] = deque()
         self._sought = 0
         self._is_anew = False
