@@ -26,6 +26,8 @@ class Look:
 
     def tasks(self, batch: Sequence[Dirt], anew: frozenset[bytes] = frozenset()) -> Iterator[Task]:
         """What differs at the paths of *batch*, and below those that are deep, in key order for each; those *anew* in any case."""
+        if not batch:
+            return
         paths = [dirt.path for dirt in batch]
         sources = {entry.path: entry for entry in self._source.look(paths)}
         targets = {entry.path: entry for entry in self._target.look(paths)}
