@@ -84,6 +84,7 @@ def test_status_has_every_documented_key(person: Person, tiny: Path, database: D
     value = person.asks("status", moved)
 
     assert set(value) == {
+        "drift",
         "schema_version",
         "migration",
         "source",
@@ -526,9 +527,10 @@ def test_the_demo_is_the_whole_journey(terminal: Terminal, short_dir: Path):
     run = terminal.run("demo", short_dir / "demo", "--events", "300")
 
     assert run.status == 0, run
-    assert run.out.count("$ crossfade ") == 4
+    assert run.out.count("$ crossfade ") == 12
     assert "already there, proven at" in run.out
     compare(short_dir / "demo" / "prodigy", short_dir / "demo" / "restored")
+    compare(short_dir / "demo" / "live", short_dir / "demo" / "live-restored")
 
 
 def test_a_closed_pipe_ends_quietly(terminal: Terminal, tiny: Path):

@@ -85,7 +85,7 @@ def test_a_log_that_is_replaced_while_its_tail_is_read_is_never_called_proven(
         person.moves(tmp_path / "tree", database.url)
         with log.open("a") as file:
             file.write(_lines(20_000, "b"))
-    known = "_known" if begun == "resumed" else "_compare"
+    known = "_known" if begun == "resumed" else "_begun"
     before = getattr(Carrier, known)
 
     def meanwhile(carrier: Carrier, *words: Any) -> Any:
@@ -386,6 +386,7 @@ def test_the_demo_takes_a_relative_directory(person: Person, short_dir: Path, mo
     words: list[str] = []
     monkeypatch.setattr(demo, "_run", lambda *more: words.extend(more) or 0)
     monkeypatch.setattr(demo, "_query", words.append)
+    monkeypatch.setattr(demo, "live", lambda *_: 0)
     run = person.types("demo", "here", "--events", "1")
 
     assert run.status == 0, run

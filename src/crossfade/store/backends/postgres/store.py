@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 from crossfade.errors import TargetUnfit
 from crossfade.model.changes import Block, Page
 from crossfade.model.digests import Segment
-from crossfade.model.entries import Entry, Signature
+from crossfade.model.entries import Entry, Signature, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import is_below, key_of, path_of
 from crossfade.observe.failpoints import durable
@@ -229,7 +229,8 @@ def _as_they_stand(readings: Sequence[Reading], standing: dict[bytes, Entry]) ->
         entry = standing.get(reading.entry.path)
         if entry is None or not _is_still(entry, reading.entry):
             return
-        yield Reading(entry, reading.offset, reading.within)
+        form = reading.entry.form if entry.digest == reading.entry.digest else entry.form  # whoever asks may read it otherwise
+        yield Reading(altered(entry, form=form), reading.offset, reading.within)
 
 
 def _is_still(entry: Entry, asked: Entry) -> bool:
