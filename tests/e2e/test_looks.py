@@ -53,7 +53,8 @@ def test_a_run_that_finds_nothing_to_do_lists_each_side_once(
     assert sorted(looks) == sorted(["files", "files", "rows", *_paths(tiny), "events"])
     looks.clear()
     assert "already there" in person.moves(database.url, back).out
-    assert sorted(looks) == sorted(["rows", "rows", "files", "files", "events", *_paths(back)])
+    intended = "sessions/one.json"  # the last page's: what a crash may have left of it is looked at
+    assert sorted(looks) == sorted(["rows", "rows", "files", "files", "events", intended, *_paths(back)])
 
 
 def test_directories_are_settled_without_a_look_at_files(

@@ -184,7 +184,7 @@ def _watching(cluster: Cluster) -> Iterator[dict[str, set[str]]]:
 
 def test_neither_processes_nor_sessions_show_a_record_or_a_password(person: Person, source: Path, cluster: Cluster):
     """Arguments and titles of ours and of the server's processes; names and statements of our sessions."""
-    prodigy.write_logs(str(source / "more"), events=16_000, logs=4)  # worth processes of their own
+    prodigy.write_logs(str(source / "more"), events=20_000, logs=4)  # worth processes of their own
     for number in range(40):
         (source / "sessions" / f"{number}.json").write_text(json.dumps({"id": f"{RECORD}-{number}", "status": RECORD}))
     url, environment = cluster.url("watched"), {"PGPASSWORD": cluster.password}
@@ -225,7 +225,7 @@ def test_what_nobody_foresaw_is_told_without_its_message(
     terminal: Terminal, source: Path, cluster: Cluster, tmp_path: Path, workers: int
 ):
     """A mistake in this process or in a worker, whose message quotes the block in hand: the place is told, in one coded error."""
-    prodigy.write_logs(str(source / "more"), events=16_000, logs=4)
+    prodigy.write_logs(str(source / "more"), events=20_000, logs=4)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sitecustomize.py").write_text(BREAKING)
     words = ("start", source, cluster.url(f"unforeseen_{workers}"), "--once", "--workers", workers)

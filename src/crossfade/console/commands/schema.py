@@ -13,7 +13,9 @@ _GRANTS = """
 -- What the role needs: to build indexes, to add kinds, and to be who the functions run as, instead of whoever runs this.
 GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};
 DO $do$ DECLARE made record; BEGIN
-  FOR made IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = '{name}'::regnamespace AND relkind IN ('r', 'p', 'v') LOOP
+  FOR made IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = '{name}'::regnamespace AND (
+    relkind IN ('r', 'p', 'v') OR (relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'i'))
+  ) LOOP
     EXECUTE format('ALTER TABLE %s OWNER TO %I', made.name, '{owner}');
   END LOOP;
   FOR made IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = '{name}'::regnamespace LOOP

@@ -116,7 +116,8 @@ class Appending:
 
     def settle(self) -> list[Entry]:
         """The entries of this page as they stand, once they are on disk. One to which somebody else has written is left."""
-        self._settle()
+        if self._open:
+            self._settle()
         return self._settled
 
     def _make_room(self) -> None:

@@ -229,7 +229,9 @@ def _as_they_stand(readings: Sequence[Reading], standing: dict[bytes, Entry]) ->
         entry = standing.get(reading.entry.path)
         if entry is None or not _is_still(entry, reading.entry):
             return
-        form = reading.entry.form if entry.digest == reading.entry.digest else entry.form  # whoever asks may read it otherwise
+        form = (
+            reading.entry.form if entry.digest == reading.entry.digest else entry.form
+        )  # whoever asks may read it otherwise
         yield Reading(altered(entry, form=form), reading.offset, reading.within)
 
 

@@ -181,7 +181,8 @@ CREATE TABLE {schema}.marks (
     PRIMARY KEY (migration_id, entry_id)
 );
 -- Which entry a file was that stands elsewhere now.
-CREATE INDEX marks_by_inode ON {schema}.marks (migration_id, inode);
+-- The inode leads, or a plan without figures would go through a whole migration by it.
+CREATE INDEX marks_by_inode ON {schema}.marks (inode, migration_id);
 
 -- What the page of a worker is about to have files hold, on the side that is files: after a crash it is known for ours.
 CREATE TABLE {schema}.intents (
