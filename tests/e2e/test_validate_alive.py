@@ -72,9 +72,9 @@ def _writing(tree: Path) -> Iterator[None]:
 @contextmanager
 def _following(terminal: Terminal, tree: Path, url: str, person: Person) -> Iterator[subprocess.Popen[bytes]]:
     """A runner that keeps the database in step."""
-    runner = terminal.popen("start", tree, url)
+    runner = terminal.popen("start", tree, url, "--cpu-max", "100")  # else it gives way to the tests beside this one
     try:
-        wait_for("the first copy", lambda: "following" in person.types("status", "--store", url, "--json").out, 40)
+        wait_for("the first copy", lambda: "following" in person.types("status", "--store", url, "--json").out, 120)
         yield runner
     finally:
         kill_group(runner)
