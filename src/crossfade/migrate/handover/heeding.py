@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
-from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids
+from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids, TargetUnreachable
 from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
 from crossfade.migrate.handover.completing import refuse
@@ -98,7 +98,10 @@ class Orders:
         try:
             return self._turn(cast("Attempts", self._attempts))
         except Undecided:
-            raise
+            raise TargetUnreachable(
+                "the server went away at the decision, and nobody heard which side has the authority; the route in it says so",
+                hint=f"crossfade repair {self._run.migration}   # once it is back",
+            ) from None
         except CrossfadeError as error:
             self._refuse(cast("Attempts", self._attempts).order, error)
             if self._only or not isinstance(error, GateShut | PhaseForbids | NotYet):
