@@ -174,6 +174,58 @@ def test_a_torn_line_waits_for_its_end(terminal: Terminal, root: Path, database:
     assert finish(process).status == 0
 
 
+@pytest.fixture
+def grown(root: Path) -> Path:
+    """A log of more than one segment."""
+    log = root / "events/r/j/events-1.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b'{"id":"first"}\n' + b"".join(LINE % (number, b"x" * 400) for number in range(4000)))
+    return log
+
+
+def edit(log: Path, more: bytes = b"") -> None:
+    """Change the first record where it stands, and append *more*, in one moment."""
+    with log.open("r+b", 0) as file:
+        os.pwrite(file.fileno(), b'{"id":"fixed"}', 0)
+        if more:
+            os.pwrite(file.fileno(), more, log.stat().st_size)
+
+
+@pytest.mark.parametrize("more", [b"", b'{"id":"last"}\n'])
+def test_an_edit_at_the_beginning_of_a_log_that_is_followed_by_its_end_is_brought(
+    terminal: Terminal, root: Path, database: Database, grown: Path, more: bytes
+):
+    """One that grew at the same time, once it was still for a while: it looks just as if it had grown, and no more."""
+    events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
+    process = following(terminal, root, database)
+    with grown.open("ab", 0) as file:
+        file.write(b'{"id":"end"}\n')
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    edit(grown, more)
+
+    wait_for("the edit", lambda: database.one(f"{events} WHERE id = 'fixed'") == 1, 40)
+    assert database.one(events) == 4002 + bool(more)
+    process.terminate()
+    assert finish(process).status == 0
+
+
+def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_database_decides(
+    terminal: Terminal, root: Path, database: Database, grown: Path
+):
+    events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
+    process = following(terminal, root, database)
+    with grown.open("ab", 0) as file:
+        file.write(b'{"id":"end"}\n')
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    edit(grown, b'{"id":"last"}\n')
+
+    done = terminal.run("cutover", "--writers-stopped", "--hold-max", "10")
+    assert done.status == 0, done
+    assert database.one(f"{events} WHERE id IN ('fixed', 'last')") == 2
+    process.terminate()
+    assert finish(process).status == 0
+
+
 def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, database: Database):
     """While following, and at the start of a follower; unless somebody says that it is meant."""
     program = Program(root, seed=4)

@@ -17,6 +17,7 @@ from crossfade.store.writer import Writer
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
+_WANTED = """SELECT count(*) FROM "{}".migrations WHERE wanted ? 'switch'"""
 LOG = b"events/r/j/events-1.jsonl"
 
 
@@ -113,6 +114,59 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
     assert terminal.run("start", "--once", root, database.url).status == 0
     assert terminal.run("start", "--once", database.url, tmp_path / "back").status == 0
     compare(root, tmp_path / "back")
+
+
+class Scribbler(Program):
+    """Writes each path once: no later write makes good for one that was missed."""
+
+    def run(self) -> None:
+        try:
+            with Writer(bytes(self._root), self._database.url) as writer:
+                while not self._over.wait(0.002):
+                    identity = f"{self.name}-{len(self.written)}"
+                    writer.put(b"sessions/%s.json" % identity.encode(), b'{"id":"%s"}' % identity.encode())
+                    self.written.append(identity)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def test_what_is_written_once_between_a_roll_back_and_the_next_cut_over_is_on_both_sides(
+    terminal: Terminal, root: Path, database: Database
+):
+    """The next cut-over is asked for at once: no watch hears of what comes before it is up, and the tree is large."""
+    for number in range(3000):
+        (root / f"sessions/many-{number}.json").write_bytes(b"{}")
+    with following(terminal, root, database):
+        program = Scribbler(root, database, "once")
+        program.start()
+        for verb in ("cutover", "rollback", "cutover", "rollback", "cutover"):
+            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
+            assert done.status == 0, done
+        program.stop()
+        assert program.error is None
+        rows = database.all(f"""SELECT id FROM "{database.location.schema}".sessions WHERE id LIKE 'once-%%'""")
+        assert sorted(identity for (identity,) in rows) == sorted(program.written)
+        assert database.one(f"""SELECT count(*) FROM "{database.location.schema}".drift WHERE state = 'open'""") == 0
+
+
+def test_what_the_kernel_had_no_room_to_tell_is_there_when_the_database_decides(
+    terminal: Terminal, root: Path, database: Database
+):
+    """The queue of hints overflows while the runner stands still; what is missing in it nobody hears of again."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    query = f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'untold'"""
+    with following(terminal, root, database) as process:
+        assert terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60").status == 0
+        process.send_signal(signal.SIGSTOP)
+        for number in range(most // 3 + 1000):  # each is created, written to, and closed
+            (root / f"sessions/untold-{number}.json").write_bytes(b'{"id":"untold"}')
+        asked = terminal.popen("cutover", "--store", database.url, "--writers-stopped", "--timeout", "120")
+        wait_for("the order", lambda: database.one(_WANTED.format(database.location.schema)), 20)
+        process.send_signal(signal.SIGCONT)
+        done = finish(asked, 150)
+        assert done.status == 0, done
+        assert database.one(query) == most // 3 + 1000
 
 
 def crash_at(failpoint: str, terminal: Terminal, root: Path, database: Database) -> None:

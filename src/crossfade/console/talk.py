@@ -88,6 +88,11 @@ def lasting(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def lag_of(lag: dict[str, Any]) -> str:
+    """A lag for people: 1.2 s, 3 paths (4.0 KiB) behind."""
+    return f"{lasting(lag['seconds'])}, {counted(lag['entries'], 'path')} ({sized(lag.get('bytes', 0))}) behind"
+
+
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     """Rows under a head, aligned; the first *left* columns to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

@@ -29,6 +29,7 @@ RECONCILE_SHARE = 0.2
 """Of that, for the look at everything that goes on beside the following."""
 
 _LOOK_SECONDS = 1.0
+_SHORT_SECONDS = 2.0
 _NICE = 10
 
 
@@ -87,6 +88,11 @@ class Governor:
     def reason(self) -> str:
         """Why the work rests now; nothing while it is free to go on."""
         return self._reason if time.monotonic() < self._rest_until else ""
+
+    @property
+    def is_short(self) -> bool:
+        """True where work had to rest within the last seconds: there is less than it could use."""
+        return time.monotonic() - self._rest_until < _SHORT_SECONDS
 
     def pace(self, cost_seconds: float, records: int = 0, size: int = 0) -> Pause:
         """After work that has cost so many seconds of a processor, or before a page of so much: rest so long, and why.

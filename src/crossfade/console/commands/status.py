@@ -6,7 +6,7 @@ from typing import Any
 
 from crossfade.console.finding import opened, sought, stores
 from crossfade.console.state import State, look_at, state_of, value_of
-from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table
+from crossfade.console.talk import counted, lag_of, lasting, say, say_head, show, show_json, sized, table
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.ledger import MigrationRow
@@ -49,7 +49,7 @@ def text_of(value: dict[str, Any]) -> str:
         table(("kind", "entries", "records", "bytes", "raw", "quarantine"), rows),
     ]
     if value["lag"] is not None:
-        lines.append(f"lag       {lasting(value['lag']['seconds'])}, {counted(value['lag']['entries'], 'path')} behind")
+        lines.append(f"lag       {lag_of(value['lag'])}")
         lines.append(f"verified  {value['positions']['verified']['reason']}")
     if value["drift"]["open"]:
         lines.append(f"drift     {value['drift']['open']:,} open")

@@ -17,7 +17,7 @@ from crossfade.console.commands.pause import show_outcome
 from crossfade.console.commands.status import text_of
 from crossfade.console.finding import Sought, sought
 from crossfade.console.state import State, holding, look_again, state_of, value_of
-from crossfade.console.talk import lasting, say, say_head, show
+from crossfade.console.talk import lag_of, lasting, say, say_head, show
 from crossfade.errors import NotReached, TargetUnreachable
 
 _WATCH_SECONDS = 1.0
@@ -119,7 +119,7 @@ def _json_of(state: State) -> str:
 def line_of(value: dict[str, Any]) -> str:
     """A status in one line."""
     parts = [f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {value['state']}: {value['reason']}"]
-    parts += [f"lag {lasting(value['lag']['seconds'])}"] if value["lag"] is not None else []
+    parts += [f"lag {lag_of(value['lag'])}"] if value["lag"] is not None else []
     parts += [f"ETA {lasting(value['eta']['seconds'])}"] if value["eta"]["seconds"] is not None else []
     parts += [f"throttled: {value['throttle']['reason']}"] if value["throttle"]["active"] else []
     return "; ".join(parts)

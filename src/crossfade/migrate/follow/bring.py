@@ -45,7 +45,10 @@ class Brought:
 
 
 class Bringer(Carrier):
-    """A carrier for a source that is being written. *patient* says of a path whether it may be held back once more; *took* hears of each page."""
+    """A carrier for a source that is being written. *patient* says of a path whether it may be held back once more; *took* hears of each page.
+
+    *grew* hears of each log of which only the end is read, and says whether that may be.
+    """
 
     def __init__(
         self,
@@ -59,12 +62,14 @@ class Bringer(Carrier):
         stop: Callable[[], bool],
         patient: Callable[[bytes], bool],
         took: Callable[[Page, Applied], None],
+        grew: Callable[[bytes], bool],
     ) -> None:
         super().__init__(source, target, limits, ready=ready, done=done, stop=stop, skip_unreadable=True)
         self._tails = tails
         self._patient = patient
         self.is_final = False
         self._took = took
+        self._grew = grew
         self._brought = Brought()
         self._growing: dict[bytes, Growing] = {}
         self._stillness = Stillness()
@@ -146,7 +151,7 @@ class Bringer(Carrier):
         assert target is not None
         blocks = self._blocks([Reading(source, tail.start)])
         first = next(blocks)
-        if not (_stands(tail, first) and target.size == tail.end):
+        if not (_stands(tail, first) and target.size == tail.end and self._grew(source.path)):
             self._tails.keep(source.path, None)
             yield from super()._puts(left)
             return
@@ -200,4 +205,4 @@ def _tail_after(block: Block, growing: Growing) -> Tail:
     assert signature is not None
     whole = block.data.endswith(b"\n") and block.record is None
     record = last_record(block.data) if whole else b""
-    return Tail(signature.inode, block.end - len(record), record, block.end, growing)
+    return Tail(signature.inode, signature.mtime_ns, block.end - len(record), record, block.end, growing)

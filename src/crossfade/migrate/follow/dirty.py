@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 _MOST = 100_000
 _FIRST_PAUSE = 0.02
@@ -115,6 +116,11 @@ class Dirty:
             self.missed += 1
             return self.missed
 
+    @property
+    def knows_all(self) -> bool:
+        """True where all was looked at since something was missed."""
+        return self.made_good >= self.missed
+
     def first_unsettled(self) -> int:
         """The number of the oldest news of which something may still be out of step; that of the next one where none is."""
         with self._lock:
@@ -130,6 +136,11 @@ class Dirty:
         """Since when the longest waiting path may be out of step; None where all is in step."""
         with self._lock:
             return min((dirt.since for held in (self._found, self._taken) for dirt in held.values()), default=None)
+
+    def some(self, most: int) -> list[Dirt]:
+        """Up to *most* of those that wait, none of which is taken."""
+        with self._lock:
+            return list(islice(self._found.values(), most))
 
     def next_due(self) -> float | None:
         """When the next path is due."""

@@ -63,7 +63,7 @@ class Drifting:
 
     def watch(self) -> list[Watch]:
         """Who hears of what happens to files that only we should write."""
-        return [Watch(self._run.request.target.path, self.hear)] if self._run.to_files else []
+        return [Watch(self._run.request.target.path, self.hear, self._dirty.miss)] if self._run.to_files else []
 
     def deal(self, drain: Callable[[float], bool], seconds: float) -> None:
         """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""

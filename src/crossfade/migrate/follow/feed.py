@@ -126,6 +126,11 @@ class FeedWatch:
         self.unread = 0
         self.unread_since: float | None = None
 
+    @property
+    def hears_all(self) -> bool:
+        """True: what was not read yet stands in the feed, and a cursor that does not lead there has everything looked at."""
+        return True
+
     def __enter__(self) -> FeedWatch:
         self._sought = self._dirty.miss()  # what was left undone before the cursor's place is found by a look at everything
         self._thread.start()

@@ -8,47 +8,48 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import islice
 
 from crossfade.errors import GateShut
 from crossfade.migrate.carry import Outcome
-from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.batches import BATCH, Batches
 from crossfade.migrate.follow.brake import Brake, Footing
 from crossfade.migrate.follow.bring import Bringer
-from crossfade.migrate.follow.dirty import NEVER, Dirt, Dirty
+from crossfade.migrate.follow.burden import Burden
+from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
-from crossfade.migrate.follow.look import Look, in_order
+from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.measure import measured
-from crossfade.migrate.follow.moving import WAIT_SECONDS, Moving
+from crossfade.migrate.follow.moving import Moving
 from crossfade.migrate.follow.proving import Proving
+from crossfade.migrate.follow.rereading import SHARE as REREAD_SHARE
+from crossfade.migrate.follow.rereading import Rereading
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.follow.verifier import Wrong
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Run
-from crossfade.migrate.restore import unplaced
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
-from crossfade.model.paths import parent_of
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.port import Store
 
-_BATCH = 512
 _IDLE_SECONDS = 0.05
 _BEAT_SECONDS = 0.1
 """Between two batches, while little waits: a page costs nearly the same whether it brings one line or a thousand."""
 
-_BLURRED_SECONDS = 0.025
-_UNREADABLE_SECONDS = 30.0
+_LONG_BEAT_SECONDS = 0.2
+"""While there are fewer processors than one could use."""
+
 _SETTLE_SECONDS = 0.005
 _PREPARE_SECONDS = 1.0
-_TRIES = 12
+_REREAD_SECONDS = 5.0
+_MISSED = "something may have happened in the source that was not heard of; nothing was handed over"
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
 
 
@@ -71,10 +72,8 @@ class Follower:
         take: Callable[[Outcome], None],
         pace: Callable[[Page, int], None],
         keep_pause: Callable[[Callable[[], None]], None],
-        began_in_step: bool = False,
     ) -> None:
         self._run = run
-        self._began_in_step = began_in_step
         self._held = ExitStack()
         self._watch: Watch | None = None
         self._heard_at = time.monotonic()
@@ -85,18 +84,24 @@ class Follower:
         total = sum(total.entries for total in run.ledger.totals(run.store_id))
         self.brake = Brake(run.request.source.path, footing, total)
         self._beat = 0.0
-        self._tries: dict[bytes, int] = {}
         self.watches: list[Hints] = []
-        self.unreadable: dict[bytes, str] = {}
         self.grace = NO_END
         self.beside: list[Follower] = []
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
-        self._sweep = Sweep(lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files))
+        self._sweep = Sweep(
+            lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files),
+            is_short=lambda: run.governor.is_short,
+        )
         self.drift = Drifting(run, self._look, source=source, target=target, dirty=self._dirty, anew=self._bring_anew)
-        self._unplaced = unplaced(run)
+        self._burden = Burden(self._dirty, self._look)
         self.proving = Proving(run, teller, source=source, target=target, lag=lambda: self.lag_seconds)
+        part = run.governor.part(REREAD_SHARE)
+        self._rereading = Rereading(source, target, lambda seconds: part.pace(seconds).seconds)
         self._bringer = self._new_bringer(source, target, pace)
-        self._moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
+        moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
+        self._batches = Batches(
+            run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, self._hear_of
+        )
 
     def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int], None]) -> Bringer:
         return Bringer(
@@ -107,8 +112,9 @@ class Follower:
             ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
             done=self._taken,
             stop=lambda: self.grace.is_over(),  # noqa: PLW0108 - it is given later
-            patient=lambda path: self._tries.get(path, 0) < _TRIES,
+            patient=lambda path: self._batches.is_patient(path),  # noqa: PLW0108 - they are given later
             took=self.proving.took,
+            grew=self._rereading.grew if self._run.from_files else lambda _: True,
         )
 
     def follow(self, stop: threading.Event, heed: Callable[[], bool]) -> None:
@@ -120,7 +126,7 @@ class Follower:
             for other in self.beside:
                 held.enter_context(other.watching())
             while not stop.is_set() and not heed():
-                self._rest()
+                self._rest(self._show_anew)
                 for other in self.beside:
                     other.take_turn()
                 self._turn()
@@ -140,29 +146,37 @@ class Follower:
         self._turn(waits=False)
 
     def _begin_to_watch(self) -> None:
-        self.watches = [self._new_watch()]
-        for watch in (*self.watches, *self.drift.watch()):
+        self.watches = [self._new_watch(), *self.drift.watch()]
+        for watch in self.watches:
             self._held.enter_context(watch)
 
     def _new_watch(self) -> Hints:
         """What hints at changes of the source."""
         if not self._run.from_files:
             return FeedWatch(place_of(self._run), self._dirty, self._run.scribe.say)
-        barrier = Gate(self._run.request.source.path).barrier()
-        self._watch = Watch(self._run.request.source.path, self._hear, barrier)
+        self._watch = Watch(self._run.request.source.path, self._hear, self._dirty.miss)
         return self._watch
 
     # For a hand-over
 
     @property
     def is_in_step(self) -> bool:
-        """True once the whole was looked at, or began in step."""
-        return self._began_in_step or self._sweep.rounds > 0
+        """True while every change is heard of, and all was looked at since one may not have been."""
+        return self._dirty.knows_all and all(watch.hears_all for watch in self.watches)
+
+    def hurry(self) -> None:
+        """Somebody waits for it to be in step."""
+        self._sweep.hurry()
 
     @property
     def behind(self) -> int:
         """How many paths may be out of step."""
         return len(self._dirty) + sum(watch.unread for watch in self.watches)
+
+    @property
+    def behind_bytes(self) -> int:
+        """By how many bytes, of what the file system or the feed has named, when that was last looked at."""
+        return self._burden.bytes
 
     @property
     def lag_seconds(self) -> float:
@@ -182,14 +196,23 @@ class Follower:
 
     def prepare(self) -> None:
         """Have a barrier, behind which every hint is heard, and little left to verify."""
-        if self._run.from_files and self._watch is not None and not self._watch.has_barrier:
-            Gate(self._run.request.source.path).make()
-            self._held.close()
-            self._begin_to_watch()
-            self._sweep.at_once()  # what happened between the two watches
+        if self._watch is not None:
+            gate = Gate(self._run.request.source.path)
+            gate.make()
+            self._watch.meet_in(gate.barrier())
+        self._reread()
         for _ in range(2):  # so that little is left to do while writers wait
             self._mend(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
             self.drain(_PREPARE_SECONDS)
+
+    def _reread(self) -> None:
+        """Read the logs whole that were followed by their ends. Raises GateShut where that takes more than a while."""
+        edited, is_whole = self._rereading.rush(time.monotonic() + _REREAD_SECONDS)
+        self._bring_anew(edited)
+        if not is_whole:
+            raise GateShut(
+                "logs that grew are being read again, from their beginnings; nothing was handed over", hint="wait"
+            )
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
         """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*.
@@ -203,10 +226,12 @@ class Follower:
         self._bringer.is_final = True
         try:
             while len(self._dirty) and time.monotonic() < until:
-                if not self._bring(self._dirty.take(float("inf"), _BATCH)):
+                if not self._bring(self._dirty.take(float("inf"), BATCH)):
                     time.sleep(_SETTLE_SECONDS)
         finally:
             self._bringer.is_final = False
+        if not self.is_in_step:
+            raise GateShut(_MISSED, hint="try again: all is looked at once more")
         if len(self._dirty):
             raise GateShut(
                 f"{len(self._dirty):,} paths are not in step yet; nothing was handed over", hint="try again, or --hold-max"
@@ -217,7 +242,7 @@ class Follower:
         until = time.monotonic() + seconds
         while wrong := self.proving.rush(until):
             self._mend(wrong)
-            self._bring(self._dirty.take(float("inf"), _BATCH))
+            self._bring(self._dirty.take(float("inf"), BATCH))
         self.proving.check_settled()
 
     def overrule(self, seconds: float) -> None:
@@ -229,7 +254,7 @@ class Follower:
         """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
         until = time.monotonic() + seconds
         while len(self._dirty) and time.monotonic() < until:
-            if not self._bring(self._dirty.take(float("inf"), _BATCH)):
+            if not self._bring(self._dirty.take(float("inf"), BATCH)):
                 time.sleep(_IDLE_SECONDS)
         return not len(self._dirty)
 
@@ -238,7 +263,7 @@ class Follower:
         chunks = self._sweep.whole() if self._run.from_files else iter(())
         is_whole = False
         while not self.grace.is_over():
-            done = self._bring(self._dirty.take(float("inf"), _BATCH))
+            done = self._bring(self._dirty.take(float("inf"), BATCH))
             found = None if is_whole else next(chunks, None)
             is_whole = found is None
             self._dirty.found(self.drift.without_theirs(found or ()), time.monotonic())
@@ -251,17 +276,21 @@ class Follower:
     @property
     def _pending(self) -> int:
         """Paths that are known to be out of step, and can be read."""
-        return max(len(self._dirty) - len(self.unreadable), 0)
+        return max(len(self._dirty) - len(self._batches.unreadable), 0)
 
     def _taken(self, outcome: Outcome) -> None:
         """A page is done, and nothing is in hand."""
         self._take(outcome)
         if not self._bringer.is_final:
-            self._rest()
+            self._rest(self._show)
 
-    def _rest(self) -> None:
+    def _rest(self, show: Callable[[], None]) -> None:
         """Stand still while somebody wants that; the lag is shown to grow."""
-        self._keep_pause(self._show)
+        self._keep_pause(show)
+
+    def _show_anew(self) -> None:
+        self._burden.measure()
+        self._show()
 
     def _show(self) -> None:
         self._measure()
@@ -276,6 +305,9 @@ class Follower:
         self.drift.anew.update(paths)
         if paths:
             self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
+
+    def _hear_of(self, paths: set[bytes]) -> None:
+        self._hear(dict.fromkeys(paths, False))
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
@@ -292,6 +324,8 @@ class Follower:
         self.brake.total = max(self.brake.total, self._sweep.met)
         self.drift.turn(now)
         self._mend(self.proving.turn(now))
+        self._bring_anew(self._rereading.turn(now))
+        self._burden.measure()
         if not waits:
             return
         self._tell()
@@ -300,10 +334,11 @@ class Follower:
 
     def _take_batch(self, now: float) -> list[Dirt]:
         """What is due, where the last batch was long enough ago, or more is waiting than one can hold."""
-        if now < self._beat and len(self._dirty) < _BATCH:
+        if now < self._beat and len(self._dirty) < BATCH:
             return []
-        batch = self._dirty.take(now, _BATCH)
-        self._beat = now + _BEAT_SECONDS if batch else 0.0
+        batch = self._dirty.take(now, BATCH)
+        beat = _LONG_BEAT_SECONDS if self._run.governor.is_short else _BEAT_SECONDS
+        self._beat = now + beat if batch else 0.0
         return batch
 
     def _wait(self) -> None:
@@ -328,63 +363,5 @@ class Follower:
         self._teller.progress = measured(self._teller.progress, [self, *self.beside])
 
     def _bring(self, batch: list[Dirt]) -> int:
-        """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""
-        done, began = 0, time.monotonic()
-        ahead = self.drift.ours(self._look.tasks(batch, frozenset(self.drift.anew)), set())
-        unsettled: dict[bytes, float | None] = {}
-        renewed: set[bytes] = set()
-        waiting: list[Dirt] = []
-        while tasks := self._next(ahead):
-            done += len(tasks)
-            tasks, later = self._moving.first(tasks, batch)
-            waiting += later
-            tasks = list(self.drift.ours(iter(tasks), set()))
-            self.brake.check(tasks)
-            brought = self._bringer.bring(in_order(tasks, to_files=self._run.to_files))
-            unsettled |= dict.fromkeys([*brought.held, *brought.torn, *brought.moved])
-            renewed.update(brought.torn, brought.blurred)
-            unsettled |= dict.fromkeys(brought.blurred, _BLURRED_SECONDS)
-            unsettled |= {path: _UNREADABLE_SECONDS for path, _ in brought.unreadable}
-            self.unreadable |= dict(brought.unreadable)
-            self.drift.saw(brought.foreign)
-            if self._run.to_files:
-                self._hear({parent_of(task.entry.path): False for task in tasks if task.entry.type != "dir"})
-            renewed.difference_update(brought.held, brought.moved)
-            if brought.stopped:
-                unsettled |= dict.fromkeys(dirt.path for dirt in batch)
-                break
-        self._settle(batch, unsettled, renewed, began, waiting)
-        return done
-
-    def _next(self, ahead: Iterator[Task]) -> list[Task]:
-        """Some more tasks. What a restore could not place is not gone."""
-        found = (task for task in ahead if not (task.verb == "remove" and task.entry.path in self._unplaced))
-        return list(islice(found, _BATCH))
-
-    def _settle(
-        self,
-        batch: Sequence[Dirt],
-        unsettled: dict[bytes, float | None],
-        renewed: set[bytes],
-        began: float,
-        waiting: Sequence[Dirt],
-    ) -> None:
-        """What is *unsettled* or *waiting* is looked at again; of what is *renewed*, all from before it *began* was brought."""
-        now = time.monotonic()
-        known = {dirt.path: dirt for dirt in batch}
-        first = min((dirt.number for dirt in batch), default=NEVER)
-        for path, pause in unsettled.items():
-            dirt = known.get(path, Dirt(path, now, now, number=first))
-            if path in renewed:
-                dirt = replace(dirt, since=began, tries=0)
-            self._tries[path] = dirt.tries + 1
-            number = NEVER if path in self.unreadable else dirt.number
-            self._dirty.again(replace(dirt, deep=False, number=number), now, pause)
-        for dirt in waiting:
-            self._dirty.again(dirt, now, WAIT_SECONDS)
-        settled = known.keys() - unsettled.keys() - {dirt.path for dirt in waiting}
-        for path in settled:
-            self._tries.pop(path, None)
-            self.unreadable.pop(path, None)
-        self.drift.brought(settled)
-        self._dirty.settled()
+        """Bring over what differs at the paths of *batch*; how much that was."""
+        return self._batches.bring(batch)

@@ -1,33 +1,37 @@
-"""What the file system says of a live tree. Only hints: a queue may overflow, a name may be garbled, a watch may end."""
+"""What the file system says of a live tree. Only hints: a queue may overflow, a watch may end.
+
+Whenever something may have been missed, that is said, and all is looked at; and nothing is handed over until it was.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-import watchfiles
-from watchfiles import Change
+from crossfade.migrate.follow.inotify import News, Watches
 
-from crossfade.model.paths import parent_of
-
-_STEP_MS = 20
-_DEBOUNCE_MS = 60
+_STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
-_GARBLED = "\ufffd"
+_CHECK_SECONDS = 1.0
 
 
 class Hints(Protocol):
     """What tells of changes while it is entered.
 
-    ``trouble`` says why nothing is heard, or not all. ``unread`` changes are known and not told yet, the oldest *since* then.
+    ``trouble`` says why nothing is heard, or not all; ``hears_all`` is True while all is. ``unread`` changes are known and not
+    told yet, the oldest *since* then.
     """
 
     trouble: str
     unread: int
     unread_since: float | None
+
+    @property
+    def hears_all(self) -> bool: ...
 
     def __enter__(self) -> Hints: ...
 
@@ -37,13 +41,15 @@ class Hints(Protocol):
 class Watch:
     """Tells *hear* of paths under *root*; a path maps to True where what lies below may have changed as well.
 
-    *barrier* is a directory of ours, outside of the tree: what happens there is heard in one order with the rest.
+    *miss* is called when something may have happened that nobody is told of: also once when the watch is up, of all before.
     """
 
-    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None], barrier: bytes = b"") -> None:
+    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None], miss: Callable[[], object]) -> None:
         self._root = root
         self._hear = hear
-        self._barrier = barrier
+        self._miss = miss
+        self._barrier = b""
+        self._watches: Watches | None = None
         self._numbers = count()
         self._met: set[bytes] = set()
         self._news = threading.Condition()
@@ -62,9 +68,19 @@ class Watch:
         self._thread.join(timeout=5)
 
     @property
-    def has_barrier(self) -> bool:
-        """True where ``has_met`` can be asked."""
-        return bool(self._barrier)
+    def hears_all(self) -> bool:
+        """True while it is up, and no directory is left out."""
+        return self._watches is not None and not self.trouble
+
+    def meet_in(self, barrier: bytes) -> None:
+        """Have *barrier*, a directory of ours outside of the tree, so that ``has_met`` can be asked.
+
+        What happens there is heard in one order with the rest.
+        """
+        self._barrier = barrier
+        with self._news:
+            if self._watches is not None:
+                self._watches.also(barrier)
 
     def has_met(self, seconds: float) -> bool:
         """True once all that happened before this call is heard; False where that takes longer than *seconds*.
@@ -82,59 +98,42 @@ class Watch:
             self._met.discard(name)
 
     def _watch(self) -> None:
-        """Watch until it is over; a watch that breaks is made again, and the sweep finds what it missed."""
+        """Watch until it is over; a watch that breaks is made again, and what it missed is looked for."""
         while not self._over.is_set():
             try:
-                self._listen()
-            except (OSError, RuntimeError) as error:  # no watches left, or the root is gone
-                self.trouble = f"no hints from the file system ({type(error).__name__}): changes are found by the sweep"
+                with Watches(self._root) as watches:
+                    self._listen(watches)
+            except OSError as error:  # no watches left, or the root is gone
+                self.trouble = f"no hints from the file system ({error.strerror}): changes are found by the sweep"
+            finally:
+                self._watches = None
+            self._miss()
             self._over.wait(_AGAIN_SECONDS)
 
-    def _listen(self) -> None:
-        changes = watchfiles.watch(
-            *map(os.fsdecode, filter(None, (self._root, self._barrier))),
-            watch_filter=None,
-            debounce=_DEBOUNCE_MS,
-            step=_STEP_MS,
-            stop_event=self._over,
-            rust_timeout=1000,
-            yield_on_timeout=True,
-            raise_interrupt=False,
-            ignore_permission_denied=True,
-        )
-        for found in changes:
-            self.trouble = ""
-            inside = [change for change in found if not self._is_barrier(change[1])]
-            if inside:
-                self._hear(hinted(self._root, inside))
-            if len(inside) < len(found):
-                self._meet(text for change, text in found if change is Change.added and self._is_barrier(text))
+    def _listen(self, watches: Watches) -> None:
+        self._begin(watches)
+        due = time.monotonic() + _CHECK_SECONDS
+        while not self._over.wait(_STEP_SECONDS):
+            self._tell(watches.read())
+            self.trouble = watches.trouble
+            if time.monotonic() >= due:
+                watches.check_root()
+                due = time.monotonic() + _CHECK_SECONDS
 
-    def _is_barrier(self, text: str) -> bool:
-        return bool(self._barrier) and os.fsencode(text).startswith(self._barrier)
-
-    def _meet(self, texts: Iterable[str]) -> None:
+    def _begin(self, watches: Watches) -> None:
         with self._news:
-            self._met.update(os.fsencode(os.path.basename(text)) for text in texts)
-            self._news.notify_all()
+            if self._barrier:
+                watches.also(self._barrier)
+            self._watches, self.trouble = watches, watches.trouble
+        self._miss()
 
-
-def hinted(root: bytes, changes: Iterable[tuple[Change, str]]) -> dict[bytes, bool]:
-    """The paths that *changes* name, below *root*. What came or went changes its directory, too."""
-    found: dict[bytes, bool] = {}
-    for change, text in changes:
-        path = _below(root, text)
-        came_or_went = change is not Change.modified
-        found[path] = found.get(path, False) or came_or_went or _GARBLED in text
-        if came_or_went and path:
-            found.setdefault(parent_of(path), False)
-    return found
-
-
-def _below(root: bytes, text: str) -> bytes:
-    """The path under *root*; for a name that is not UTF-8, which the watch cannot say, the directory that holds it."""
-    path = os.fsencode(text)
-    below = path[len(root.rstrip(b"/")) + 1 :]
-    while _GARBLED in os.fsdecode(below):
-        below = parent_of(below)
-    return below
+    def _tell(self, news: News) -> None:
+        """Paths first, then the barrier, which says that they were told."""
+        if news.lost:
+            self._miss()
+        if news.paths:
+            self._hear(news.paths)
+        if news.met:
+            with self._news:
+                self._met |= news.met
+                self._news.notify_all()

@@ -56,7 +56,6 @@ class Live(Engine):
         super().__init__(run, watch=watch, stop=stop)
         self._grace = Grace(stop, grace_seconds)
         self._allow_removals = allow_removals
-        self._is_in_step = False
         self.left = ""
         self._order: Order | None = None
         self._done: set[str] = set()
@@ -186,7 +185,6 @@ class Live(Engine):
             main.beside = [cast("Follower", lane.follower) for lane in lanes[1:]]
             orders = Orders(lanes, self._done, self._order)
             self._keep_following(main, orders)
-            self._is_in_step = all(lane.follower.is_in_step for lane in lanes)
         if self._lost is not None:
             raise self._lost
         if orders.outcome == "turned":
@@ -228,7 +226,6 @@ class Live(Engine):
             footing=None if root is None else self._footing or footing_of(root),
             take=self._take,
             pace=self._pace,
-            began_in_step=self._is_in_step,
             keep_pause=self._pausing.keep,
         )
         held.callback(follower.proving.close)

@@ -33,8 +33,12 @@ class Measured(Protocol):
         """By how many paths."""
 
     @property
+    def behind_bytes(self) -> int:
+        """By how many bytes, when that was last looked at."""
+
+    @property
     def is_in_step(self) -> bool:
-        """True once the whole was looked at, or began in step."""
+        """True while every change is heard of, and all was looked at since one may not have been."""
 
     @property
     def still_seconds(self) -> float:
@@ -47,6 +51,7 @@ def measured(progress: Progress, lanes: Sequence[Measured]) -> Progress:
         progress,
         lag_seconds=round(max(lane.lag_seconds for lane in lanes), 3),
         behind=sum(lane.behind for lane in lanes),
+        behind_bytes=sum(lane.behind_bytes for lane in lanes),
         in_step=all(lane.is_in_step for lane in lanes),
         still_seconds=round(lanes[0].still_seconds, 1),
         position=added([lane.proving.position for lane in lanes]),

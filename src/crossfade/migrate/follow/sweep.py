@@ -12,19 +12,30 @@ from crossfade.store.port import Store
 
 _SLICE_SECONDS = 0.02
 _REST_SECONDS = 5.0
-_SHARE = 0.1
+
+SHARE = 0.1
 """Of one core, for the sweep."""
+
+SHARE_IN_A_HURRY = 0.5
+_HURRY_SECONDS = 1.0
+
+SHARE_WHILE_SHORT = 0.02
+"""While following itself has to wait for its part of the processors: what hints have named goes first."""
 
 _CHECKED = 64
 
 
 class Sweep:
-    """Goes through both inventories again and again. *ahead* makes the stream of what differs, for one round."""
+    """Goes through both inventories again and again. *ahead* makes the stream of what differs, for one round.
 
-    def __init__(self, ahead: Callable[[], Iterator[Task | None]]) -> None:
+    *is_short* says that following has to wait for processors just now.
+    """
+
+    def __init__(self, ahead: Callable[[], Iterator[Task | None]], is_short: Callable[[], bool] = lambda: False) -> None:
         self._ahead = ahead
+        self._is_short = is_short
         self._round: Iterator[Task | None] | None = None
-        self._due = 0.0
+        self._due = self._hurried_until = 0.0
         self._sought, self._sought_in = 0, -1
         self.rounds = 0
         self.began = 0.0
@@ -39,6 +50,10 @@ class Sweep:
         if dirty.missed > self._sought:
             self._sought, self._sought_in = dirty.missed, self.rounds
             self.at_once()
+
+    def hurry(self) -> None:
+        """Somebody waits for the whole to be looked at: take more for a moment."""
+        self._hurried_until = time.monotonic() + _HURRY_SECONDS
 
     def at_once(self) -> None:
         """Begin a new round now: something was missed."""
@@ -65,11 +80,16 @@ class Sweep:
                 found.append(task)
                 self.removals += task.verb == "remove"
             if number % _CHECKED == 0 and time.thread_time() - began > _SLICE_SECONDS:
-                self._due = now + (time.thread_time() - began) / _SHARE
+                self._due = now + (time.thread_time() - began) / self._share(now)
                 return found
-        self._round, self._due = None, now + max(_REST_SECONDS, (now - self.began) * _SHARE)
+        self._round, self._due = None, now + max(_REST_SECONDS, now - self.began)
         self.rounds += 1
         return found
+
+    def _share(self, now: float) -> float:
+        if now < self._hurried_until:
+            return SHARE_IN_A_HURRY
+        return SHARE_WHILE_SHORT if self._is_short() else SHARE
 
 
 def look_over(

@@ -1,7 +1,8 @@
 """Where logs ended when they were last read, so that what was appended since can be read without what was there before.
 
-A log goes on where it ended if it is the same file (inode), is not shorter, and its last record still stands where it stood.
-A change further up in place is not seen here: whoever proves a tree reads it all (``scrub``).
+A log goes on where it ended if it is the same file (inode), is longer, and its last record still stands where it stood. One
+that was touched and is no longer is read as a whole. A change further up in a log that grew as well is not seen here:
+``rereading`` finds it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ _LONGEST = 1 << 16
 
 @dataclass(frozen=True)
 class Tail:
-    """How a log ended: its inode, its last whole record and where that starts, where it ends, and the digest up to there."""
+    """How a log ended: its inode and time, its last whole record and where that starts, where it ends, and the digest up to there."""
 
     inode: int
+    mtime_ns: int
     start: int
     record: bytes = field(repr=False)
     end: int
@@ -28,7 +30,9 @@ class Tail:
 
     def goes_on(self, signature: Signature | None) -> bool:
         """True where a file with this signature may be the same log, grown."""
-        return signature is not None and signature.inode == self.inode and signature.size >= self.end
+        if signature is None or signature.inode != self.inode:
+            return False
+        return signature.size > self.end or (signature.size, signature.mtime_ns) == (self.end, self.mtime_ns)
 
 
 class Tails:

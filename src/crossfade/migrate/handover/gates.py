@@ -14,7 +14,7 @@ PROOF_SECONDS_MAX = 24 * 3600.0
 class Facts:
     """What is known of a migration that follows.
 
-    ``in_step`` is set once the whole was looked at since following began. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
+    ``in_step``: every change is heard of, and the whole was looked at since one may not have been. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
     one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
     the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen.
     """
@@ -66,7 +66,9 @@ def _following(facts: Facts, migration: str) -> GateState:
 
 
 def _looked_over(facts: Facts, migration: str) -> GateState:
-    sentence = "all of it was looked at" if facts.in_step else "not all of it was looked at since following began"
+    sentence = (
+        "all of it was looked at" if facts.in_step else "changes may have been missed, and not all was looked at since"
+    )
     return GateState("in step", facts.in_step, sentence, f"crossfade status {migration} --watch")
 
 

@@ -31,7 +31,10 @@ class Following(Protocol):
 
     @property
     def is_in_step(self) -> bool:
-        """True once the whole was looked at, or began in step."""
+        """True while every change is heard of, and all was looked at since one may not have been."""
+
+    def hurry(self) -> None:
+        """Somebody waits for it to be in step."""
 
     @property
     def lag_seconds(self) -> float:
@@ -143,6 +146,7 @@ class Orders:
         if order.verb == "finish" or gives_up(order, now):
             return []
         lane, _ = self._chosen(order)
+        lane.follower.hurry()
         return gates(order, facts_of(lane, order), run.migration)
 
     def _chosen(self, order: Order) -> tuple[Lane, Move]:

@@ -1,0 +1,136 @@
+"""Reading logs again from their beginning that were followed by their ends alone: an edit further up shows nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from crossfade.model.digests import Segment
+from crossfade.model.entries import SEGMENT, Entry
+from crossfade.store.port import Span, Store
+
+SHARE = 0.05
+"""Of the processors' share of following."""
+
+_STILL_SECONDS = 10.0
+_FRESH_SECONDS = 60.0
+"""For how long a log that goes on growing need not be read again before a hand-over."""
+
+_MOST = 50_000
+_SLICE_SECONDS = 0.02
+_TOGETHER = 4
+
+
+@dataclass(frozen=True)
+class _Log:
+    """One that is being read: as *source* and *target* have it, and the segments by the target's books that are left."""
+
+    source: Entry
+    target: Entry
+    left: Iterator[Segment]
+
+
+class Rereading:
+    """Knows which logs of *source*, files, grew by their ends, and compares them with what *target*, a database, says they are.
+
+    *pace* says, for a piece of work that took so long, how long to rest after it. For the thread that brings.
+    """
+
+    def __init__(self, source: Store, target: Store, pace: Callable[[float], float]) -> None:
+        self._source = source
+        self._target = target
+        self._pace = pace
+        self._grown: OrderedDict[bytes, float] = OrderedDict()
+        self._read_at: dict[bytes, float] = {}
+        self._log: _Log | None = None
+        self._due = 0.0
+
+    def grew(self, path: bytes) -> bool:
+        """The log at *path* grew, and only what is new will be read. False where too many wait: then it must be read whole."""
+        if path not in self._grown and len(self._grown) >= _MOST:
+            return False
+        self._grown[path] = time.monotonic()
+        self._grown.move_to_end(path)
+        return True
+
+    def turn(self, now: float) -> list[bytes]:
+        """Read on a little of what has been still for a while; the paths of logs that are not what they were."""
+        if now < self._due:
+            return []
+        found = self._read_until(now + _SLICE_SECONDS, lambda: self._first(now - _STILL_SECONDS))
+        self._due = time.monotonic() + self._pace(time.monotonic() - now)
+        return found
+
+    def rush(self, until: float) -> tuple[list[bytes], bool]:
+        """The same for all of them, without a rest; with whether none is left that was not read lately."""
+        found = self._read_until(until, self._stalest)
+        return found, self._log is None and self._stalest() is None
+
+    def _read_until(self, until: float, choose: Callable[[], bytes | None]) -> list[bytes]:
+        found: list[bytes] = []
+        while time.monotonic() < until and (self._log is not None or self._take(choose())):
+            found += self._read_on()
+        return found
+
+    def _first(self, before: float) -> bytes | None:
+        """The log that grew longest ago, if that was *before*."""
+        path = next(iter(self._grown), None)
+        return path if path is not None and self._grown[path] <= before else None
+
+    def _stalest(self) -> bytes | None:
+        """One that was not read for a while."""
+        stale = time.monotonic() - _FRESH_SECONDS
+        return next((path for path in self._grown if self._read_at.get(path, stale) <= stale), None)
+
+    def _take(self, path: bytes | None) -> bool:
+        """Begin with the log at *path*; False for none. What is out of step, or no log any more, will be looked at anyway."""
+        if path is None:
+            return False
+        del self._grown[path]
+        source = next(iter(self._source.look([path])), None)
+        target = next(iter(self._target.look([path])), None)
+        if source is not None and target is not None and _is_comparable(source, target):
+            self._log = _Log(source, target, iter(self._books(target)))
+        return True
+
+    def _books(self, target: Entry) -> Sequence[Segment]:
+        return self._target.segments(target) if target.size > SEGMENT else [Segment(0, 0, target.size, b"")]
+
+    def _read_on(self) -> list[bytes]:
+        """Compare some more segments; the path, if one differs, and the books say what they said before."""
+        log = self._log
+        if log is None:
+            return []
+        some = [segment for _, segment in zip(range(_TOGETHER), log.left, strict=False)]
+        weights = self._source.weigh([Span(log.source, segment.offset, segment.size) for segment in some])
+        same = all(_is(segment, weight, log.target) for segment, weight in zip(some, weights, strict=True))
+        if same and some:
+            return []
+        self._log = None
+        self._read_at = {**self._fresh(), log.source.path: time.monotonic()}
+        return [] if same or self._moved_on(log.target) else [log.source.path]
+
+    def _fresh(self) -> dict[bytes, float]:
+        stale = time.monotonic() - _FRESH_SECONDS
+        return {path: at for path, at in self._read_at.items() if at > stale}
+
+    def _moved_on(self, target: Entry) -> bool:
+        now = next(iter(self._target.look([target.path])), None)
+        return now is None or now.generation != target.generation
+
+
+def _is_comparable(source: Entry, target: Entry) -> bool:
+    are_logs = source.type == target.type == "file" and target.form == "log" and target.complete
+    return are_logs and target.digest is not None and source.size >= target.size
+
+
+def _is(segment: Segment, weight: tuple[int, bytes], target: Entry) -> bool:
+    """True where *segment* is what was weighed. A short entry's digest is that of its only segment, folded."""
+    size, digest = weight
+    if segment.digest:
+        return (size, digest) == (segment.size, segment.digest)
+    folded = hashlib.sha256(digest if size else b"").digest()
+    return (size, folded) == (target.size, target.digest)

@@ -1,0 +1,158 @@
+"""What the file system says of a live tree, heard as it happens; and whatever may have been missed is said to be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crossfade.migrate.follow.hints import Watch
+from crossfade.migrate.follow.inotify import Watches
+
+_SECONDS = 10.0
+
+
+class Ear:
+    """What was heard, and how often something may have been missed."""
+
+    def __init__(self) -> None:
+        self.heard: dict[bytes, bool] = {}
+        self.missed = 0
+
+    def hear(self, paths: dict[bytes, bool]) -> None:
+        for path, deep in paths.items():
+            self.heard[path] = self.heard.get(path, False) or deep
+
+    def miss(self) -> None:
+        self.missed += 1
+
+
+def wait(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root/a/b").mkdir(parents=True)
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def watch(root: Path, ear: Ear) -> Iterator[Watch]:
+    with Watch(os.fsencode(root), ear.hear, ear.miss) as watch:
+        wait(lambda: watch.hears_all)
+        yield watch
+
+
+def test_when_a_watch_is_up_all_before_may_have_been_missed(watch: Watch, ear: Ear):
+    assert ear.missed == 1
+
+
+def test_what_is_written_is_heard_with_the_directory_of_what_came(watch: Watch, ear: Ear, root: Path):
+    (root / "a/b/new").write_bytes(b"1")
+    wait(lambda: {b"a/b/new", b"a/b"} <= ear.heard.keys())
+    assert ear.missed == 1
+
+
+def test_a_name_that_is_not_text_is_heard_as_it_is(watch: Watch, ear: Ear, root: Path):
+    (Path(os.fsdecode(os.fsencode(root) + b"/a/\xff\xfe"))).write_bytes(b"1")
+    wait(lambda: b"a/\xff\xfe" in ear.heard)
+    assert (ear.missed, watch.trouble) == (1, "")
+
+
+def test_what_lies_in_a_new_directory_is_to_be_looked_at_and_heard_from_then_on(watch: Watch, ear: Ear, root: Path):
+    (root / "new/deep/deeper").mkdir(parents=True)
+    wait(lambda: ear.heard.get(b"new"))
+    (root / "new/deep/deeper/file").write_bytes(b"1")
+    wait(lambda: b"new/deep/deeper/file" in ear.heard)
+
+
+def test_a_directory_that_moved_is_heard_where_it_stands_now(watch: Watch, ear: Ear, root: Path):
+    (root / "a/b").rename(root / "moved")
+    wait(lambda: ear.heard.get(b"moved") and ear.heard.get(b"a/b"))
+    ear.heard.clear()
+    (root / "moved/file").write_bytes(b"1")
+    wait(lambda: b"moved/file" in ear.heard)
+    assert not [path for path in ear.heard if path.startswith(b"a/b")]
+
+
+def test_a_directory_that_left_the_tree_is_heard_no_more(watch: Watch, ear: Ear, root: Path):
+    (root / "a/b").rename(root.parent / "outside")
+    wait(lambda: ear.heard.get(b"a/b"))
+    ear.heard.clear()
+    (root.parent / "outside/file").write_bytes(b"1")
+    (root / "file").write_bytes(b"1")
+    wait(lambda: b"file" in ear.heard)
+    assert set(ear.heard) == {b"file", b""}
+
+
+def test_a_link_to_a_directory_is_not_followed(watch: Watch, ear: Ear, root: Path):
+    (root.parent / "outside").mkdir()
+    (root / "link").symlink_to(root.parent / "outside")
+    wait(lambda: b"link" in ear.heard)
+    (root.parent / "outside/file").write_bytes(b"1")
+    (root / "file").write_bytes(b"1")
+    wait(lambda: b"file" in ear.heard)
+    assert not [path for path in ear.heard if path.startswith(b"link/")]
+
+
+def test_behind_the_barrier_all_is_heard(watch: Watch, ear: Ear, root: Path, tmp_path: Path):
+    (tmp_path / "barrier").mkdir()
+    watch.meet_in(os.fsencode(tmp_path / "barrier"))
+    for number in range(50):
+        (root / f"a/{number}").write_bytes(b"1")
+        assert watch.has_met(_SECONDS)
+        assert b"a/%d" % number in ear.heard
+
+
+def test_a_queue_that_overflows_says_so(root: Path):
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with Watches(os.fsencode(root)) as watches:
+        for number in range(most // 2 + 1):  # each is created, and closed after writing
+            (root / f"a/{number}").touch()
+        assert watches.read().lost
+        assert not watches.read().lost
+
+
+def test_a_root_that_is_replaced_is_watched_anew_and_all_may_have_been_missed(watch: Watch, ear: Ear, root: Path):
+    root.rename(root.parent / "old")
+    root.mkdir()
+    wait(lambda: ear.missed >= 3)  # the end of the one, the beginning of the other
+    wait(lambda: watch.hears_all)
+    (root / "file").write_bytes(b"1")
+    wait(lambda: b"file" in ear.heard)
+
+
+def test_a_root_that_is_gone_is_trouble(watch: Watch, root: Path):
+    root.rename(root.parent / "old")
+    wait(lambda: "no hints" in watch.trouble)
+    assert not watch.hears_all
+
+
+def test_a_directory_without_a_watch_is_named(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """The machine's limit cannot be lowered for one test."""
+
+    def full(self: Watches, path: bytes, add: Callable[..., bool] = Watches._watch) -> bool:
+        if path == b"a/b":
+            self._leave_out(path, OSError(errno.ENOSPC, "no space"))
+            return False
+        return add(self, path)
+
+    monkeypatch.setattr(Watches, "_watch", full)
+    ear = Ear()
+    with Watch(os.fsencode(root), ear.hear, ear.miss) as watch:
+        wait(lambda: "max_user_watches" in watch.trouble)
+        assert "'a/b' first" in watch.trouble
+        assert not watch.hears_all
