@@ -28,6 +28,7 @@ class Following:
         self._said = server.place / f"{schema}.said"
         self._command = ("start", source, target, *options)
         self._process: subprocess.Popen[bytes] | None = None
+        self._arrivals_before = 0
         self.starts = 0
         self.kills = 0
 
@@ -45,6 +46,7 @@ class Following:
 
     def start(self, **environment: str) -> None:
         """Begin, without waiting for anything."""
+        self._arrivals_before = self._arrivals()
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "crossfade", *map(str, self._command)],
@@ -58,9 +60,12 @@ class Following:
 
     def arrive(self, **environment: str) -> None:
         """Begin, and wait until it has copied what there is and follows."""
-        before = self._arrivals()
         self.start(**environment)
-        self.wait("a follower", lambda: self._arrivals() > before, _ARRIVES_SECONDS)
+        self.wait("a follower", self.has_arrived, _ARRIVES_SECONDS)
+
+    def has_arrived(self) -> bool:
+        """True once it has copied what there is, and follows."""
+        return self._arrivals() > self._arrivals_before
 
     def _arrivals(self) -> int:
         if self._server.run(f"SELECT to_regclass('{self._schema}.journal')") == [(None,)]:

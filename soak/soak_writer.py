@@ -57,7 +57,7 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     with Following(server, "soak", root, server.url("soak"), "--cpu-max", options.cpu_max, "--grace", 60) as following:
         following.arrive()
         began = time.monotonic()
-        deaths = _beset(root, tally, following, options)
+        deaths, pauses = _beset(server, root, tally, following, options)
         wrote = time.monotonic() - began
         in_step = _settled(server, root, following)
         following.stop()
@@ -72,6 +72,7 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "operations_per_second": round(operations / wrote),
         "writer_deaths": deaths,
         "follower_kills": kills,
+        "follower_pauses": pauses,
         "seconds_until_in_step": round(in_step, 1),
         "logs": len(lines),
         "lines": sum(lines.values()),
@@ -79,11 +80,14 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _beset(root: Path, tally: Path, following: Following, options: argparse.Namespace) -> int:
-    """Let the program write, again whenever it died; kill it and the follower at random. How often the program died."""
-    chance, deaths = random.Random(options.seed), 0
+def _beset(server: Bench, root: Path, tally: Path, following: Following, options: argparse.Namespace) -> tuple[int, int]:
+    """Let the program write, again whenever it died; kill it and the follower at random, and have the follower pause.
+
+    How often the program died, and the follower paused.
+    """
+    chance, deaths, pauses = random.Random(options.seed), 0, 0
     until = time.monotonic() + options.seconds
-    next_kill, next_death = (time.monotonic() + _pause(chance, options.every) for _ in range(2))
+    next_kill, next_death, next_pause = (time.monotonic() + _pause(chance, options.every) for _ in range(3))
     writer = _writer(root, tally, options, options.seconds)
     try:
         while (now := time.monotonic()) < until:
@@ -96,13 +100,23 @@ def _beset(root: Path, tally: Path, following: Following, options: argparse.Name
             if now >= next_kill:
                 _kill(following, chance)
                 next_kill = time.monotonic() + _pause(chance, options.every)
+            if now >= next_pause and following.has_arrived():
+                _stand_still(server, chance)
+                pauses, next_pause = pauses + 1, time.monotonic() + _pause(chance, options.every)
             following.check()
             time.sleep(0.02)
         writer.wait(30)
     finally:
         writer.kill()
         writer.wait()
-    return deaths
+    return deaths, pauses
+
+
+def _stand_still(server: Bench, chance: random.Random) -> None:
+    """Pause it, as from another terminal, and let it go on after a moment."""
+    crossfade(server.place, "pause", "--store", server.url("soak"), "--json")
+    time.sleep(chance.random())
+    crossfade(server.place, "resume", "--store", server.url("soak"), "--json")
 
 
 def _pause(chance: random.Random, seconds: float) -> float:

@@ -11,7 +11,7 @@ import pytest
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_writer
+from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_writer
 from soak.scenarios import SCENARIOS
 from soak.table import printed
 
@@ -46,6 +46,16 @@ def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench)
     assert figures["new_documents_ms"]["count"] == 10
     assert 0 < figures["events_ms"]["p50"] <= figures["events_ms"]["p99"] <= figures["events_ms"]["max"]
     assert "events_ms.p99" in printed(figures)
+
+
+def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_the_same_after_each(server: Bench):
+    """No write fails, none is lost, none comes twice. How long they waited is measured as their writers saw it."""
+    figures = soak_rounds.gone_round(server, soak_rounds.options_of(["--rounds", "2", "--events", "500"]))
+    print(json.dumps(figures))
+
+    assert figures["writes"] > 100
+    assert 0 < figures["longest_write_ms"]["median"] <= figures["longest_write_ms"]["max"]
+    assert figures["sides"] == "identical after each round"
 
 
 @pytest.mark.parametrize("title", ["follow, files → database"])
