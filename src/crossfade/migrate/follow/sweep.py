@@ -16,6 +16,9 @@ _REST_SECONDS = 5.0
 SHARE = 0.1
 """Of one core, for the sweep."""
 
+SHARE_WHILE_SOUGHT = 0.25
+"""While something may have been missed, and is out of step for as long as it takes to find."""
+
 SHARE_IN_A_HURRY = 0.5
 _HURRY_SECONDS = 1.0
 
@@ -89,7 +92,10 @@ class Sweep:
     def _share(self, now: float) -> float:
         if now < self._hurried_until:
             return SHARE_IN_A_HURRY
-        return SHARE_WHILE_SHORT if self._is_short() else SHARE
+        is_sought = self.rounds == self._sought_in
+        if self._is_short():
+            return SHARE if is_sought else SHARE_WHILE_SHORT
+        return SHARE_WHILE_SOUGHT if is_sought else SHARE
 
 
 def look_over(
