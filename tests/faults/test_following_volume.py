@@ -10,6 +10,7 @@ import pytest
 from crossfade.migrate.follow.hints import Watch
 from crossfade.testing import prodigy
 from support.person import Person, refused
+from support.running import Terminal
 from support.servers import Database
 
 
@@ -56,3 +57,34 @@ def test_a_volume_that_goes_away_stops_the_migration(
     assert "mount" in hint
     ((there, all_of_them),) = database.all(entries)
     assert there == all_of_them > 150
+
+
+def rows_of(database: Database, kind: str) -> object:
+    return database.one(f'SELECT count(*) FROM "{database.location.schema}"."{kind}"')
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        [("cutover", "--only", "events")],
+        [("cutover",), ("rollback", "--only", "sessions")],
+    ],
+    ids=["one kind was cut over", "all but one kind were cut over"],
+)
+def test_an_empty_volume_is_no_deletion_once_kinds_were_cut_over(
+    person: Person, root: Path, database: Database, tmp_path: Path, verbs: list[tuple[str, ...]]
+):
+    """A pod that starts on an empty volume: what the files still decide about stays in the database, few as it may be."""
+    person.moves(root, database.url)
+    for verb in verbs:
+        done = person.types(*verb, "--store", database.url, "--writers-stopped")
+        assert done.status == 0, done
+    before = rows_of(database, "sessions")
+    emptied(root)
+
+    done = Terminal(tmp_path / "state").run("start", root, database.url, seconds=60)
+
+    assert done.status == 7, done
+    assert "CF707" in done.err
+    assert "nothing was removed" in done.err
+    assert rows_of(database, "sessions") == before > 0

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossfade.errors import SourceMissing
 from crossfade.migrate.decide import Task
@@ -65,12 +65,13 @@ class Removals:
 class Brake:
     """Watches over the removals of a follower whose *root* stood on *footing* before any of it was copied; None for no tree of files.
 
-    *total* is how many entries there are. With ``is_off`` everything is believed.
+    *total* is how many entries there are. Where there are some, a root that is empty was not always so: whoever begins anew on an
+    empty volume finds it empty from the first. With ``is_off`` everything is believed.
     """
 
     def __init__(self, root: bytes, footing: Footing | None, total: int) -> None:
         self._root = root
-        self._footing = footing
+        self._footing = replace(footing, empty=footing.empty and not total) if footing is not None else None
         self._removals = Removals()
         self.total = total
         self.is_off = False

@@ -21,6 +21,7 @@ from crossfade.migrate.follow.burden import Burden
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.feed import FeedWatch, place_of
+from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
 from crossfade.migrate.follow.look import Look
@@ -81,8 +82,7 @@ class Follower:
         self._take = take
         self._keep_pause = keep_pause
         self._dirty = Dirty()
-        total = sum(total.entries for total in run.ledger.totals(run.store_id))
-        self.brake = Brake(run.request.source.path, footing, total)
+        self.brake = Brake(run.request.source.path, footing, entries_of(run))
         self._beat = 0.0
         self.watches: list[Hints] = []
         self.grace = NO_END

@@ -34,6 +34,11 @@ def has(run: Run, kind: str) -> bool:
     return run.kinds is None or kind in run.kinds or (not kind and run.kinds != run.cut)
 
 
+def entries_of(run: Run) -> int:
+    """How many files the target holds of what *run*, one of the lanes, is about."""
+    return sum(total.entries for total in run.ledger.totals(run.store_id) if has(run, total.kind))
+
+
 def standing_as(run: Run, standing: Standing) -> Run:
     """*run* as it goes on after a hand-over."""
     now = turned(run) if standing.is_reversed != run.reversed else run

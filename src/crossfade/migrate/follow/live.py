@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
@@ -12,9 +12,10 @@ from typing import Any, cast
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
 from crossfade.migrate.decide import FOREIGN
 from crossfade.migrate.engine import ENGINE, Engine
-from crossfade.migrate.follow.brake import Braked, footing_of, why_to_brake
+from crossfade.migrate.follow.brake import Braked, footing_of
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Follower
+from crossfade.migrate.follow.gone import removals_of, why_not_gone
 from crossfade.migrate.follow.grace import Grace
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
@@ -108,6 +109,7 @@ class Live(Engine):
         goes_on = not self._run.from_files and not begin(place_of(self._run), self._stop, self._teller.waiting)
         self._check_stop()
         if self._run.reversed or self._run.cut:
+            self._check_lanes()
             return
         if self._has_arrived():
             if not goes_on:  # else the feed names what changed since it was read
@@ -159,19 +161,29 @@ class Live(Engine):
         removals = self._removals()
         if removals and self._move():
             removals = self._removals()
-        total = sum(total.entries for total in self._run.ledger.totals(self._run.store_id))
-        now = footing_of(self._run.request.source.path)
-        if removals and now is not None and (why := why_to_brake(removals, total, replace(now, empty=False), now)):
+        if why := why_not_gone(self._run, removals):
             raise self._removed(why)
+
+    def _check_lanes(self) -> None:
+        """The same for each direction that comes out of files, once kinds were cut over."""
+        for lane in lanes_of(self._run):
+            if lane.from_files and not self._allow_removals:
+                self._check_lane(lane)
+
+    def _check_lane(self, lane: Run) -> None:
+        with closing(self._open_side(lane, "source", ENGINE)) as source, closing(self._open_side(lane, "target", ENGINE)) as to:
+            if why := why_not_gone(lane, removals_of(lane, source, to)):
+                raise self._removed(why)
 
     def _removals(self) -> int:
         return sum(task.verb == "remove" for task in self._every_task())
 
     def _removed(self, why: str) -> Removed:
         self._run.ledger.phase(self._run.migration, "braked", "braked", {"reason": why})
+        back = "" if self._run.reversed else f", or {restoring(self._run)}"
         return Removed(
             f"{why}: nothing was removed from the target",
-            hint=f"mount the volume, or {restoring(self._run)}; --allow-removals if it is meant",
+            hint=f"mount the volume{back}; --allow-removals if it is meant",
         )
 
     def _follow(self) -> Outcome:
