@@ -93,33 +93,38 @@ class Writer:
     def _wrote_files(self, path: bytes, act: Callable[[Tree], None]) -> bool:
         """Write under the shared lock, if the files decide; False where the database does."""
         with self._gate.entered() as marker:
-            if self._side(marker, path) != "files":
+            side, epoch = self._decided(marker, path)
+            if side != "files":
                 return False
-            if marker is not None and self._epoch is not None and marker.epoch != self._epoch:
-                raise _old_epoch(marker.epoch, self._epoch)
+            if None not in (epoch, self._epoch) and epoch != self._epoch:
+                raise _old_epoch(epoch, self._epoch)
             act(self._open_tree())
         return True
 
-    def _side(self, marker: Marker | None, path: bytes) -> Side:
+    def _decided(self, marker: Marker | None, path: bytes) -> tuple[Side, int | None]:
+        """The side that decides about *path*, and since which epoch."""
         if marker is None:
-            return "files"
+            return "files", None
+        self._store = self._store or marker.store
         side = marker.side_of(self._kind(path) if marker.authority.keys() - {EVERY} else EVERY)
-        return self._asked(path) if side == "undecided" else side
+        return self._asked(path) if side == "undecided" else (side, marker.epoch)
 
-    def _asked(self, path: bytes) -> Side:
-        """What the database says, in the middle of a hand-over that nobody is there to finish."""
+    def _asked(self, path: bytes) -> tuple[Side, int | None]:
+        """What the database says, in the middle of a hand-over that nobody is there to finish: the marker's epoch is the one before."""
         query = self._sql(
-            "SELECT r.authority FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id)"
-            " WHERE (s.name = %s OR %s::text IS NULL) AND r.kind IN (%s, '') ORDER BY r.kind DESC LIMIT 1"
+            "SELECT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id)"
+            " WHERE s.name = %s AND r.kind IN (%s, '') ORDER BY r.kind DESC LIMIT 1"
         )
         with plain_errors(self._location.url):
-            row = self._connected().execute(query, [self._store, self._store, self._kind(path)]).fetchone()
-        return "database" if row is not None and row[0] == "here" else "files"
+            row: Any = self._connected().execute(query, [self._store, self._kind(path)]).fetchone()
+        return ("database" if row[0] == "here" else "files", row[1]) if row is not None else ("files", None)
 
     def _kind(self, path: bytes) -> str:
         if self._layout is None:
-            query = self._sql("SELECT layout, layout_name FROM {}.stores WHERE name = %s OR %s::text IS NULL LIMIT 1")
-            row: Any = self._connected().execute(query, [self._store, self._store]).fetchone()
+            query = self._sql("SELECT layout, layout_name FROM {}.stores WHERE name = %s")
+            row: Any = self._connected().execute(query, [self._store]).fetchone()
+            if row is None:
+                return EVERY
             self._layout = layouts.parse(row[0], source=row[1])
         return self._layout.place(path).kind.name
 
