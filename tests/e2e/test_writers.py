@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from crossfade.errors import Fenced
+from crossfade.errors import Fenced, LocationInvalid, TargetUnreachable
 from crossfade.store.backends.file.gate import Gate, Marker
 from crossfade.store.writer import Writer
 from support.running import Terminal
@@ -87,3 +88,48 @@ def test_a_writer_asks_about_its_own_tree_among_several(terminal: Terminal, root
     assert in_the_files(root) == FIRST
     assert in_the_database(database) == ["first", "second"]
     assert in_the_database(database, "another") == ["first"]
+
+
+def test_where_the_marker_is_gone_the_database_says_who_decides(terminal: Terminal, root: Path, database: Database, tmp_path: Path):
+    """A new volume has none, nor has one that holds the tree alone. Another spelling of the path is the same tree."""
+    done(terminal, "start", "--once", tree(tmp_path / "another"), database.url)
+    done(terminal, "start", "--once", root, database.url)
+    hand_over(terminal, "cutover", root, database)
+    shutil.rmtree(tmp_path / "live.crossfade")
+    link = tmp_path / "link"
+    link.symlink_to(root)
+
+    with Writer(bytes(link), database.url, epoch=1) as writer, pytest.raises(Fenced):
+        writer.append(LOG, SECOND)
+    with Writer(bytes(link), database.url, epoch=2) as writer:
+        writer.append(LOG, SECOND)
+    assert in_the_files(root) == FIRST
+    assert in_the_database(database) == ["first", "second"]
+
+
+def test_a_tree_that_was_never_handed_over_is_decided_by_its_files(terminal: Terminal, root: Path, database: Database):
+    """Before there is a schema, and when there is; a hand-over that comes later has a marker."""
+    with Writer(bytes(root), database.url) as early:
+        early.append(LOG, SECOND)
+        assert in_the_files(root) == FIRST + SECOND
+        done(terminal, "start", "--once", root, database.url)
+        with Writer(bytes(root), database.url, epoch=1) as writer:
+            writer.append(LOG, b'{"id":"third"}\n')
+        assert in_the_files(root).endswith(b'"third"}\n')
+        hand_over(terminal, "cutover", root, database)
+        early.append(LOG, b'{"id":"fourth"}\n')
+    assert in_the_database(database) == ["first", "second", "third", "fourth"]
+
+
+def test_who_decides_is_never_guessed(terminal: Terminal, root: Path, database: Database):
+    """A database that is away is waited for; of two trees that come from here, one has to be named."""
+    with Writer(bytes(root), "postgresql://127.0.0.1:1/state", patience_seconds=0.3) as writer:
+        with pytest.raises(TargetUnreachable):
+            writer.append(LOG, SECOND)
+    for name in ("one", "two"):
+        done(terminal, "start", "--once", root, database.url, "--store-name", name)
+    with Writer(bytes(root), database.url) as writer, pytest.raises(LocationInvalid, match="one, two"):
+        writer.append(LOG, SECOND)
+    with Writer(bytes(root), database.url, store="two") as writer:
+        writer.append(LOG, SECOND)
+    assert in_the_files(root) == FIRST + SECOND

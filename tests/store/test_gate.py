@@ -18,7 +18,8 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(bytes(tmp_path / "tree"))
 
 
-def test_a_tree_without_a_marker_is_decided_by_its_files(gate: Gate):
+def test_a_tree_without_a_marker_says_nothing_of_who_decides(gate: Gate):
+    """Whoever writes has to ask the database: the marker may have stood on a volume that is gone."""
     with gate.entered() as marker:
         assert marker is None
 

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from crossfade.errors import Fenced
+from crossfade.errors import Fenced, LocationInvalid, SourceMissing, TargetUnreachable
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
@@ -31,6 +31,7 @@ from crossfade.store.registry import serving
 _ELSEWHERE = "XF002"
 _OTHER_EPOCH = "XF003"
 _AGAIN_SECONDS = 0.002
+_AWAY_SECONDS = 0.2
 _FILE_MODE = 0o666
 _numbers = count()
 
@@ -39,7 +40,8 @@ class Writer:
     """Writes entries of the tree at *root*, or of its twin *store* in *database*, whichever decides at that moment.
 
     With an *epoch* it writes only while that one lasts, and is refused afterwards (CF705). *patience_seconds* is how long a
-    write waits for a hand-over, or for a database that is away.
+    write waits for a hand-over, or to reach a database that is away. *store* is the tree's name, where it is not known from the
+    marker beside the root, or from the directory that it came from.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Writer:
         self._tree: Tree | None = None
         self._connection: Connection | None = None
         self._layout: Layout | None = None
+        self._without: tuple[Side, int | None] | None = None
 
     def __enter__(self) -> Writer:
         return self
@@ -87,8 +90,21 @@ class Writer:
 
     def _write(self, path: bytes, on_files: Callable[[Tree], None], function: str, *values: bytes) -> None:
         until = time.monotonic() + self._patience_seconds
-        while not (self._wrote_files(path, on_files) or self._called(function, values, until)):
+        while not (self._reached(lambda: self._wrote_files(path, on_files), until) or self._called(function, values, until)):
             time.sleep(_AGAIN_SECONDS)
+
+    def _reached(self, wrote: Callable[[], bool], until: float) -> bool:
+        """What *wrote* says, once the database, if it has to be asked, is there. Nothing of a write was sent to it by then."""
+        while True:
+            try:
+                is_done = wrote()
+                if not is_done:
+                    self._connected()
+                return is_done
+            except TargetUnreachable:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_AWAY_SECONDS)
 
     def _wrote_files(self, path: bytes, act: Callable[[Tree], None]) -> bool:
         """Write under the shared lock, if the files decide; False where the database does."""
@@ -104,10 +120,47 @@ class Writer:
     def _decided(self, marker: Marker | None, path: bytes) -> tuple[Side, int | None]:
         """The side that decides about *path*, and since which epoch."""
         if marker is None:
-            return "files", None
+            return self._unmarked(path)
         self._store = self._store or marker.store
         side = marker.side_of(self._kind(path) if marker.authority.keys() - {EVERY} else EVERY)
         return self._asked(path) if side == "undecided" else (side, marker.epoch)
+
+    def _unmarked(self, path: bytes) -> tuple[Side, int | None]:
+        """Where no marker stands: nothing was ever handed over, or it stood on a volume that is gone, which the database knows.
+
+        It is asked once, where all is decided by the files: whoever hands over makes a marker first.
+        """
+        self._without = self._without or self._all_in_files()
+        return self._without or self._asked(path)
+
+    def _all_in_files(self) -> tuple[Side, int | None] | None:
+        """That the files decide about all of the tree, or that the database knows of none from here; None where it is not so."""
+        query = self._sql(
+            "SELECT DISTINCT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id) WHERE s.name = %s"
+        )
+        try:
+            self._store = self._store or self._name_of_root()
+            with plain_errors(self._location.url):
+                routes: list[Any] = self._connected().execute(query, [self._store]).fetchall()
+        except (SourceMissing, _NoSchema):
+            return "files", None
+        if any(authority == "here" for authority, _ in routes):
+            return None
+        return "files", max((epoch for _, epoch in routes), default=None)
+
+    def _name_of_root(self) -> str | None:
+        """The name of the tree that is moved between this root and the database."""
+        query = self._sql("SELECT s.name, m.source, m.target FROM {0}.migrations AS m JOIN {0}.stores AS s USING (store_id)")
+        try:
+            rows: list[Any] = self._connected().execute(query).fetchall()
+        except psycopg.errors.UndefinedTable:
+            raise _NoSchema from None
+        names = sorted({name for name, *ends in rows if any(_is_at(end, self._root) for end in ends)})
+        if len(names) > 1:
+            raise LocationInvalid(
+                f"several trees of {self._location} belong to this directory: {', '.join(names)}", hint="Writer(…, store=NAME)"
+            )
+        return names[0] if names else None
 
     def _asked(self, path: bytes) -> tuple[Side, int | None]:
         """What the database says, in the middle of a hand-over that nobody is there to finish: the marker's epoch is the one before."""
@@ -165,6 +218,16 @@ class Writer:
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(sql.Identifier(self._location.schema))
+
+
+class _NoSchema(Exception):
+    """Nobody has ever moved anything into that schema."""
+
+
+def _is_at(url: str, root: bytes) -> bool:
+    """True where *url* is the directory *root*, by whatever links."""
+    place = parse(url)
+    return not place.is_database and os.path.realpath(place.path) == os.path.realpath(root)
 
 
 def _old_epoch(now: int | None, mine: int | None) -> Fenced:

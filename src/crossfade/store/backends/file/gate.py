@@ -63,7 +63,7 @@ class Gate:
     # The marker
 
     def read(self) -> Marker | None:
-        """The marker; None where no hand-over was ever prepared: then the files decide."""
+        """The marker; None where no hand-over was ever prepared, or where it stood on a volume that is gone: the database knows."""
         try:
             with open(self._path(b"route.json"), encoding="utf-8") as file:
                 values = json.load(file)
