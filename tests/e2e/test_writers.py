@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,8 @@ import pytest
 from crossfade.errors import Fenced, LocationInvalid, TargetUnreachable
 from crossfade.store.backends.file.gate import Gate, Marker
 from crossfade.store.writer import Writer
-from support.running import Terminal
+from support.person import Person
+from support.running import finish
 from support.servers import Database
 
 LOG = b"events/r/j/events-1.jsonl"
@@ -18,8 +24,8 @@ FIRST, SECOND = b'{"id":"first"}\n', b'{"id":"second"}\n'
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path / "state")
+def person(tmp_path: Path) -> Person:
+    return Person(tmp_path / "state")
 
 
 def tree(root: Path) -> Path:
@@ -33,13 +39,13 @@ def root(tmp_path: Path) -> Path:
     return tree(tmp_path / "live")
 
 
-def done(terminal: Terminal, *words: object) -> None:
-    found = terminal.run(*words)
+def done(person: Person, *words: object) -> None:
+    found = person.types(*words)
     assert found.status == 0, found
 
 
-def hand_over(terminal: Terminal, verb: str, root: Path, database: Database) -> None:
-    done(terminal, verb, root, database.url, "--writers-stopped")
+def hand_over(person: Person, verb: str, root: Path, database: Database) -> None:
+    done(person, verb, root, database.url, "--writers-stopped")
 
 
 def in_the_files(root: Path) -> bytes:
@@ -60,11 +66,11 @@ def half_done(root: Path, database: Database) -> Gate:
     return gate
 
 
-def test_while_nothing_is_decided_the_routes_epoch_counts(terminal: Terminal, root: Path, database: Database):
+def test_while_nothing_is_decided_the_routes_epoch_counts(person: Person, root: Path, database: Database):
     """The marker has the epoch from before the decision: whoever knows that one is the old writer."""
-    done(terminal, "start", "--once", root, database.url)
-    hand_over(terminal, "cutover", root, database)
-    hand_over(terminal, "rollback", root, database)
+    done(person, "start", "--once", root, database.url)
+    hand_over(person, "cutover", root, database)
+    hand_over(person, "rollback", root, database)
     half_done(root, database)
 
     with Writer(bytes(root), database.url, epoch=2) as writer, pytest.raises(Fenced):
@@ -75,12 +81,12 @@ def test_while_nothing_is_decided_the_routes_epoch_counts(terminal: Terminal, ro
     assert in_the_files(root) == FIRST + SECOND
 
 
-def test_a_writer_asks_about_its_own_tree_among_several(terminal: Terminal, root: Path, database: Database, tmp_path: Path):
+def test_a_writer_asks_about_its_own_tree_among_several(person: Person, root: Path, database: Database, tmp_path: Path):
     """It was not told the name: the marker has it."""
     other = tree(tmp_path / "another")
-    done(terminal, "start", "--once", other, database.url)
-    done(terminal, "start", "--once", root, database.url)
-    hand_over(terminal, "cutover", root, database)
+    done(person, "start", "--once", other, database.url)
+    done(person, "start", "--once", root, database.url)
+    hand_over(person, "cutover", root, database)
     half_done(root, database)
 
     with Writer(bytes(root), database.url) as writer:
@@ -90,11 +96,13 @@ def test_a_writer_asks_about_its_own_tree_among_several(terminal: Terminal, root
     assert in_the_database(database, "another") == ["first"]
 
 
-def test_where_the_marker_is_gone_the_database_says_who_decides(terminal: Terminal, root: Path, database: Database, tmp_path: Path):
+def test_where_the_marker_is_gone_the_database_says_who_decides(
+    person: Person, root: Path, database: Database, tmp_path: Path
+):
     """A new volume has none, nor has one that holds the tree alone. Another spelling of the path is the same tree."""
-    done(terminal, "start", "--once", tree(tmp_path / "another"), database.url)
-    done(terminal, "start", "--once", root, database.url)
-    hand_over(terminal, "cutover", root, database)
+    done(person, "start", "--once", tree(tmp_path / "another"), database.url)
+    done(person, "start", "--once", root, database.url)
+    hand_over(person, "cutover", root, database)
     shutil.rmtree(tmp_path / "live.crossfade")
     link = tmp_path / "link"
     link.symlink_to(root)
@@ -107,29 +115,92 @@ def test_where_the_marker_is_gone_the_database_says_who_decides(terminal: Termin
     assert in_the_database(database) == ["first", "second"]
 
 
-def test_a_tree_that_was_never_handed_over_is_decided_by_its_files(terminal: Terminal, root: Path, database: Database):
+def test_a_tree_that_was_never_handed_over_is_decided_by_its_files(person: Person, root: Path, database: Database):
     """Before there is a schema, and when there is; a hand-over that comes later has a marker."""
     with Writer(bytes(root), database.url) as early:
         early.append(LOG, SECOND)
         assert in_the_files(root) == FIRST + SECOND
-        done(terminal, "start", "--once", root, database.url)
+        done(person, "start", "--once", root, database.url)
         with Writer(bytes(root), database.url, epoch=1) as writer:
             writer.append(LOG, b'{"id":"third"}\n')
         assert in_the_files(root).endswith(b'"third"}\n')
-        hand_over(terminal, "cutover", root, database)
+        hand_over(person, "cutover", root, database)
         early.append(LOG, b'{"id":"fourth"}\n')
     assert in_the_database(database) == ["first", "second", "third", "fourth"]
 
 
-def test_who_decides_is_never_guessed(terminal: Terminal, root: Path, database: Database):
+def test_who_decides_is_never_guessed(person: Person, root: Path, database: Database):
     """A database that is away is waited for; of two trees that come from here, one has to be named."""
-    with Writer(bytes(root), "postgresql://127.0.0.1:1/state", patience_seconds=0.3) as writer:
-        with pytest.raises(TargetUnreachable):
-            writer.append(LOG, SECOND)
+    away = Writer(bytes(root), "postgresql://127.0.0.1:1/state", patience_seconds=0.3)
+    with away as writer, pytest.raises(TargetUnreachable):
+        writer.append(LOG, SECOND)
     for name in ("one", "two"):
-        done(terminal, "start", "--once", root, database.url, "--store-name", name)
+        done(person, "start", "--once", root, database.url, "--store-name", name)
     with Writer(bytes(root), database.url) as writer, pytest.raises(LocationInvalid, match="one, two"):
         writer.append(LOG, SECOND)
     with Writer(bytes(root), database.url, store="two") as writer:
         writer.append(LOG, SECOND)
     assert in_the_files(root) == FIRST + SECOND
+
+
+CONTAINER = """
+import os, sys
+os.getpid = lambda: 1
+from crossfade.store.writer import Writer
+root, url, name = sys.argv[1:]
+with Writer(root, url) as writer:
+    for number in range(1500):
+        writer.put(b"sessions/%s.json" % name.encode(), name.encode() * 100)
+        assert open(f"{root}/sessions/{name}.json").read() == name * 100, number
+"""
+
+
+def test_two_containers_on_one_volume_do_not_mix_their_bytes(root: Path, database: Database):
+    """Each is process 1, and counts from the first."""
+    programs = [
+        subprocess.Popen([sys.executable, "-c", CONTAINER, root, database.url, name], stderr=subprocess.PIPE)
+        for name in ("one", "two")
+    ]
+    for program in programs:
+        done = finish(program, 60)
+        assert done.status == 0, done
+
+
+def test_a_tree_that_is_a_file_system_of_its_own_takes_writes(root: Path, database: Database):
+    """Nothing can be renamed into it from beside it. Nothing of ours is left there."""
+    elsewhere = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    assert elsewhere.stat().st_dev != root.stat().st_dev
+    try:
+        root.with_name("live.crossfade").symlink_to(elsewhere)
+        with Writer(bytes(root), database.url) as writer:
+            writer.put(b"sessions/one.json", b"{}")
+        assert (root / "sessions/one.json").read_bytes() == b"{}"
+        assert [path for path in root.rglob("*") if path.is_file() and path.suffix not in (".json", ".jsonl")] == []
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(root: Path, database: Database):
+    session = root / "sessions" / "one.json"
+    with Writer(bytes(root), database.url) as writer:
+        writer.put(b"sessions/one.json", b"{}")
+        session.chmod(0o640)
+        writer.put(b"sessions/one.json", b'{"id":"one"}')
+
+    assert session.stat().st_mode & 0o777 == 0o640
+    assert session.read_bytes() == b'{"id":"one"}'
+
+
+def test_a_line_for_which_there_is_no_room_is_not_left_in_half(root: Path, database: Database):
+    """The next one would be glued to it. A limit of the process stands in for a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Writer(bytes(root), database.url) as writer:
+        writer.append(LOG, SECOND)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(root / LOG.decode()).st_size + 5, limits[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                writer.append(LOG, b'{"id":"third"}\n')
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        writer.append(LOG, b'{"id":"fourth"}\n')
+    assert in_the_files(root) == FIRST + SECOND + b'{"id":"fourth"}\n'

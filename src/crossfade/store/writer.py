@@ -10,10 +10,11 @@ none is lost between the sides. A writer belongs to one thread.
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from itertools import count
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from crossfade.errors import Fenced, LocationInvalid, SourceMissing, TargetUnrea
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
+from crossfade.store.backends.file.staging import staging_of
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.postgres.server import Connection, plain_errors
 from crossfade.store.location import parse
@@ -33,7 +35,7 @@ _OTHER_EPOCH = "XF003"
 _AGAIN_SECONDS = 0.002
 _AWAY_SECONDS = 0.2
 _FILE_MODE = 0o666
-_numbers = count()
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Writer:
@@ -66,8 +68,8 @@ class Writer:
         self.close()
 
     def put(self, path: bytes, body: bytes) -> None:
-        """Have *path* hold *body*, whole or not at all."""
-        self._write(path, lambda tree: _put(tree, self._gate, path, body), "put", path, body)
+        """Have *path* hold *body*: whoever reads it finds that, or what was there before. A file keeps its mode."""
+        self._write(path, lambda tree: _put(tree, path, body), "put", path, body)
 
     def append(self, path: bytes, line: bytes) -> None:
         """Add *line*, which ends with a newline, to the log at *path*."""
@@ -100,11 +102,12 @@ class Writer:
                 is_done = wrote()
                 if not is_done:
                     self._connected()
-                return is_done
             except TargetUnreachable:
                 if time.monotonic() >= until:
                     raise
                 time.sleep(_AWAY_SECONDS)
+            else:
+                return is_done
 
     def _wrote_files(self, path: bytes, act: Callable[[Tree], None]) -> bool:
         """Write under the shared lock, if the files decide; False where the database does."""
@@ -135,14 +138,11 @@ class Writer:
 
     def _all_in_files(self) -> tuple[Side, int | None] | None:
         """That the files decide about all of the tree, or that the database knows of none from here; None where it is not so."""
-        query = self._sql(
-            "SELECT DISTINCT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id) WHERE s.name = %s"
-        )
+        query = "SELECT DISTINCT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id) WHERE s.name = %s"
         try:
             self._store = self._store or self._name_of_root()
-            with plain_errors(self._location.url):
-                routes: list[Any] = self._connected().execute(query, [self._store]).fetchall()
-        except (SourceMissing, _NoSchema):
+            routes = self._rows(query, self._store)
+        except SourceMissing:  # an embedded database that nobody has made yet
             return "files", None
         if any(authority == "here" for authority, _ in routes):
             return None
@@ -150,35 +150,38 @@ class Writer:
 
     def _name_of_root(self) -> str | None:
         """The name of the tree that is moved between this root and the database."""
-        query = self._sql("SELECT s.name, m.source, m.target FROM {0}.migrations AS m JOIN {0}.stores AS s USING (store_id)")
-        try:
-            rows: list[Any] = self._connected().execute(query).fetchall()
-        except psycopg.errors.UndefinedTable:
-            raise _NoSchema from None
+        rows = self._rows("SELECT s.name, m.source, m.target FROM {0}.migrations AS m JOIN {0}.stores AS s USING (store_id)")
         names = sorted({name for name, *ends in rows if any(_is_at(end, self._root) for end in ends)})
         if len(names) > 1:
             raise LocationInvalid(
-                f"several trees of {self._location} belong to this directory: {', '.join(names)}", hint="Writer(…, store=NAME)"
+                f"several trees of {self._location} belong to this directory: {', '.join(names)}",
+                hint="Writer(…, store=NAME)",
             )
         return names[0] if names else None
 
+    def _rows(self, text: str, *values: object) -> list[Any]:
+        """What the database answers; nothing, where nobody has ever moved anything into that schema."""
+        with plain_errors(self._location.url):
+            try:
+                return self._connected().execute(self._sql(text), values).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+
     def _asked(self, path: bytes) -> tuple[Side, int | None]:
         """What the database says, in the middle of a hand-over that nobody is there to finish: the marker's epoch is the one before."""
-        query = self._sql(
+        query = (
             "SELECT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id)"
             " WHERE s.name = %s AND r.kind IN (%s, '') ORDER BY r.kind DESC LIMIT 1"
         )
-        with plain_errors(self._location.url):
-            row: Any = self._connected().execute(query, [self._store, self._kind(path)]).fetchone()
-        return ("database" if row[0] == "here" else "files", row[1]) if row is not None else ("files", None)
+        found = self._rows(query, self._store, self._kind(path))
+        return ("database" if found[0][0] == "here" else "files", found[0][1]) if found else ("files", None)
 
     def _kind(self, path: bytes) -> str:
         if self._layout is None:
-            query = self._sql("SELECT layout, layout_name FROM {}.stores WHERE name = %s")
-            row: Any = self._connected().execute(query, [self._store]).fetchone()
-            if row is None:
+            found = self._rows("SELECT layout, layout_name FROM {}.stores WHERE name = %s", self._store)
+            if not found:
                 return EVERY
-            self._layout = layouts.parse(row[0], source=row[1])
+            self._layout = layouts.parse(found[0][0], source=found[0][1])
         return self._layout.place(path).kind.name
 
     # In the database
@@ -220,10 +223,6 @@ class Writer:
         return sql.SQL(text).format(sql.Identifier(self._location.schema))
 
 
-class _NoSchema(Exception):
-    """Nobody has ever moved anything into that schema."""
-
-
 def _is_at(url: str, root: bytes) -> bool:
     """True where *url* is the directory *root*, by whatever links."""
     place = parse(url)
@@ -235,15 +234,38 @@ def _old_epoch(now: int | None, mine: int | None) -> Fenced:
     return Fenced(f"the route's epoch{found} not {mine}: nothing was written", hint="open the writer anew")
 
 
-def _put(tree: Tree, gate: Gate, path: bytes, body: bytes) -> None:
+def _put(tree: Tree, path: bytes, body: bytes) -> None:
     handle, name = tree.place(path, create=True)
-    staged = os.path.join(gate.directory, b"write-%d-%d" % (os.getpid(), next(_numbers)))
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+    directory, staged, descriptor = _staged(tree)
     try:
         _write_all(descriptor, body)
+        _keep_mode(descriptor, handle, name)
+        os.rename(staged, name, src_dir_fd=directory, dst_dir_fd=handle)
+    except OSError:
+        os.unlink(staged, dir_fd=directory)
+        raise
     finally:
         os.close(descriptor)
-    os.rename(staged, name, dst_dir_fd=handle)
+        os.close(directory)
+
+
+def _keep_mode(descriptor: int, handle: int, name: bytes) -> None:
+    """Give the new file the mode of the one that it replaces."""
+    with suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+        if stat.S_ISREG(found.st_mode):
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+
+
+def _staged(tree: Tree) -> tuple[int, bytes, int]:
+    """A new file beside the tree, on its file system: the directory, a name that nobody else has, in whatever container, and the file."""
+    while True:
+        directory, _ = staging_of(tree)
+        name = secrets.token_hex(20).encode()
+        try:
+            return directory, name, os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory)
+        except FileNotFoundError:  # somebody found the directory empty, and took it away
+            os.close(directory)
 
 
 def _append(tree: Tree, path: bytes, line: bytes) -> None:
@@ -251,9 +273,22 @@ def _append(tree: Tree, path: bytes, line: bytes) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, _FILE_MODE, dir_fd=handle)
     try:
-        _write_all(descriptor, line)
+        _append_whole(descriptor, line)
     finally:
         os.close(descriptor)
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    """All of *line*, or nothing: half of one would swallow the next."""
+    written = 0
+    try:
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except OSError:
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if written and os.fstat(descriptor).st_size == end:  # else somebody has appended behind it
+            os.ftruncate(descriptor, end - written)
+        raise
 
 
 def _remove(tree: Tree, path: bytes) -> None:

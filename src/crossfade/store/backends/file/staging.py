@@ -38,7 +38,7 @@ class Staging:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.handle, self._path = _made(tree)
+        self.handle, self._path = staging_of(tree)
         self.disk = Disk(self.handle)
         self._held: dict[bytes, int] = {}
         self._closed = 0
@@ -69,7 +69,7 @@ class Staging:
             return make()
         except FileNotFoundError:
             os.close(self.handle)
-            self.handle, self._path = _made(self._tree)
+            self.handle, self._path = staging_of(self._tree)
             self.disk = Disk(self.handle)
             return make()
 
@@ -162,8 +162,11 @@ def _segments(read: Callable[[int], bytes], entry: Entry, head: bytes) -> tuple[
     return tuple(segment for segment in digester.fresh() if segment.offset + segment.size <= whole)
 
 
-def _made(tree: Tree) -> tuple[int, bytes]:
-    """A directory of ours on the tree's own file system: beside the root, or, where that is another one, inside it."""
+def staging_of(tree: Tree) -> tuple[int, bytes]:
+    """A directory of ours on the tree's own file system, open, and its path: beside the root, or, where that is another one, inside it.
+
+    Inside, only names of forty hexadecimal digits are ours. Whoever finds it empty, and needs it no more, takes it away.
+    """
     beside = os.path.realpath(tree.root).rstrip(b"/") + OURS
     for path in (beside, os.path.join(tree.root, OURS)):
         handle = _ours(path)
