@@ -200,7 +200,7 @@ def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> lis
             steps += [_step(f"cutover {row.migration} --dry-run", "see every gate and step")] if name == "ready" else []
             steps += [_step(f"rollback {row.migration} --dry-run", "see what leads back")] if name == "cut-over" else []
         case "rolled-back":
-            steps.append({"command": start_again(row, once=False), "why": "copy what changed, and follow again"})
+            steps.append(_step(f"resume {row.migration}", "copy what changed, and follow again"))
         case "copied":
             steps += _after_a_copy(row)
     return steps

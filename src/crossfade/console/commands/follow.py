@@ -11,19 +11,20 @@ from crossfade.console.background import Begun
 from crossfade.console.commands.start import interruptible, remember, unless_closed
 from crossfade.console.progress import display
 from crossfade.console.talk import say, say_head
-from crossfade.errors import Interrupted
+from crossfade.errors import Interrupted, PhaseForbids
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.governor import give_way
-from crossfade.migrate.prepare import Request, prepared
+from crossfade.migrate.prepare import Request, Run, prepared
 
 
 def start_following(request: Request, *, grace_seconds: float, allow_removals: bool, begun: Begun = remember) -> int:
-    """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0.
+    """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0. So is a verb that ended it.
 
     *begun* hears of it once the lease is taken.
     """
     stop = threading.Event()
     with interruptible(stop), _supervised(stop) as ended, prepared(request) as run:
+        _refuse_rolled_back(run)
         begun(run)
         give_way()
         unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
@@ -37,11 +38,26 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
                 if not ended.is_set():
                     raise
                 live.left = "the first copy is not finished"
-        say(f"stopped; {live.left}: the next run goes on there" if live.left else "stopped; all is in step")
+        say(_ending(live))
         say_head(live.head())
-    if not ended.is_set():
+    if not ended.is_set() and not live.outcome:
         raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")
     return 0
+
+
+def _ending(live: Live) -> str:
+    if live.outcome:
+        return f"it is {live.outcome}: nobody follows any more"
+    return f"stopped; {live.left}: the next run goes on there" if live.left else "stopped; all is in step"
+
+
+def _refuse_rolled_back(run: Run) -> None:
+    """A supervisor that gives its command again would undo what a person ended."""
+    if run.before is not None and run.before.phase == "rolled-back":
+        raise PhaseForbids(
+            f"migration {run.migration} was rolled back: following has ended, and is not begun again by itself",
+            hint=f"crossfade resume {run.migration}   # copy what changed, and follow again",
+        )
 
 
 @contextmanager

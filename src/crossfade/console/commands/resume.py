@@ -34,6 +34,8 @@ def resume(words: tuple[str, ...], store: str, manner: Manner, begin: Begin, *, 
         if state.runner is not None:
             show_outcome(state, as_json=as_json)
             return 0
+        if state.row.phase == "rolled-back":  # a person's word, unlike that of a supervisor, which ``start`` does not heed
+            found.ledger.phase(state.row.migration, "interrupted", "resume wished", {})
         request = request_of(state.row, found.store, manner)
     return begin(request)
 

@@ -42,7 +42,7 @@ _DRIFT_SECONDS = 60.0
 class Live(Engine):
     """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is out of step.
 
-    ``left`` says afterwards what did not fit into it; nothing where all did.
+    ``left`` says afterwards what did not fit into it; nothing where all did. ``outcome`` says which verb ended it, if one did.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Live(Engine):
         self._grace = Grace(stop, grace_seconds)
         self._allow_removals = allow_removals
         self.left = ""
+        self.outcome: Outcome = ""
         self._order: Order | None = None
         self._done: set[str] = set()
         self._footing = footing_of(run.request.source.path) if run.from_files else None
@@ -68,8 +69,9 @@ class Live(Engine):
             try:
                 complete(self._run)
                 self._arrive()
-                while self._follow() == "turned":
+                while (outcome := self._follow()) == "turned":
                     pass
+                self.outcome = outcome
             finally:
                 self._source.close()
                 self._target.close()
@@ -171,7 +173,10 @@ class Live(Engine):
                 self._check_lane(lane)
 
     def _check_lane(self, lane: Run) -> None:
-        with closing(self._open_side(lane, "source", ENGINE)) as source, closing(self._open_side(lane, "target", ENGINE)) as to:
+        with (
+            closing(self._open_side(lane, "source", ENGINE)) as source,
+            closing(self._open_side(lane, "target", ENGINE)) as to,
+        ):
             if why := why_not_gone(lane, removals_of(lane, source, to)):
                 raise self._removed(why)
 
