@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.store.backends.file.gate import Gate
 from support.following import following
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
@@ -75,3 +76,57 @@ def test_a_supervisor_does_not_follow_again_what_a_person_rolled_back(
     resumed.send_signal(signal.SIGTERM)
     done = finish(resumed, 30)
     assert done.status == 0, done
+
+
+def test_an_order_that_nobody_waits_for_is_taken_back(
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """Its runner stands still, and would carry it out when it wakes."""
+    os.kill(runner.pid, signal.SIGSTOP)
+    asked = terminal.popen("cutover", root, database.url, "--writers-stopped")
+    wait_for("an order", lambda: ordered(database))
+    asked.send_signal(signal.SIGINT)
+    done = finish(asked, 30)
+    os.kill(runner.pid, signal.SIGCONT)
+
+    assert done.status == 6, done
+    assert "taken back, and nothing was handed over" in done.err
+    assert ordered(database) is None
+    runner.send_signal(signal.SIGTERM)
+    assert finish(runner, 30).status == 0
+    assert database.all("SELECT authority FROM routes") == [("elsewhere",)]
+
+
+def test_a_runner_that_is_at_it_lets_go_of_an_order_that_is_taken_back(
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """A writer of the files holds on to its write, so that it is tried again and again."""
+    with Gate(bytes(root)).entered():
+        asked = terminal.popen("cutover", root, database.url, "--writers-stopped", "--hold-max", "100ms")
+        wait_for("a try", lambda: database.one("SELECT count(*) FROM journal WHERE event = 'hand-over put off'"))
+        asked.send_signal(signal.SIGINT)
+        done = finish(asked, 30)
+    assert done.status == 6, done
+    assert "nothing was handed over" in done.err
+    (refused,) = database.all("SELECT reason FROM journal WHERE event = 'hand-over refused'")
+    assert "taken back" in refused[0]
+    assert database.all("SELECT authority FROM routes") == [("elsewhere",)]
+    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+
+
+def test_a_decision_whose_runner_died_is_told_as_one(terminal: Terminal, root: Path, database: Database):
+    """The authority has changed hands, whoever completes the rest; nobody waits for long."""
+    runner = terminal.popen("start", root, database.url, environment={"CROSSFADE_FAILPOINT": "postgres.decision:after"})
+    try:
+        has_arrived = "SELECT count(*) FROM journal WHERE event = 'following'"
+        table = f"{database.location.schema}.journal"
+        wait_for("a follower", lambda: database.one("SELECT to_regclass(%s)", table) and database.one(has_arrived), 40)
+        done = terminal.run("cutover", root, database.url, "--writers-stopped", seconds=30)
+    finally:
+        kill_group(runner)
+
+    assert runner.returncode == -signal.SIGKILL
+    assert done.status == 0, done
+    assert "is cut over" in done.out
+    assert "crossfade resume" in done.out
+    assert done.seconds < 15

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import Sought, sought
+from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized
-from crossfade.errors import GateShut, Interrupted, PhaseForbids
+from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.handover.gates import GateState, shut
-from crossfade.migrate.handover.order import WISH, Order
+from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.rehearse import rehearsed
 from crossfade.migrate.handover.standing import Standing
@@ -26,10 +26,6 @@ from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.wishes import refuse_paused
 
-_POLL_SECONDS = 0.05
-_RUNNER_SECONDS = 20.0
-"""How much longer than the order's own time its runner is waited for."""
-
 _SPOKEN = {"cutover": "cut over", "rollback": "rolled back", "finish": "finished"}
 
 
@@ -40,7 +36,8 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
         _refuse_phase(found, order)
         if dry_run:
             return _rehearse(found, order, as_json=as_json)
-        done = _by_runner(found, order) if found.ledger.runner(found.row.migration) else _here(found, order)
+        runs = found.ledger.runner(found.row.migration) is not None
+        done = Ordering(found.ledger, found.row.migration, order).carried_out() if runs else _here(found, order)
         _show(found, order, done, as_json=as_json)
         say_head(found.ledger.journal_head(found.row.migration))
     return 0
@@ -63,40 +60,6 @@ def _refuse_phase(found: Sought, order: Order) -> None:
         )
 
 
-# By whoever runs it
-
-
-def _by_runner(found: Sought, order: Order) -> dict[str, Any]:
-    """Write down what is wished, and wait for what comes of it."""
-    ledger, migration = found.ledger, found.row.migration
-    seen = ledger.ask(lambda c: journal.count(c, ledger.schema, migration))
-    ledger.wish(migration, {WISH: order.values()})
-    until = time.monotonic() + order.timeout + _RUNNER_SECONDS
-    while time.monotonic() < until:
-        lines = _lines_after(ledger, migration, seen)
-        seen = max([seen, *(line.seq for line in lines)])
-        done = [detail for line in lines if (detail := _outcome(line, order)) is not None]
-        if done:
-            return done[-1]
-        time.sleep(_POLL_SECONDS)
-    raise Interrupted(
-        "its runner has not answered; what was asked for stands, and is forgotten by the next runner",
-        hint=f"crossfade status {migration}",
-    )
-
-
-def _outcome(line: journal.Written, order: Order) -> dict[str, Any] | None:
-    """What a line of the journal says of *order*; raises GateShut where it was refused."""
-    detail = line.details()
-    if detail.get("order") != order.number:
-        return None
-    if line.event == "hand-over put off":
-        say(f"waiting: {line.reason}")
-    if line.event == "hand-over refused":
-        raise GateShut(line.reason, hint=detail.get("hint") or "crossfade status")
-    return detail if line.event == "hand-over completed" else None
-
-
 # Here
 
 
@@ -108,7 +71,7 @@ def _here(found: Sought, order: Order) -> dict[str, Any]:
     with interruptible(stop), prepared(request) as run:
         live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False)
         live.hand_over(order)
-    done = [_outcome(line, order) for line in _lines_after(found.ledger, found.row.migration, seen)]
+    done = [outcome(line, order) for line in _lines_after(found.ledger, found.row.migration, seen)]
     return next(detail for detail in reversed(done) if detail is not None)
 
 
@@ -149,6 +112,9 @@ def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -
         return
     hold = f"; writers waited {done['hold_ms']:.0f} ms at most" if "hold_ms" in done else ""
     show(f"migration {found.row.migration} is {_SPOKEN[order.verb]}{hold}")
+    if "authority" in done:
+        show(f"its runner ended behind the decision; crossfade resume {found.row.migration} completes the rest")
+        return
     if done.get("phase") == "rolled-back":
         held = found.ledger.totals(found.row.store_id)
         size = f"{counted(sum(t.entries for t in held), 'entry', 'entries')}, {sized(sum(t.bytes for t in held))}"

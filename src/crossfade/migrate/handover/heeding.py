@@ -98,6 +98,10 @@ class Orders:
             return False
         if self._attempts is None and order is not None:
             self._attempts = self._begin(order)
+        if order is None:
+            gone = GateShut("it was taken back by whoever asked for it; nothing was handed over", hint="give it again")
+            self._refuse(cast("Attempts", self._attempts).order, gone)
+            return False
         try:
             return self._turn(cast("Attempts", self._attempts))
         except Undecided:

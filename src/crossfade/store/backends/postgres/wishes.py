@@ -27,6 +27,14 @@ def wish(connection: Connection, schema: str, migration: str, wanted: dict[str, 
     journal.append(connection, schema, migration, line)
 
 
+def take_back(connection: Connection, schema: str, migration: str, name: str, number: str, line: Line) -> None:
+    """Want the order *number* no more, where it is still what stands under *name*; and have the runner hear of it."""
+    query = "UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s AND wanted -> %s ->> 'number' = %s"
+    if connection.execute(_sql(query, schema), [name, migration, name, number]).rowcount:
+        connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, migration])
+        journal.append(connection, schema, migration, line)
+
+
 def read(connection: Connection, schema: str, migration: str) -> dict[str, Any]:
     """All that is wanted."""
     row = connection.execute(
