@@ -12,6 +12,7 @@ import pytest
 
 from crossfade.store.backends.file.gate import Gate
 from support.following import following
+from support.powerless import obey_permissions
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -130,3 +131,24 @@ def test_a_decision_whose_runner_died_is_told_as_one(terminal: Terminal, root: P
     assert "is cut over" in done.out
     assert "crossfade resume" in done.out
     assert done.seconds < 15
+
+
+def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(terminal: Terminal, root: Path, database: Database):
+    """On another host, and as another account; what is healthy stays so."""
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    ours = root.with_name("live.crossfade")
+
+    ours.chmod(0)
+    hidden = finish(terminal.popen("doctor", "--store", database.url, preexec_fn=obey_permissions))
+    ours.chmod(0o700)
+    ours.rename(root.with_name("away.crossfade"))
+    missing = terminal.run("doctor", "--store", database.url)
+    root.rename(root.with_name("away"))
+    elsewhere = terminal.run("doctor", "--store", database.url)
+
+    assert hidden.status == 0, hidden
+    assert "cannot be seen from here (Permission denied)" in hidden.out
+    assert missing.status == 2, missing
+    assert elsewhere.status == 0, elsewhere
+    assert "BAD" not in elsewhere.out

@@ -61,7 +61,10 @@ class Ordering:
         for line in ledger.ask(lambda c: list(journal.read(c, ledger.schema, self._migration, after=seen))):
             self._seen = line.seq
             detail = outcome(line, self._order)
-            self._is_begun = self._is_begun or line.event == "hand-over begun"
+            self._is_begun = self._is_begun or (line.event, line.details().get("order")) == (
+                "hand-over begun",
+                self._order.number,
+            )
             if detail is not None and line.event == "handed over":
                 self._decided, self._decided_at = detail, time.monotonic()
             elif detail is not None:

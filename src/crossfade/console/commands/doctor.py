@@ -50,7 +50,8 @@ def doctor(store: str, *, stop: bool, as_json: bool) -> int:
 
 def _place(place: Location) -> dict[str, Any]:
     """One database: reachable, of which version, and whose migrations stand still."""
-    found: dict[str, Any] = {"store": place.url, "error": "", "server": "", "interrupted": [], "half_done": []}
+    found: dict[str, Any] = {"store": place.url, "error": "", "server": ""}
+    found |= {"interrupted": [], "half_done": [], "unseen": []}
     try:
         with opened(place) as ledger:
             with ledger.snapshot() as connection:
@@ -60,7 +61,11 @@ def _place(place: Location) -> dict[str, Any]:
                     continue
                 if row.phase not in _AT_REST:
                     found["interrupted"].append(row.migration)
-                left = leftovers(ledger, row)
+                try:
+                    left = leftovers(ledger, row)
+                except OSError as error:  # another account's files
+                    found["unseen"].append({"migration": row.migration, "reason": error.strerror})
+                    continue
                 found["half_done"] += [{"migration": row.migration, **vars(leftover)} for leftover in left]
     except CrossfadeError as error:
         found["error"] = f"{error.code}: {error.sentence}"
@@ -81,6 +86,7 @@ def _text(value: dict[str, Any]) -> str:
         for left in place["half_done"]:
             lines.append(f"BAD   {left['migration']}: {left['sentence']}")
             lines.append(f"try:  crossfade repair {left['migration']}   # {left['cure']}")
+        lines += [f"note  {u['migration']}: its files cannot be seen from here ({u['reason']})" for u in place["unseen"]]
         lines += [f"note  {name} was interrupted; crossfade resume {name} goes on" for name in place["interrupted"]]
     lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
     if value["orphans"]:
