@@ -152,3 +152,32 @@ def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(terminal: Term
     assert missing.status == 2, missing
     assert elsewhere.status == 0, elsewhere
     assert "BAD" not in elsewhere.out
+
+
+def test_a_rehearsal_says_what_would_end_and_ends_nothing(terminal: Terminal, root: Path, database: Database):
+    """``rollback`` before any cut-over, and ``finish`` after one: no authority changes hands, so there are no gates."""
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    rollback = terminal.run("rollback", root, database.url, "--dry-run")
+    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    ended = terminal.run("finish", root, database.url, "--dry-run")
+
+    assert (rollback.status, ended.status) == (0, 0), (rollback, ended)
+    assert "the target keeps what it holds" in rollback.out
+    assert "there is no way back" in ended.out
+    assert "gates" not in rollback.out + ended.out
+    assert phase(database) not in ("rolled-back", "finished")
+
+
+def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, root: Path, database: Database):
+    """Which may allow less than is usual, or more."""
+    process = following(terminal, root, database, "--error-budget", "0")
+    try:
+        database.run(
+            "INSERT INTO quarantine (migration_id, path, key, kind, size, code, state)"
+            " SELECT migration_id, 'x', 'x', 'sessions', 1, 'name-collides', 'held' FROM migrations"
+        )
+        done = terminal.run("cutover", root, database.url, "--writers-stopped", "--dry-run")
+    finally:
+        kill_group(process)
+    assert done.status == 7, done
+    assert "SHUT  1 items in quarantine" in done.out

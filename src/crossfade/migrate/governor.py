@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from crossfade.migrate.plan import Manner
@@ -218,6 +218,11 @@ def limits_of(manner: Manner) -> dict[str, Any]:
         "bytes_per_second": manner.bytes_per_second,
         "cpu_max": manner.cpu_max,
     }
+
+
+def wanted_of(manner: Manner, *, once: bool) -> dict[str, Any]:
+    """What a run keeps to, written down for whoever looks from elsewhere, or goes on with it."""
+    return {**limits_of(manner), "once": once, "error_budget": asdict(manner.budget)}
 
 
 def governor_of(manner: Manner, server: Server) -> Governor:

@@ -27,7 +27,7 @@ from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
 from crossfade.migrate.claiming import claim
 from crossfade.migrate.decide import toward_database, toward_files
-from crossfade.migrate.governor import Governor, governor_of, limits_of
+from crossfade.migrate.governor import Governor, governor_of, wanted_of
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
@@ -392,6 +392,6 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "target": plan.target,
         "plan": plan.values(),
         "verb": request.verb,
-        "wanted": {**limits_of(request.manner), "once": request.once} if request.verb == "start" else {},
+        "wanted": wanted_of(request.manner, once=request.once) if request.verb == "start" else {},
     }
     return claim(ledger, row, kinds)

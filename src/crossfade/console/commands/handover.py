@@ -8,7 +8,7 @@ from typing import Any
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import Sought, sought
 from crossfade.console.ordering import Ordering, outcome
-from crossfade.console.talk import counted, say, say_head, show, show_json, sized
+from crossfade.console.talk import counted, say_head, show, show_json, sized
 from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.follow.live import Live
@@ -100,10 +100,11 @@ def _rehearse(found: Sought, order: Order, *, as_json: bool) -> int:
 
 
 def _lines(states: list[GateState], steps: tuple[Step, ...]) -> list[str]:
-    gates = [
+    shown = [
         f"  {'open' if s.met else 'SHUT'}  {s.sentence}" + ("" if s.met else f"\n        try: {s.hint}") for s in states
     ]
-    return ["gates", *gates, "steps", *(f"  {step.name:<8}{step.sentence}" for step in steps)]
+    gates = ["gates", *shown] if shown else []
+    return [*gates, "steps", *(f"  {step.name:<8}{step.sentence}" for step in steps)]
 
 
 def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -> None:

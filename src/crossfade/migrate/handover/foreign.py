@@ -25,7 +25,7 @@ def writers_of(root: bytes) -> tuple[str, ...] | None:
         near = {pid for pid in others if _is_near(pid)}
         writing = {pid for pid in near if _writes_below(pid, os.path.realpath(root).rstrip(b"/") + b"/")}
         writing |= _by_inode(root, [pid for pid in others if pid not in near])
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):  # of the root itself: a process may end at any time
         return None
     return tuple(sorted(map(_described, writing)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import Order
@@ -10,6 +12,7 @@ from crossfade.migrate.handover.standing import Standing, move_of
 from crossfade.migrate.handover.steps import Step, steps
 from crossfade.migrate.plan import Budget
 from crossfade.store.backends.postgres import direction, drift
+from crossfade.store.backends.postgres.leases import Runner, this_runner
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
 
@@ -18,18 +21,37 @@ def rehearsed(ledger: Ledger, row: MigrationRow, order: Order) -> tuple[list[Gat
     """Every gate as it stands, and every step, in order."""
     now = Standing(row.reversed, frozenset(row.cut or ()))
     if order.verb == "finish" or gives_up(order, now):
-        return [], ()
+        return [], _ENDS[order.verb]
     move = move_of(order.verb, order.only, now)
     assert move is not None, "what does not fit is refused before"
     authority = parse(row.source if move.main != row.reversed else row.target)
     from_files = not authority.is_database
-    facts = _facts(ledger, row, order, authority, from_files=from_files)
-    return gates(order, facts, row.migration), steps(from_files=from_files)
+    runner = ledger.runner(row.migration)
+    found = gates(order, _facts(ledger, row, order, authority, runner), row.migration)
+    return (_by_itself(found) if runner is None else found), steps(from_files=from_files)
 
 
-def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location, *, from_files: bool) -> Facts:
-    runs = ledger.runner(row.migration) is not None
+def _by_itself(found: list[GateState]) -> list[GateState]:
+    """Of the gates *found* those that the verb does not meet by itself, where nobody follows."""
+    itself = GateState("following", True, "nobody follows: this command does, looks at all of it first, and ends")
+    return [itself, *(state for state in found if state.name not in ("following", "in step", "lag", "still"))]
+
+
+def _sees_as(runner: Runner) -> bool:
+    """True where this process sees the same processes as *runner*."""
+    me = this_runner()
+    try:
+        is_mine = os.stat(f"/proc/{runner.pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
+    return is_mine and bool(me.boot) and (me.host, me.boot) == (runner.host, runner.boot)
+
+
+def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location, runner: Runner | None) -> Facts:
+    runs, from_files = runner is not None, not authority.is_database
     lag = ((row.progress or {}).get("lag") or {}) if runs else {}
+    budget = Budget(**row.wanted.get("error_budget", {})) if runs else Budget()
+    asks, sees = from_files and not order.writers_stopped, runner is None or _sees_as(runner)
     held = sum(ledger.quarantined(row.migration).values())
     records = sum(total.records for total in ledger.totals(row.store_id))
     return Facts(
@@ -40,9 +62,21 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         proved_seconds=ledger.ask(lambda c: direction.proof_age(c, ledger.schema, row.migration)),
         unverified=0,
         quarantined=held,
-        budget_allows=Budget().allows(held, records),
+        budget_allows=budget.allows(held, records),
         drift=ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration)),
         from_files=from_files,
         still_seconds=lag.get("still_seconds", 0.0),
-        writers=writers_of(authority.path) if from_files and not order.writers_stopped else (),
+        writers=(writers_of(authority.path) if sees else None) if asks else (),
     )
+
+
+_ENDS = {
+    "finish": (
+        Step("settle", "before", "what the target got until now is brought over"),
+        Step("end", "decision", "nobody follows any more, and the source is retired; there is no way back from there"),
+    ),
+    "rollback": (
+        Step("end", "decision", "nobody follows any more; the source is as it always was, the target keeps what it holds"),
+    ),
+}
+"""What ends a migration, where no authority changes hands."""
