@@ -181,3 +181,21 @@ def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, root: Pat
         kill_group(process)
     assert done.status == 7, done
     assert "SHUT  1 items in quarantine" in done.out
+
+
+def test_a_file_that_cannot_be_read_is_named_at_once(terminal: Terminal, root: Path, database: Database):
+    """It stays out of step for ever: more time, or a larger lag, would not help."""
+    process = terminal.popen("start", root, database.url, "--cpu-max", "100", preexec_fn=obey_permissions)
+    table = f"{database.location.schema}.migrations"
+    try:
+        is_there = lambda: database.one("SELECT to_regclass(%s)", table) and phase(database) == "following"  # noqa: E731
+        wait_for("a follower", is_there, 40)
+        secret = root / "sessions/secret.json"
+        secret.write_bytes(b"{}")
+        secret.chmod(0)
+        wait_for("it to be out of step", lambda: database.one("SELECT max(progress #>> '{lag,entries}') FROM migrations") == "1")
+        done = terminal.run("cutover", root, database.url, "--writers-stopped", "--lag-max", "1h", seconds=30)
+    finally:
+        kill_group(process)
+    assert done.status == 7, done
+    assert "sessions/secret.json (Permission denied)" in done.err

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -188,6 +188,11 @@ class Follower:
     def still_seconds(self) -> float:
         """Since when nothing was heard of the source."""
         return time.monotonic() - self._heard_at
+
+    @property
+    def unreadable(self) -> Mapping[bytes, str]:
+        """What cannot be read, and why."""
+        return self._batches.unreadable
 
     @property
     def unverified(self) -> int:

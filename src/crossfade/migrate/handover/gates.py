@@ -16,7 +16,8 @@ class Facts:
 
     ``in_step``: every change is heard of, and the whole was looked at since one may not have been. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
     one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
-    the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen.
+    the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen. ``unreadable`` are
+    paths that cannot be read, each with its reason.
     """
 
     following: bool
@@ -31,6 +32,7 @@ class Facts:
     from_files: bool
     still_seconds: float
     writers: tuple[str, ...] | None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
     found = [
         _following(facts, migration),
         _looked_over(facts, migration),
+        *_readable(facts, order, migration),
         _lag(order, facts, migration),
         _proof(facts, migration),
     ]
@@ -70,6 +73,13 @@ def _looked_over(facts: Facts, migration: str) -> GateState:
         "all of it was looked at" if facts.in_step else "changes may have been missed, and not all was looked at since"
     )
     return GateState("in step", facts.in_step, sentence, f"crossfade status {migration} --watch")
+
+
+def _readable(facts: Facts, order: Order, migration: str) -> list[GateState]:
+    """A gate for what holds up everything, and no time will mend; none where there is nothing of that kind."""
+    named = "; ".join(facts.unreadable[:3])
+    hint = f"let it be read, then: crossfade {order.verb} {migration}"
+    return [GateState("readable", False, f"cannot be read: {named}", hint)] if facts.unreadable else []
 
 
 def _lag(order: Order, facts: Facts, migration: str) -> GateState:

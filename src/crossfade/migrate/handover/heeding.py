@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
@@ -18,6 +18,7 @@ from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.handover.steps import steps
 from crossfade.migrate.handover.twin import Twin, twin_of
 from crossfade.migrate.prepare import Run
+from crossfade.model.paths import text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, feed, journal
 from crossfade.store.backends.postgres.journal import Line
@@ -47,6 +48,10 @@ class Following(Protocol):
     @property
     def still_seconds(self) -> float:
         """Since when nothing was heard of the source."""
+
+    @property
+    def unreadable(self) -> Mapping[bytes, str]:
+        """What cannot be read, and why."""
 
     def overrule(self, seconds: float) -> None:
         """Put the authority's version back over all that has drifted."""
@@ -235,4 +240,5 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         from_files=run.from_files,
         still_seconds=follower.still_seconds,
         writers=writers_of(run.request.source.path) if asks else (),
+        unreadable=tuple(f"{text_of(path)} ({why})" for path, why in sorted(follower.unreadable.items())),
     )
