@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,20 @@ def test_a_file_that_cannot_be_read_is_named_at_once(terminal: Terminal, root: P
         kill_group(process)
     assert done.status == 7, done
     assert "sessions/secret.json (Permission denied)" in done.err
+
+
+def test_what_a_crash_left_of_a_paused_migration_is_repaired(terminal: Terminal, root: Path, database: Database):
+    """As doctor says; the pause goes on."""
+    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    gate = Gate(bytes(root))
+    marker = gate.read()
+    assert marker is not None
+    gate.write(replace(marker, authority={"": "undecided"}))
+    assert terminal.run("pause", root, database.url).status == 0
+    assert "crossfade repair" in terminal.run("doctor", "--store", database.url).out
+
+    done = terminal.run("repair", root, database.url)
+    assert done.status == 0, done
+    assert gate.read() == marker
+    assert "paused" in terminal.run("status", root, database.url).out

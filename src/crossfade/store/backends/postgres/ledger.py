@@ -175,7 +175,7 @@ class Ledger:
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]
 
     def claim(self, row: dict[str, Any], kinds: list[str] | None) -> int:
-        """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive, and PhaseForbids while paused."""
+        """Write the migration down, or find it; become its runner. The epoch. Raises RunnerActive, and PhaseForbids while paused, but to repair."""
         insert = self._sql(
             "INSERT INTO {0}.migrations (migration_id, store_id, source, target, plan, kinds, phase, wanted)"
             " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned', %(wanted)s)"
@@ -188,7 +188,8 @@ class Ledger:
             connection.execute(insert, values)
             leases.refuse_another(connection, self.schema, row)
             epoch = leases.take(connection, self.schema, row["migration"])
-            wishes.refuse_paused(wishes.read(connection, self.schema, row["migration"]), row["migration"])
+            if row.get("verb") != "repair":  # which moves nothing: what a crash left does not wait for a pause to end
+                wishes.refuse_paused(wishes.read(connection, self.schema, row["migration"]), row["migration"])
             reason = f"to {row.get('verb', 'start')}"
             line = Line("claimed", {"epoch": epoch, "plan": row["plan"]}, reason)  # each try is a claim of its own
             journal.append(connection, self.schema, row["migration"], line)
