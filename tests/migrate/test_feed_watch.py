@@ -251,3 +251,20 @@ def test_the_feed_is_turned_on_behind_writers_in_flight_without_holding_others_u
     with read.watch():
         read.put(THREE)
         wait_for("a name", names(read, THREE))
+
+
+def test_a_reader_that_was_retired_leaves_no_place_behind(read: Feed):
+    """It runs on for a moment beside the hand-over that retires it: its place would hold the feed on for ever."""
+    schema, store_id = read.place.schema, read.place.store_id
+    with read.watch() as watch:
+        read.everything_seen()
+        read.put(ONE)
+        wait_for("a name", lambda: ONE in read.named())
+        with closing(connection_of(read.database)) as connection:
+            feed.retire(connection, schema, MINE, store_id)
+            connection.commit()
+        read.dirty.settled()
+        wait_for("its next word", lambda: watch._saved_at > time.monotonic() - 0.05, 10)
+        time.sleep(0.3)
+    assert read.database.one("SELECT count(*) FROM cursors") == 0
+    assert read.database.one("SELECT bool_or(fed) FROM stores") is False

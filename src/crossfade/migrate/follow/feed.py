@@ -217,9 +217,17 @@ class FeedWatch:
             return
         place = self._place
         with durable("feed.cursor"), connection.transaction():
-            feed.save(connection, place.schema, place.migration, place.store_id, cursor)
+            self._keep(connection, cursor)
             feed.trim(connection, place.schema, place.store_id)
         self._saved, self._saved_at = cursor, time.monotonic()
+
+    def _keep(self, connection: Session, cursor: Cursor) -> None:
+        """A reader that a hand-over has retired meanwhile stays so: nobody would ever take its place away again."""
+        place = self._place
+        if self._saved is None:
+            feed.save(connection, place.schema, place.migration, place.store_id, cursor)
+        else:
+            feed.move(connection, place.schema, place.migration, place.store_id, cursor)
 
     def _look_back(self, connection: Session, *, is_behind: bool) -> None:
         """Say what the feed holds that cannot be read yet, and who is the reason."""

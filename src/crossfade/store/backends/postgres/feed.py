@@ -172,6 +172,16 @@ def save(connection: Connection, schema: str, migration: str, store_id: int, cur
     connection.execute(statement("feed_save", schema), values | history)
 
 
+def move(connection: Connection, schema: str, migration: str, store_id: int, cursor: Cursor) -> bool:
+    """As ``save``, for a reader that has a place. False, and nothing is done, where it was retired."""
+    query = (
+        "UPDATE {}.cursors SET xid = %s::text::xid8, seq = %s, system = %s, timeline = %s, feed = %s, moved_at = clock_timestamp()"
+        " WHERE migration_id = %s AND store_id = %s"
+    )
+    values = [str(cursor.xid), cursor.seq, cursor.system, cursor.timeline, cursor.feed, migration, store_id]
+    return connection.execute(_sql(query, schema), values).rowcount == 1
+
+
 def load(connection: Connection, schema: str, migration: str, store_id: int) -> Cursor | None:
     """How far a reader is; None for one that never saved."""
     query = "SELECT xid::text::bigint, seq, system, timeline, feed FROM {}.cursors WHERE migration_id = %s AND store_id = %s"
