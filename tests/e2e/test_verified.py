@@ -124,6 +124,25 @@ def test_what_a_killed_follower_had_not_verified_is_verified_by_the_next(termina
     assert finish(process).status == 0
 
 
+def test_a_clock_that_was_put_back_hides_nothing_from_the_next_run(terminal: Terminal, root: Path, database: Database):
+    """What was applied since bears an earlier time than the position: so all is looked at, and the position goes back as well."""
+    process = following(terminal, root, database)
+    append(root, 100)
+    wait_for("the event", lambda: database.one("SELECT count(*) FROM events") == 101, 20)
+    kill_group(process)
+    database.run(
+        BY_HAND,
+        "UPDATE events SET body = '{\"id\":\"spoilt\"}' WHERE id = '7'",
+        "UPDATE migrations SET verified_at = clock_timestamp() + interval '1 hour'",
+    )
+
+    process = following(terminal, root, database)
+    wait_for("the log", lambda: database.one("SELECT count(*) FROM drift WHERE path = %s", LOG) == 1, 20)
+    wait_for("a position", lambda: database.one("SELECT verified_at < clock_timestamp() FROM migrations"), 20)
+    process.terminate()
+    assert finish(process).status == 0
+
+
 def test_what_stays_wrong_though_it_was_brought_anew_ends_the_run(terminal: Terminal, root: Path, database: Database):
     """A server that changes what it is given: no run goes on as if nothing were."""
     process = following(terminal, root, database)

@@ -62,7 +62,7 @@ class Proving:
         self._now = found.now
         kinds = self._kinds
         since = found.at
-        if since is None:
+        if since is None or found.is_ahead:
             self._doubts.prove(kinds, Whole(1, run.before.created_at if run.before else found.now))
             return
         written = run.ledger.ask(

@@ -19,6 +19,14 @@ STALE_SECONDS = 24 * 3600.0
 """A proof of the whole that is older says little: what broke since then would not have been seen."""
 
 
+_AHEAD = (
+    "CASE WHEN {0} > clock_timestamp() THEN least(%s, clock_timestamp() - interval '1 minute') ELSE greatest({0}, %s) END"
+)
+"""The later of two times, as it should be; and where the one that stands is not over yet, one that is, with a moment to spare: what
+is applied bears the time of a clock that may have been put back by then.
+"""
+
+
 @dataclass(frozen=True)
 class Standing:
     """*proved_at*: both sides were found equal; *verified_at*: what was applied before then was found in its place. *now* is the server's time."""
@@ -33,6 +41,11 @@ class Standing:
         return max((time for time in (self.proved_at, self.verified_at) if time is not None), default=None)
 
     @property
+    def is_ahead(self) -> bool:
+        """True where the clock was put back since: what was applied then bears an earlier time, and cannot be told by it."""
+        return self.at is not None and self.at > self.now
+
+    @property
     def is_stale(self) -> bool:
         """True where the whole was never proved, or too long ago."""
         return self.proved_at is None or (self.now - self.proved_at).total_seconds() > STALE_SECONDS
@@ -45,15 +58,15 @@ def standing(connection: Connection, schema: str, migration: str) -> Standing:
 
 
 def keep(connection: Connection, schema: str, migration: str, at: datetime) -> None:
-    """All that was applied before *at* is verified."""
-    query = "UPDATE {}.migrations SET verified_at = greatest(verified_at, %s) WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [at, migration])
+    """All that was applied before *at* is verified. A position that is ahead of the clock, which was put back, goes back with it."""
+    query = "UPDATE {}.migrations SET verified_at = " + _AHEAD.format("verified_at") + " WHERE migration_id = %s"
+    connection.execute(_sql(query, schema), [at, at, migration])
 
 
 def renew(connection: Connection, schema: str, migration: str, since: datetime) -> None:
     """Both sides were found equal, as of *since*, and whoever runs the migration goes on."""
-    query = "UPDATE {}.migrations SET proved_at = greatest(proved_at, %s) WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [since, migration])
+    query = "UPDATE {}.migrations SET proved_at = " + _AHEAD.format("proved_at") + " WHERE migration_id = %s"
+    connection.execute(_sql(query, schema), [since, since, migration])
     append(connection, schema, migration, Line("proved", {"since": since.isoformat()}))
 
 
