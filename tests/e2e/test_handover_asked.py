@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from crossfade.store.backends.file.gate import Gate
 from support.following import following
-from support.powerless import obey_permissions
+from support.person import Person
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -21,6 +23,11 @@ from support.servers import Database
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "state")
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    return Person(tmp_path / "state")
 
 
 @pytest.fixture
@@ -49,10 +56,10 @@ def ordered(database: Database) -> object:
 
 
 def test_a_runner_whose_migration_is_finished_has_done_what_it_was_told(
-    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+    person: Person, runner: subprocess.Popen[bytes], root: Path, database: Database
 ):
-    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
-    done = terminal.run("finish", root, database.url)
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    done = person.types("finish", root, database.url)
     assert done.status == 0, done
 
     ended = finish(runner, 30)
@@ -62,10 +69,10 @@ def test_a_runner_whose_migration_is_finished_has_done_what_it_was_told(
 
 
 def test_a_supervisor_does_not_follow_again_what_a_person_rolled_back(
-    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+    terminal: Terminal, person: Person, runner: subprocess.Popen[bytes], root: Path, database: Database
 ):
     """``start`` is what a supervisor gives again and again; ``resume`` is a person's word."""
-    assert terminal.run("rollback", root, database.url).status == 0
+    assert person.types("rollback", root, database.url).status == 0
     ended = finish(runner, 30)
     assert ended.status == 0, ended
     again = terminal.run("start", root, database.url, seconds=30)
@@ -100,7 +107,7 @@ def test_an_order_that_nobody_waits_for_is_taken_back(
 
 
 def test_a_runner_that_is_at_it_lets_go_of_an_order_that_is_taken_back(
-    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+    terminal: Terminal, person: Person, runner: subprocess.Popen[bytes], root: Path, database: Database
 ):
     """A writer of the files holds on to its write, so that it is tried again and again."""
     with Gate(bytes(root)).entered():
@@ -113,17 +120,17 @@ def test_a_runner_that_is_at_it_lets_go_of_an_order_that_is_taken_back(
     (refused,) = database.all("SELECT reason FROM journal WHERE event = 'hand-over refused'")
     assert "taken back" in refused[0]
     assert database.all("SELECT authority FROM routes") == [("elsewhere",)]
-    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
 
 
-def test_a_decision_whose_runner_died_is_told_as_one(terminal: Terminal, root: Path, database: Database):
+def test_a_decision_whose_runner_died_is_told_as_one(terminal: Terminal, person: Person, root: Path, database: Database):
     """The authority has changed hands, whoever completes the rest; nobody waits for long."""
     runner = terminal.popen("start", root, database.url, environment={"CROSSFADE_FAILPOINT": "postgres.decision:after"})
     try:
         has_arrived = "SELECT count(*) FROM journal WHERE event = 'following'"
         table = f"{database.location.schema}.journal"
         wait_for("a follower", lambda: database.one("SELECT to_regclass(%s)", table) and database.one(has_arrived), 40)
-        done = terminal.run("cutover", root, database.url, "--writers-stopped", seconds=30)
+        done = person.types("cutover", root, database.url, "--writers-stopped")
     finally:
         kill_group(runner)
 
@@ -134,19 +141,25 @@ def test_a_decision_whose_runner_died_is_told_as_one(terminal: Terminal, root: P
     assert done.seconds < 15
 
 
-def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(terminal: Terminal, root: Path, database: Database):
+def not_allowed(_gate: Gate) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(
+    person: Person, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
     """On another host, and as another account; what is healthy stays so."""
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    assert person.types("start", "--once", root, database.url).status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
     ours = root.with_name("live.crossfade")
 
-    ours.chmod(0)
-    hidden = finish(terminal.popen("doctor", "--store", database.url, preexec_fn=obey_permissions))
-    ours.chmod(0o700)
+    with monkeypatch.context() as patch:
+        patch.setattr(Gate, "read", not_allowed)
+        hidden = person.types("doctor", "--store", database.url)
     ours.rename(root.with_name("away.crossfade"))
-    missing = terminal.run("doctor", "--store", database.url)
+    missing = person.types("doctor", "--store", database.url)
     root.rename(root.with_name("away"))
-    elsewhere = terminal.run("doctor", "--store", database.url)
+    elsewhere = person.types("doctor", "--store", database.url)
 
     assert hidden.status == 0, hidden
     assert "cannot be seen from here (Permission denied)" in hidden.out
@@ -155,12 +168,12 @@ def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(terminal: Term
     assert "BAD" not in elsewhere.out
 
 
-def test_a_rehearsal_says_what_would_end_and_ends_nothing(terminal: Terminal, root: Path, database: Database):
+def test_a_rehearsal_says_what_would_end_and_ends_nothing(person: Person, root: Path, database: Database):
     """``rollback`` before any cut-over, and ``finish`` after one: no authority changes hands, so there are no gates."""
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    rollback = terminal.run("rollback", root, database.url, "--dry-run")
-    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
-    ended = terminal.run("finish", root, database.url, "--dry-run")
+    assert person.types("start", "--once", root, database.url).status == 0
+    rollback = person.types("rollback", root, database.url, "--dry-run")
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    ended = person.types("finish", root, database.url, "--dry-run")
 
     assert (rollback.status, ended.status) == (0, 0), (rollback, ended)
     assert "the target keeps what it holds" in rollback.out
@@ -169,7 +182,7 @@ def test_a_rehearsal_says_what_would_end_and_ends_nothing(terminal: Terminal, ro
     assert phase(database) not in ("rolled-back", "finished")
 
 
-def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, root: Path, database: Database):
+def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, person: Person, root: Path, database: Database):
     """Which may allow less than is usual, or more."""
     process = following(terminal, root, database, "--error-budget", "0")
     try:
@@ -177,43 +190,88 @@ def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, root: Pat
             "INSERT INTO quarantine (migration_id, path, key, kind, size, code, state)"
             " SELECT migration_id, 'x', 'x', 'sessions', 1, 'name-collides', 'held' FROM migrations"
         )
-        done = terminal.run("cutover", root, database.url, "--writers-stopped", "--dry-run")
+        done = person.types("cutover", root, database.url, "--writers-stopped", "--dry-run")
     finally:
         kill_group(process)
     assert done.status == 7, done
     assert "SHUT  1 items in quarantine" in done.out
 
 
-def test_a_file_that_cannot_be_read_is_named_at_once(terminal: Terminal, root: Path, database: Database):
+DENIES = """
+import os
+opened = os.open
+def denied(path, *rest, **options):
+    if os.fsencode(path).endswith(b"secret.json"):
+        raise PermissionError(13, "Permission denied")
+    return opened(path, *rest, **options)
+os.open = denied
+from crossfade.console.main import run
+run()
+"""
+"""A follower that may not read everything: root may, whatever the mode."""
+
+
+def test_a_file_that_cannot_be_read_is_named_at_once(person: Person, root: Path, database: Database):
     """It stays out of step for ever: more time, or a larger lag, would not help."""
-    process = terminal.popen("start", root, database.url, "--cpu-max", "100", preexec_fn=obey_permissions)
+    words = [sys.executable, "-c", DENIES, "start", str(root), database.url, "--cpu-max", "100"]
+    process = subprocess.Popen(words, env={**os.environ, "XDG_STATE_HOME": str(person.home)}, start_new_session=True)
     table = f"{database.location.schema}.migrations"
     try:
         is_there = lambda: database.one("SELECT to_regclass(%s)", table) and phase(database) == "following"  # noqa: E731
         wait_for("a follower", is_there, 40)
-        secret = root / "sessions/secret.json"
-        secret.write_bytes(b"{}")
-        secret.chmod(0)
-        wait_for("it to be out of step", lambda: database.one("SELECT max(progress #>> '{lag,entries}') FROM migrations") == "1")
-        done = terminal.run("cutover", root, database.url, "--writers-stopped", "--lag-max", "1h", seconds=30)
+        (root / "sessions/secret.json").write_bytes(b"{}")
+        wait_for(
+            "it to be out of step", lambda: database.one("SELECT max(progress #>> '{lag,entries}') FROM migrations") == "1"
+        )
+        done = person.types("cutover", root, database.url, "--writers-stopped", "--lag-max", "1h")
     finally:
         kill_group(process)
     assert done.status == 7, done
     assert "sessions/secret.json (Permission denied)" in done.err
 
 
-def test_what_a_crash_left_of_a_paused_migration_is_repaired(terminal: Terminal, root: Path, database: Database):
+def test_what_a_crash_left_of_a_paused_migration_is_repaired(person: Person, root: Path, database: Database):
     """As doctor says; the pause goes on."""
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    assert terminal.run("cutover", root, database.url, "--writers-stopped").status == 0
+    assert person.types("start", "--once", root, database.url).status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
     gate = Gate(bytes(root))
     marker = gate.read()
     assert marker is not None
     gate.write(replace(marker, authority={"": "undecided"}))
-    assert terminal.run("pause", root, database.url).status == 0
-    assert "crossfade repair" in terminal.run("doctor", "--store", database.url).out
+    assert person.types("pause", root, database.url).status == 0
+    assert "crossfade repair" in person.types("doctor", "--store", database.url).out
 
-    done = terminal.run("repair", root, database.url)
+    done = person.types("repair", root, database.url)
     assert done.status == 0, done
     assert gate.read() == marker
-    assert "paused" in terminal.run("status", root, database.url).out
+    assert "paused" in person.types("status", root, database.url).out
+
+
+MAPPED = """
+import mmap, sys
+with open(sys.argv[1], "r+b") as file:
+    mapped = mmap.mmap(file.fileno(), 0)
+print("open", flush=True)
+sys.stdin.readline()
+mapped[-4:-2] = b"??"
+mapped.flush()
+"""
+
+
+def test_files_are_not_still_where_the_look_at_everything_finds_a_change(
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """A memory map, as a network file system, tells nobody of what is written."""
+
+    def still() -> float:
+        return float(database.one("SELECT max((progress #>> '{lag,still_seconds}')::float8) FROM migrations") or 0.0)
+
+    words = [sys.executable, "-c", MAPPED, str(root / "sessions/s1.json")]
+    program = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"open\n"
+    wait_for("a while", lambda: still() > 3)
+    program.communicate(b"\n")
+    arrived = "SELECT count(*) FROM sessions WHERE position('??' IN body::text) > 0"
+    wait_for("the change", lambda: database.one(arrived))
+    wait_for("its being told", lambda: still() < 3, 5)

@@ -37,3 +37,15 @@ def test_beyond_its_bound_it_only_knows_that_something_is_out_of_step():
 
     assert len(dirty) == 2
     assert dirty.missed == 1
+
+
+def test_what_a_look_finds_is_news_once():
+    """A line that is half written is found by each look, and says nothing of whether the files are still."""
+    dirty = Dirty()
+
+    assert dirty.found([b"a"], 1.0)
+    assert not dirty.found([b"a"], 2.0)
+    dirty.take(2.0, 10)
+    assert not dirty.found([b"a"], 3.0)
+    dirty.settled()
+    assert dirty.found([b"b", b"a"], 4.0)

@@ -61,11 +61,16 @@ class Dirty:
         self._woken.set()
         return number
 
-    def found(self, paths: Sequence[bytes], now: float) -> None:
-        """A look at everything came upon *paths*: no news names them, so until they are settled none is."""
+    def found(self, paths: Sequence[bytes], now: float) -> bool:
+        """A look at everything came upon *paths*: no news names them, so until they are settled none is.
+
+        True where one of them was not known to be out of step.
+        """
         with self._lock:
+            is_news = any(path not in self._found and path not in self._taken for path in paths)
             for path in paths:
                 self._add(Dirt(path, now, now, number=0))
+            return is_news
 
     def again(self, dirt: Dirt, now: float, pause: float | None = None) -> None:
         """*dirt* was looked at, and is not in step yet: look again, a little later each time. Its lag goes on."""

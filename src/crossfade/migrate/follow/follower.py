@@ -21,9 +21,9 @@ from crossfade.migrate.follow.burden import Burden
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.feed import FeedWatch, place_of
-from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
+from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.measure import measured
 from crossfade.migrate.follow.moving import Moving
@@ -186,7 +186,7 @@ class Follower:
 
     @property
     def still_seconds(self) -> float:
-        """Since when nothing was heard of the source."""
+        """Since when nothing was heard of the source, or found in it."""
         return time.monotonic() - self._heard_at
 
     @property
@@ -225,7 +225,7 @@ class Follower:
         Nobody writes meanwhile, so a torn line is as whole as it will be.
         """
         until = time.monotonic() + seconds
-        self._hear(dict.fromkeys(paths, False))
+        self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
         if self._watch is not None and not self._watch.has_met(seconds):
             raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
         self._bringer.is_final = True
@@ -325,7 +325,8 @@ class Follower:
         self._bring(batch)
         self._sweep.make_good(self._dirty)
         found = self._sweep.slice(now)
-        self._dirty.found(self.drift.without_theirs(found), now)
+        if self._dirty.found(self.drift.without_theirs(found), now):
+            self._heard_at = now
         self.brake.total = max(self.brake.total, self._sweep.met)
         self.drift.turn(now)
         self._mend(self.proving.turn(now))
