@@ -39,6 +39,11 @@ def read() -> list[Line]:
         return []
 
 
+def knows(migration: str) -> bool:
+    """True where a verb finds *migration* by its id alone."""
+    return any(line.migration == migration for line in read())
+
+
 def remember(line: Line) -> None:
     """Add or renew a line. The file is replaced whole."""
     lines = [other for other in read() if other.migration != line.migration] + [line]

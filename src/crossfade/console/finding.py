@@ -77,6 +77,12 @@ def stores(store: str) -> list[Location]:
     return [parse(url) for url in dict.fromkeys(line.store for line in book.read())]
 
 
+def needs_store(migration: str, url: str) -> bool:
+    """True where *migration*, which stands in the database *url*, would not be found from here by its id alone."""
+    named = os.environ.get("CROSSFADE_STORE", "")
+    return _database(named).url != url if named else not book.knows(migration)
+
+
 def _places(words: tuple[str, ...], store: str) -> list[Location]:
     if len(words) == 2:
         pair = [parse(word) for word in words]

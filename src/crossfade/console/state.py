@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from crossfade.console.finding import needs_store
 from crossfade.console.positions import is_verified, positions_of
 from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import name_for
@@ -23,7 +24,10 @@ LAG_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class State:
-    """One migration at one instant: *now*, by the server's clock. ``drift`` counts paths that somebody wrote on the other side."""
+    """One migration at one instant: *now*, by the server's clock. ``drift`` counts paths that somebody wrote on the other side.
+
+    ``store`` is the URL of the database that it was found in.
+    """
 
     row: MigrationRow
     runner: Runner | None
@@ -32,6 +36,7 @@ class State:
     head: bytes = b""
     now: datetime | None = None
     drift: int = 0
+    store: str = ""
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -43,7 +48,8 @@ def look_at(ledger: Ledger, row: MigrationRow) -> State:
     """The migration of *row*, as it is now."""
     held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
     drifted = ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration))
-    return State(row, ledger.runner(row.migration), ledger.totals(row.store_id), held, head, ledger.now(), drifted)
+    totals, store = ledger.totals(row.store_id), ledger.server.name
+    return State(row, ledger.runner(row.migration), totals, held, head, ledger.now(), drifted, store)
 
 
 def look_again(ledger: Ledger, migration: str) -> State:
@@ -169,11 +175,23 @@ def value_of(state: State) -> dict[str, Any]:
         "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
         "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
         "head": state.head.hex(),
-        "next_steps": [*_drifted(state), *_proofs(name, row, positions), *next_steps(name, row, state.quarantined)],
+        "next_steps": [_found_again(step, state) for step in _steps(name, state, positions)],
     }
 
 
 # What to type next
+
+
+def _steps(name: str, state: State, positions: dict[str, Any]) -> list[dict[str, str]]:
+    row = state.row
+    return [*_drifted(state), *_proofs(name, row, positions), *next_steps(name, row, state.quarantined)]
+
+
+def _found_again(step: dict[str, str], state: State) -> dict[str, str]:
+    """*step*, with the database where its command would not find the migration from here. A pair of URLs names it by itself."""
+    if shlex.split(step["command"])[1] in ("start", "restore") or not needs_store(state.row.migration, state.store):
+        return step
+    return {**step, "command": f"{step['command']} --store {shlex.quote(state.store)}"}
 
 
 def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> list[dict[str, str]]:
