@@ -5,8 +5,11 @@ The process is forked, not started anew: what was typed, a password in a URL amo
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +20,10 @@ from crossfade.console.talk import say, show, show_json
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.report import SCHEMA_VERSION
+
+_LOG_BYTES = 10 << 20
+_LOOK_SECONDS = 10.0
+_KEPT_SECONDS = 30 * 24 * 3600.0
 
 Begun = Callable[[Run], None]
 """Hears of a run whose lease is taken."""
@@ -56,6 +63,7 @@ def _log() -> str:
         if not os.path.isabs(folder):
             raise FileNotFoundError(2, "this user has no home")
         os.makedirs(folder, 0o700, exist_ok=True)
+        _remove_old(folder)
         os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
         raise OptionInvalid(
@@ -67,11 +75,49 @@ def _log() -> str:
 def _leave(log: str) -> None:
     """Leave the terminal, and whoever waits for its input or output."""
     os.setsid()
-    for path, flags, targets in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
-        opened = os.open(path, flags)
-        for target in targets:
-            os.dup2(opened, target)
-        os.close(opened)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    _say_into(log)
+    threading.Thread(target=_keep_small, args=(log,), name="log", daemon=True).start()
+
+
+def _say_into(log: str) -> None:
+    """Have all that is said go there. The lock says that somebody still does, for as long as a process of this run lives."""
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    fcntl.flock(opened, fcntl.LOCK_SH)
+    for target in (1, 2):
+        os.dup2(opened, target)
+    os.close(opened)
+
+
+def _keep_small(log: str) -> None:
+    """Begin a new file where one is full. One predecessor is kept."""
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        if os.fstat(2).st_size >= _LOG_BYTES:
+            with suppress(OSError):
+                os.replace(log, f"{log}.1")
+                _say_into(log)
+
+
+def _remove_old(folder: str) -> None:
+    """Remove logs to which nobody has said anything for a month, and nobody will."""
+    for entry in list(os.scandir(folder)):
+        with suppress(OSError):
+            if time.time() - entry.stat().st_mtime > _KEPT_SECONDS and not _is_in_use(entry.path):
+                os.unlink(entry.path)
+
+
+def _is_in_use(log: str) -> bool:
+    descriptor = os.open(log, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _telling(writer: int, begun: Begun) -> Begun:
