@@ -14,13 +14,18 @@ from crossfade.console.options import (
     CpuMax,
     DeleteExtra,
     Force,
+    HoldMax,
     Json,
+    LagMax,
     Merge,
     Only,
     Rate,
+    Rehearsal,
+    Settle,
     SkipUnreadable,
     Store,
     StoreName,
+    Timeout,
     Words,
     Workers,
     WritersStopped,
@@ -67,22 +72,11 @@ def restore(
 def cutover(
     words: Words = None,
     store: Store = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="how long to try: 30s, 5m")
-    ] = 60.0,
-    lag_max: Annotated[
-        float,
-        typer.Option("--lag-max", metavar="TIME", parser=settings.seconds, help="how far the target may be behind at first"),
-    ] = 5.0,
-    hold_max: Annotated[
-        float,
-        typer.Option("--hold-max", metavar="TIME", parser=settings.seconds, help="how long writers may have to wait"),
-    ] = 1.0,
-    settle: Annotated[
-        float,
-        typer.Option("--settle", metavar="TIME", parser=settings.seconds, help="how long files must have been still"),
-    ] = 2.0,
+    dry_run: Rehearsal = False,
+    timeout: Timeout = 60.0,
+    lag_max: LagMax = 5.0,
+    hold_max: HoldMax = 1.0,
+    settle: Settle = 2.0,
     only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,
@@ -96,22 +90,11 @@ def cutover(
 def rollback(
     words: Words = None,
     store: Store = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="TIME", parser=settings.seconds, help="how long to try: 30s, 5m")
-    ] = 60.0,
-    lag_max: Annotated[
-        float,
-        typer.Option("--lag-max", metavar="TIME", parser=settings.seconds, help="how far the source may be behind at first"),
-    ] = 5.0,
-    hold_max: Annotated[
-        float,
-        typer.Option("--hold-max", metavar="TIME", parser=settings.seconds, help="how long writers may have to wait"),
-    ] = 1.0,
-    settle: Annotated[
-        float,
-        typer.Option("--settle", metavar="TIME", parser=settings.seconds, help="how long files must have been still"),
-    ] = 2.0,
+    dry_run: Rehearsal = False,
+    timeout: Timeout = 60.0,
+    lag_max: LagMax = 5.0,
+    hold_max: HoldMax = 1.0,
+    settle: Settle = 2.0,
     only: Only = None,
     writers_stopped: WritersStopped = False,
     force: Force = False,

@@ -49,3 +49,14 @@ WritersStopped = Annotated[
     bool, typer.Option("--writers-stopped", help="you know that no writer is left that goes past crossfade")
 ]
 Force = Annotated[bool, typer.Option("--force", help="override conflicts; what is overwritten is kept")]
+Rehearsal = Annotated[bool, typer.Option("--dry-run", help="show every gate and every step; nothing is done")]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="TIME", parser=seconds, help="how long to try: 30s, 5m")]
+LagMax = Annotated[
+    float, typer.Option("--lag-max", metavar="TIME", parser=seconds, help="how far the other side may be behind at first")
+]
+HoldMax = Annotated[
+    float, typer.Option("--hold-max", metavar="TIME", parser=seconds, help="how long writers may have to wait")
+]
+Settle = Annotated[
+    float, typer.Option("--settle", metavar="TIME", parser=seconds, help="how long files must have been still")
+]
