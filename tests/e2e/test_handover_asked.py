@@ -255,6 +255,7 @@ print("open", flush=True)
 sys.stdin.readline()
 mapped[-4:-2] = b"??"
 mapped.flush()
+sys.stdin.readline()
 """
 
 
@@ -271,7 +272,10 @@ def test_files_are_not_still_where_the_look_at_everything_finds_a_change(
     assert program.stdout is not None
     assert program.stdout.readline() == b"open\n"
     wait_for("a while", lambda: still() > 3)
-    program.communicate(b"\n")
+    assert program.stdin is not None
+    program.stdin.write(b"\n")
+    program.stdin.flush()
     arrived = "SELECT count(*) FROM sessions WHERE position('??' IN body::text) > 0"
     wait_for("the change", lambda: database.one(arrived))
     wait_for("its being told", lambda: still() < 3, 5)
+    program.communicate()  # that it closes the file is heard
