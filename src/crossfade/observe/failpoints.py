@@ -2,7 +2,8 @@
 
 Each durable call (a commit, an fsync, a rename) stands inside ``with durable("name"):``. A test lists the calls and fails
 where one has no name. ``CROSSFADE_FAILPOINT=name:before@3`` kills the whole process group at the third passing;
-with ``CROSSFADE_FAILPOINT_ARMED=FILE`` a passing counts only once FILE is there, so that a run can be let come as far as one likes.
+with ``CROSSFADE_FAILPOINT_ARMED=FILE`` a passing counts only once FILE is there, so that a run can be let come as far as one likes;
+with ``CROSSFADE_FAILPOINT_SIGNAL=SIGSTOP`` the group is only stopped there, and goes on when somebody continues it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FAILPOINTS = {
 
 _WANTED = os.environ.get("CROSSFADE_FAILPOINT")
 _ARMED = os.environ.get("CROSSFADE_FAILPOINT_ARMED")
+_SIGNAL = signal.Signals[os.environ.get("CROSSFADE_FAILPOINT_SIGNAL", "SIGKILL")]
 _passed: Counter[str] = Counter()
 
 
@@ -65,7 +67,7 @@ def _reach(place: str) -> None:
     if name == place and (_ARMED is None or os.path.exists(_ARMED)):
         _passed[place] += 1
         if _passed[place] == int(count or 1):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            os.killpg(os.getpgrp(), _SIGNAL)
 
 
 def places() -> list[str]:
