@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crossfade.errors import GateShut
+from crossfade.errors import Fenced, GateShut
 from crossfade.store.backends.file.gate import Gate, Marker
 
 
@@ -66,3 +67,49 @@ def test_busy_writers_do_not_keep_it_open(gate: Gate):
         for writer in writers:
             writer.join()
     assert not clashes
+
+
+def test_a_writer_waits_no_longer_than_it_said(gate: Gate):
+    """Whoever closed it may have been stopped."""
+    began = time.monotonic()
+    with gate.closed(1), pytest.raises(GateShut), gate.entered(0.1):
+        pytest.fail("it came in while the gate was closed")
+    assert time.monotonic() - began < 5
+    with gate.entered(0.1):
+        pass
+
+
+MARKER = Marker("0123456789ab", "postgresql://db/state", "prodigy", 2, {"": "database"}, runner=7)
+
+
+@pytest.mark.parametrize("late", [{"epoch": 1, "runner": 9}, {"runner": 6}, {"migration": "cba987654321", "epoch": 1}])
+def test_a_runner_that_slept_puts_no_old_marker_over_a_new_one(gate: Gate, late: dict[str, int]):
+    """The route was handed over since, or another one runs the migration."""
+    gate.write(MARKER)
+    with pytest.raises(Fenced):
+        gate.write(replace(MARKER, authority={"": "files"}, **late))
+    assert gate.read() == MARKER
+    gate.write(replace(MARKER, authority={"": "undecided"}))
+    assert gate.read() == replace(MARKER, authority={"": "undecided"})
+
+
+def test_a_marker_of_a_database_that_was_made_anew_is_written_over_by_name(gate: Gate):
+    """Its numbers begin anew. What was looked at may be replaced, and nothing that came since."""
+    gate.write(MARKER)
+    anew = replace(MARKER, authority={"": "files"}, epoch=1, runner=1)
+    gate.write(anew, instead_of=MARKER)
+    assert gate.read() == anew
+    gate.write(MARKER)
+    with pytest.raises(Fenced):
+        gate.write(anew, instead_of=replace(MARKER, runner=6))
+
+
+def test_files_that_another_database_decides_about_are_handed_to_nobody_else(gate: Gate):
+    """While they decide themselves, each may have them."""
+    other = replace(MARKER, migration="cba987654321", database="postgresql://db/other", authority={"": "undecided"}, epoch=5)
+    gate.write(MARKER)
+    with pytest.raises(GateShut, match="migration 0123456789ab has handed these files over"):
+        gate.write(other)
+    gate.write(replace(MARKER, authority={"": "files"}, epoch=3))
+    gate.write(other)
+    assert gate.read() == other

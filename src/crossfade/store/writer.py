@@ -26,6 +26,7 @@ from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
 from crossfade.store.backends.file.staging import staging_of
 from crossfade.store.backends.file.tree import Tree
+from crossfade.store.backends.postgres import route
 from crossfade.store.backends.postgres.server import Connection, plain_errors
 from crossfade.store.location import parse
 from crossfade.store.registry import serving
@@ -111,7 +112,7 @@ class Writer:
 
     def _wrote_files(self, path: bytes, act: Callable[[Tree], None]) -> bool:
         """Write under the shared lock, if the files decide; False where the database does."""
-        with self._gate.entered() as marker:
+        with self._gate.entered(self._patience_seconds) as marker:
             side, epoch = self._decided(marker, path)
             if side != "files":
                 return False
@@ -173,6 +174,8 @@ class Writer:
             "SELECT r.authority, r.epoch FROM {0}.routes AS r JOIN {0}.stores AS s USING (store_id)"
             " WHERE s.name = %s AND r.kind IN (%s, '') ORDER BY r.kind DESC LIMIT 1"
         )
+        with plain_errors(self._location.url):
+            route.wait(self._connected(), self._location.schema, self._store)  # a decision may be on its way at this moment
         found = self._rows(query, self._store, self._kind(path))
         return ("database" if found[0][0] == "here" else "files", found[0][1]) if found else ("files", None)
 

@@ -2,7 +2,7 @@
 
 The marker names the side that has the authority. It is a copy: the truth is the route in the database, whose change is the
 durable decision of a hand-over. While the authority changes hands the marker says ``undecided``, and whoever reads that
-asks the database.
+asks the database. A runner that was replaced while it slept writes it no more: a marker says who wrote it.
 
 A writer of ours holds ``writers`` shared around each write. Whoever hands the authority over takes it exclusively, behind
 a turnstile: a lock is fair to nobody, so that without one, busy writers would never let it through. The kernel frees the
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from crossfade.errors import GateShut, TargetUnwritable
+from crossfade.errors import Fenced, GateShut, TargetUnwritable
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.walk import OURS
 
@@ -33,13 +34,18 @@ _VERSION = 1
 _POLL_SECONDS = 0.001
 _NEW_DIRECTORY = 0o700
 _BARRIER = b"barrier"
+_ROUTE = b"route.json"
+_RENAME_SECONDS = 10.0
+"""How long another one who replaces the marker is waited for: it takes a moment, unless somebody stopped him just then."""
+
+_IN_FLIGHT = "a writer of the files holds on to a write; nothing was handed over"
 
 
 @dataclass(frozen=True)
 class Marker:
     """Which side decides, kind by kind, since which *epoch*, by which migration; *database* is a URL without a secret.
 
-    ``authority`` maps a kind to a side; ``EVERY`` stands for all others.
+    ``authority`` maps a kind to a side; ``EVERY`` stands for all others. *runner* is the epoch of the lease of whoever wrote it.
     """
 
     migration: str
@@ -47,6 +53,24 @@ class Marker:
     store: str
     epoch: int
     authority: Mapping[str, Side] = field(default_factory=dict)
+    runner: int = 0
+
+    def is_of_tree(self, other: Marker) -> bool:
+        """True where both are about one tree in one database, whose epochs can be compared."""
+        return (self.database, self.store) == (other.database, other.store)
+
+    def is_later_than(self, other: Marker) -> bool:
+        """True where *other*, of the same tree, was true before: of an older epoch, or by a runner who was replaced since."""
+        if self.epoch != other.epoch or self.migration != other.migration:
+            return self.epoch > other.epoch
+        return self.runner > other.runner
+
+    @property
+    def handed_over(self) -> str:
+        """In words, to whom the files are handed over, or may be; empty where they decide about all."""
+        if set(self.authority.values()) <= {"files"}:
+            return ""
+        return f"migration {self.migration} has handed these files over to {self.database}, or is about to"
 
     def side_of(self, kind: str) -> Side:
         """The side that decides about *kind*."""
@@ -65,31 +89,59 @@ class Gate:
     def read(self) -> Marker | None:
         """The marker; None where no hand-over was ever prepared, or where it stood on a volume that is gone: the database knows."""
         try:
-            with open(self._path(b"route.json"), encoding="utf-8") as file:
+            with open(self._path(_ROUTE), encoding="utf-8") as file:
                 values = json.load(file)
         except FileNotFoundError:
             return None
         values.pop("schema_version")
         return Marker(**values)
 
-    def write(self, marker: Marker) -> None:
-        """Replace the marker, durably. Only for a migration's runner; what is not true any more says ``undecided`` before."""
+    def write(self, marker: Marker, *, instead_of: Marker | None = None) -> None:
+        """Replace the marker, durably. Only for a migration's runner; what is not true any more says ``undecided`` before.
+
+        Raises Fenced where a later one stands there, other than *instead_of*; GateShut where another tree has the authority.
+        """
         self.make()
-        new = self._path(b"route.json.new")
+        new = self._path(b"%b.%b-%d" % (_ROUTE, marker.migration.encode(), marker.runner))  # nobody else's
         with open(new, "w", encoding="utf-8") as file:
             json.dump({"schema_version": _VERSION, **asdict(marker)}, file, indent=1)
             file.flush()
             with durable("gate.marker"):
                 os.fsync(file.fileno())
-                os.rename(new, self._path(b"route.json"))
+                self._replace(new, marker, instead_of)
                 self._sync()
+
+    def _replace(self, new: bytes, marker: Marker, instead_of: Marker | None) -> None:
+        """Give *new* its name, while nobody else does. A runner may have slept for long since it knew what to write."""
+        until = time.monotonic() + _RENAME_SECONDS
+        with self._locked(b"marker", fcntl.LOCK_EX, until, "another runner replaces the marker beside the files"):
+            there = self.read()
+            if there is not None and there != instead_of:
+                self._check(there, marker)
+            os.rename(new, self._path(_ROUTE))
+
+    def _check(self, there: Marker, marker: Marker) -> None:
+        if not there.is_of_tree(marker):
+            self._refuse_another(there)
+        elif there.is_later_than(marker):
+            raise Fenced(
+                f"another runner has written the marker beside {os.fsdecode(self.root)} since",
+                hint=f"crossfade status {marker.migration}",
+            )
+
+    def _refuse_another(self, there: Marker) -> None:
+        if there.handed_over:
+            raise GateShut(
+                f"{there.handed_over}; nothing was handed over",
+                hint=f"crossfade rollback {there.migration}   # or, where that one is gone for good: rm {self._text(_ROUTE)}",
+            )
 
     def make(self) -> None:
         """Have the directory and the locks. Raises TargetUnwritable where there is no place for them."""
         try:
             os.makedirs(self.directory, _NEW_DIRECTORY, exist_ok=True)
             os.makedirs(self._path(_BARRIER), _NEW_DIRECTORY, exist_ok=True)
-            for name in (b"turnstile", b"writers"):
+            for name in (b"turnstile", b"writers", b"marker"):
                 os.close(os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise TargetUnwritable(
@@ -105,14 +157,19 @@ class Gate:
     # Writers
 
     @contextmanager
-    def entered(self) -> Iterator[Marker | None]:
-        """Around one write of a writer: the marker, which stays true until the end. Waits while the gate is closed."""
+    def entered(self, seconds: float = math.inf) -> Iterator[Marker | None]:
+        """Around one write of a writer: the marker, which stays true until the end.
+
+        Waits while the gate is closed. Raises GateShut where that takes longer than *seconds*.
+        """
         if not os.path.isdir(self.directory):
             self.make()
+        until = time.monotonic() + seconds
+        why = f"the authority over {os.fsdecode(self.root)} has been changing hands for {seconds:g} s; nothing was written"
         writers = self._open(b"writers")
         try:
-            with self._flock(b"turnstile", fcntl.LOCK_SH):
-                fcntl.flock(writers, fcntl.LOCK_SH)
+            with self._locked(b"turnstile", fcntl.LOCK_SH, until, why):
+                _take(writers, fcntl.LOCK_SH, until, why)
             yield self.read()
         finally:
             os.close(writers)
@@ -127,7 +184,7 @@ class Gate:
         turnstile, writers = self._open(b"turnstile"), self._open(b"writers")
         try:
             for descriptor in (turnstile, writers):
-                _take(descriptor, until)
+                _take(descriptor, fcntl.LOCK_EX, until, _IN_FLIGHT)
             yield
         finally:
             os.close(turnstile)
@@ -135,6 +192,9 @@ class Gate:
 
     def _path(self, name: bytes) -> bytes:
         return os.path.join(self.directory, name)
+
+    def _text(self, name: bytes) -> str:
+        return os.fsdecode(self._path(name))
 
     def _open(self, name: bytes) -> int:
         try:
@@ -144,10 +204,10 @@ class Gate:
             return os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC)
 
     @contextmanager
-    def _flock(self, name: bytes, how: int) -> Iterator[None]:
+    def _locked(self, name: bytes, how: int, until: float, why: str) -> Iterator[None]:
         descriptor = self._open(name)
         try:
-            fcntl.flock(descriptor, how)
+            _take(descriptor, how, until, why)
             yield
         finally:
             os.close(descriptor)
@@ -160,17 +220,17 @@ class Gate:
             os.close(descriptor)
 
 
-def _take(descriptor: int, until: float) -> None:
-    """Lock exclusively, by asking again and again: whoever waited in the kernel's queue could not give up."""
-    while not _is_taken(descriptor):
+def _take(descriptor: int, how: int, until: float, why: str) -> None:
+    """Lock, by asking again and again: whoever waited in the kernel's queue could not give up. Raises GateShut, which says *why*."""
+    while not _is_taken(descriptor, how):
         if time.monotonic() >= until:
-            raise GateShut("a writer of the files holds on to a write; nothing was handed over", hint="try again")
+            raise GateShut(why, hint="try again")
         time.sleep(_POLL_SECONDS)
 
 
-def _is_taken(descriptor: int) -> bool:
+def _is_taken(descriptor: int, how: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

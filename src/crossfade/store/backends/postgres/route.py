@@ -44,25 +44,60 @@ def read(connection: Connection, schema: str, store_id: int) -> dict[str, Route]
     return {str(row[0]): Route(*cast("Any", row)) for row in rows}
 
 
+def settled(connection: Connection, schema: str, store_id: int, seconds: float) -> dict[str, Route]:
+    """As ``read``, once whoever holds the gate is through with it: a decision that is on its way stands by then, or never will.
+
+    Raises LockNotAvailable after *seconds*.
+    """
+    _lock_timeout(connection, seconds)
+    connection.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtext(%s), %s)", [f"crossfade route {quoted(schema)}", store_id]
+    )
+    return read(connection, schema, store_id)
+
+
+def wait(connection: Connection, schema: str, name: str | None) -> None:
+    """Wait until no decision about the tree *name* is on its way. None stands for all trees of the schema."""
+    query = "SELECT pg_advisory_xact_lock_shared(hashtext(%s), store_id) FROM {}.stores WHERE name = %s OR %s::text IS NULL"
+    connection.execute(_sql(query, schema), [f"crossfade route {quoted(schema)}", name, name])
+
+
+def side_of(routes: dict[str, Route], kind: str) -> Authority:
+    """Where writers of *kind* belong."""
+    return (routes.get(kind) or routes[EVERY]).authority
+
+
 def close_gate(connection: Connection, schema: str, store_id: int, seconds: float) -> None:
     """Keep writers out until the caller's transaction ends; those in flight are waited for, at most *seconds*.
 
     Raises LockNotAvailable (55P03), which ends the transaction and lets everybody go on.
     """
-    connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(int(seconds * 1000), 1)}ms"])
+    _lock_timeout(connection, seconds)
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", [f"crossfade route {quoted(schema)}", store_id])
+
+
+def _lock_timeout(connection: Connection, seconds: float) -> None:
+    connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(int(seconds * 1000), 1)}ms"])
+
+
+def limit_silence(connection: Connection, seconds: float) -> None:
+    """Have the server end the caller's transaction, and open its gate, after so long without a word; not sooner, and not later."""
+    limit = f"{max(int(seconds * 1000), 1)}ms"
+    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [limit])
 
 
 def switch(
     connection: Connection, schema: str, store_id: int, kinds: Iterable[str], authority: Authority, expected_epoch: int
 ) -> bool:
     """Hand *kinds* over, in the caller's transaction: the authority, and the next epoch, which the whole tree has then. False,
-    and nothing done, where it has another epoch than *expected_epoch* by now.
+    and nothing done, where it has another epoch than *expected_epoch* by now, or where one of them is on that side already.
 
     A kind without a route of its own gets one. ``EVERY`` takes along those that were on its side.
     """
     wanted, present = set(kinds), _locked(connection, schema, store_id)
-    if not wanted or {found.epoch for found in present.values()} != {expected_epoch}:
+    if not wanted or epoch_of(present) != expected_epoch:
+        return False
+    if any(side_of(present, kind) == authority for kind in wanted):
         return False
     if EVERY in wanted:
         wanted |= {kind for kind, found in present.items() if found.authority == present[EVERY].authority}
@@ -73,6 +108,11 @@ def switch(
     connection.execute(_sql(query, schema), [store_id, sorted(wanted), expected_epoch, authority])
     connection.execute(_sql("UPDATE {}.routes SET epoch = epoch + 1 WHERE store_id = %s", schema), [store_id])
     return True
+
+
+def epoch_of(routes: dict[str, Route]) -> int:
+    """The tree's; 0 where it has no route."""
+    return max((found.epoch for found in routes.values()), default=0)
 
 
 def _locked(connection: Connection, schema: str, store_id: int) -> dict[str, Route]:
