@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
 
+from crossfade.errors import GateShut
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.brake import Braked, Footing, footing_of
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
@@ -20,6 +21,7 @@ from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.verifier import Wrong
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import key_of
+from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.drift import Item, Seen, State, seen_of
 from crossfade.store.port import Store
@@ -50,6 +52,7 @@ class Drifting:
         self._put_back: dict[bytes, str] = {}
         self._asked = self._again = 0.0
         self._footing: Footing | None = None
+        self._watch: Watch | None = None
 
     def begin(self) -> None:
         """Know what is open already, and go on with what is wished. On the side that decides by now there is no drift."""
@@ -63,7 +66,28 @@ class Drifting:
 
     def watch(self) -> list[Watch]:
         """Who hears of what happens to files that only we should write."""
-        return [Watch(self._run.request.target.path, self.hear, self._dirty.miss)] if self._run.to_files else []
+        if not self._run.to_files:
+            return []
+        self._watch = Watch(self._run.request.target.path, self.hear, self._dirty.miss)
+        return [self._watch]
+
+    def prepare(self) -> None:
+        """Have a barrier, behind which all is heard that was written into files that are about to decide."""
+        if self._watch is not None:
+            gate = Gate(self._run.request.target.path)
+            gate.make()
+            self._watch.meet_in(gate.barrier())
+
+    def settle(self, seconds: float) -> None:
+        """Look at all that was touched until now. Raises GateShut where that takes longer than *seconds*."""
+        until = time.monotonic() + seconds
+        if self._watch is not None and not (self._watch.hears_all and self._watch.has_met(seconds)):
+            raise GateShut("what happens on the other side is not heard of yet; nothing was handed over", hint="try again")
+        while len(self._touched):
+            if time.monotonic() >= until:
+                what = f"{len(self._touched):,} paths of the other side are not looked at yet; nothing was handed over"
+                raise GateShut(what, hint="try again, or --hold-max")
+            self._look_at_touched(float("inf"))
 
     def deal(self, drain: Callable[[float], bool], seconds: float) -> None:
         """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""
@@ -152,12 +176,15 @@ class Drifting:
         if self._known and now - self._again >= _AGAIN_SECONDS:
             self._again = now
             self.hear({seen.path: False for seen in self._known.values()})
-        batch = self._touched.take(now, _BATCH)
+        self._look_at_touched(now)
+
+    def _look_at_touched(self, due: float) -> None:
+        batch = self._touched.take(due, _BATCH)
         self._touched.settled()
         theirs: set[bytes] = set()
         ours = {task.entry.path for task in self.ours(self._look.tasks(batch, frozenset(self.anew)), theirs)}
         if ours:
-            self._dirty.add(dict.fromkeys(ours, False), now)
+            self._dirty.add(dict.fromkeys(ours, False), time.monotonic())
         self.in_step([dirt.path for dirt in batch if dirt.path not in ours | theirs])
 
     def carry_out(self, *, force: bool = False) -> None:

@@ -87,7 +87,7 @@ def begin(place: Place, stop: threading.Event, tell: Callable[[str], None]) -> b
                     return _begin(connection, place)
             except pg.LockNotAvailable:
                 writer = feed.writing(connection, place.schema)
-                tell(f"waiting for a writer before changes are noted{_by(writer) if writer else ''}")
+                tell(f"waiting for a writer before changes are noted{by_whom(writer) if writer else ''}")
             stop.wait(_AGAIN_SECONDS)
     return False
 
@@ -243,10 +243,10 @@ class FeedWatch:
         if self._is_anew:
             self.trouble = "the feed began anew, so everything is being compared"
         else:
-            self.trouble = f"{left.count:,} changes cannot be read yet{_by(holder)}" if holder else ""
+            self.trouble = f"{left.count:,} changes cannot be read yet{by_whom(holder)}" if holder else ""
 
 
-def _by(holder: Holder) -> str:
+def by_whom(holder: Holder) -> str:
     """Who holds something up, for people."""
     who = f"process {holder.pid}" if holder.pid is not None else "a prepared transaction"
     named = ", ".join(filter(None, (holder.application, f"user {holder.user}", f"database {holder.database}")))

@@ -205,6 +205,7 @@ class Follower:
             gate = Gate(self._run.request.source.path)
             gate.make()
             self._watch.meet_in(gate.barrier())
+        self.drift.prepare()
         self._reread()
         for _ in range(2):  # so that little is left to do while writers wait
             self._mend(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
@@ -228,6 +229,7 @@ class Follower:
         self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
         if self._watch is not None and not self._watch.has_met(seconds):
             raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
+        self.drift.settle(max(until - time.monotonic(), 0.0))
         self._bringer.is_final = True
         try:
             while len(self._dirty) and time.monotonic() < until:

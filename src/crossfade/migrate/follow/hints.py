@@ -17,6 +17,8 @@ from crossfade.migrate.follow.inotify import News, Watches
 _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
 _CHECK_SECONDS = 1.0
+_numbers = count()
+"""Of all watches: several may hear of one barrier."""
 
 
 class Hints(Protocol):
@@ -50,7 +52,6 @@ class Watch:
         self._miss = miss
         self._barrier = b""
         self._watches: Watches | None = None
-        self._numbers = count()
         self._met: set[bytes] = set()
         self._news = threading.Condition()
         self._over = threading.Event()
@@ -87,7 +88,7 @@ class Watch:
 
         The file system tells things in the order in which they happened, so it is enough to wait for one of ours.
         """
-        name = b"%d-%d" % (os.getpid(), next(self._numbers))
+        name = b"%d-%d" % (os.getpid(), next(_numbers))
         path = os.path.join(self._barrier, name)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         try:

@@ -24,6 +24,7 @@ Side = Literal["source", "target"]
 State = Literal["open", "ignored", "taken", "undone"]
 Wish = Literal["ignore", "take"]
 
+_STRAYED = 5_000
 _NAMED = 100
 """How many paths a line of the journal names, at most; it counts them all."""
 
@@ -111,6 +112,16 @@ def count_open(connection: Connection, schema: str, migration: str) -> int:
     query = "SELECT count(*) FROM {}.drift WHERE migration_id = %s AND state = 'open'"
     row = connection.execute(_sql(query, schema), [migration]).fetchone()
     return cast("int", row[0]) if row else 0
+
+
+def strayed(connection: Connection, schema: str, migration: str, store_id: int) -> list[bytes]:
+    """The paths at which a copy that is followed into holds what *migration* did not bring; some thousands at most.
+
+    For a database, which nobody watches: whether that is drift, a look at both sides says.
+    """
+    values = {"migration": migration, "store_id": store_id, "limit": _STRAYED}
+    rows = connection.execute(statement("drift_strayed", schema), values).fetchall()
+    return [path_of(key) for (key,) in cast("list[tuple[bytes]]", rows)]
 
 
 def wish(
