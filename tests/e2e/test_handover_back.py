@@ -38,7 +38,9 @@ def test_a_database_hands_over_to_files_and_takes_it_back_again_and_again(
                 program.call("append", _LOG, b'{"id":"by sql %d"}\n' % number)
         program.files[_LOG] = b"".join(b'{"id":"by files %d"}\n{"id":"by sql %d"}\n' % (n, n) for n in range(2))
         in_step(files, program)
-        ids = [identity for (identity,) in database.all(f"SELECT id FROM {schema}.events WHERE id LIKE 'by %%' ORDER BY pos")]
+        ids = [
+            identity for (identity,) in database.all(f"SELECT id FROM {schema}.events WHERE id LIKE 'by %%' ORDER BY pos")
+        ]
         assert ids == ["by files 0", "by sql 0", "by files 1", "by sql 1"]
         wait_for("no drift", lambda: database.one(f"SELECT count(*) FROM {schema}.drift WHERE state = 'open'") == 0, 10)
         quiet(process)

@@ -97,9 +97,65 @@ def test_a_decision_that_nobody_heard_is_asked_for():
 
     with pytest.raises(Undecided):
         carry_out(STEPS, unknown, away)
-    assert heard.said == [*NAMES, "release"]
-    assert unheard.said[DECISION + 1 :] == [*(f"-{step}" for step in reversed(NAMES[: DECISION + 1])), "release"]
-    assert unknown.said == [*NAMES[: DECISION + 1], "release"]
+    assert heard.said == [*NAMES[: DECISION + 1], "release", *NAMES[DECISION + 1 :], "release"]
+    assert unheard.said[DECISION + 1 :] == ["release", *(f"-{step}" for step in reversed(NAMES[: DECISION + 1])), "release"]
+    assert unknown.said == [*NAMES[: DECISION + 1], "release", "release"]
+
+
+def test_nobody_waits_while_it_is_asked_for():
+    """A server that is away may be away for long; a writer that asks it is told once it knows."""
+    doer = Doer("decide", psycopg.OperationalError("gone"))
+
+    def asked() -> bool:
+        assert doer.said[-1] == "release"
+        return True
+
+    carry_out(STEPS, doer, asked)
+
+
+def test_what_cannot_be_undone_keeps_nothing_else_from_being_undone():
+    """The error that is raised is the one that it was undone for."""
+
+    class Stuck(Doer):
+        def undo(self, name: str) -> None:
+            super().undo(name)
+            raise OSError(28, "No space left on device")
+
+    doer = Stuck("drain")
+    with pytest.raises(GateShut):
+        carry_out(STEPS, doer, never)
+    assert doer.said[NAMES.index("drain") + 1 :] == [
+        *(f"-{step}" for step in reversed(NAMES[: NAMES.index("drain") + 1])),
+        "release",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES[DECISION + 1 :])
+def test_behind_the_decision_a_fault_that_passes_ends_nothing(name: str):
+    """It is decided; whoever follows does the rest a moment later."""
+    doer = Doer(name, OSError(28, "No space left on device"))
+    carry_out(STEPS, doer, never)
+
+    assert doer.said == [*NAMES, "release"]
+
+
+def test_before_the_decision_a_fault_that_passes_is_waited_for():
+    """As long as the order says; any other ends it at once, and so does one behind the decision."""
+    met = [GateState("following", True, "it follows")]
+
+    def fails(error: BaseException) -> None:
+        raise error
+
+    full, broken = OSError(28, "No space left on device"), OSError(5, "Input/output error")
+    waiting = Attempts(Order("cutover", timeout=60.0), lambda: met, lambda: fails(full))
+    assert not waiting.turn()
+    assert waiting.reason == "it was not possible just then (OSError 28); nothing was handed over"
+    with pytest.raises(GateShut):
+        Attempts(Order("cutover", timeout=0.0), lambda: met, lambda: fails(full)).turn()
+    with pytest.raises(OSError):
+        Attempts(Order("cutover"), lambda: met, lambda: fails(broken)).turn()
+    with pytest.raises(OSError):
+        Attempts(Order("cutover"), lambda: met, lambda: fails(full), lambda: True).turn()
 
 
 @pytest.mark.parametrize(
@@ -108,6 +164,7 @@ def test_a_decision_that_nobody_heard_is_asked_for():
         ("following", {"following": False}),
         ("in step", {"in_step": False}),
         ("lag", {"lag_seconds": 5.1}),
+        ("authority", {"held_by": "migration 0123 has it"}),
         ("verified", {"proved_seconds": None}),
         ("verified", {"proved_seconds": 25 * 3600.0}),
         ("quarantine", {"budget_allows": False}),

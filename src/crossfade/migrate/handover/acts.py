@@ -7,22 +7,25 @@ route, the direction of the migration, the cursor of the reverse stream and the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-
-from psycopg import errors as pg
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 
 from crossfade.errors import Fenced, GateShut
+from crossfade.migrate.handover.hold import Hold
+from crossfade.migrate.handover.noting import in_time, note_changes, noted
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.migrate.handover.standing import Move
 from crossfade.migrate.handover.twin import Twin
 from crossfade.migrate.prepare import Run
-from crossfade.model.paths import path_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.gate import Marker
-from crossfade.store.backends.postgres import direction, feed, journal, route
+from crossfade.store.backends.postgres import direction, drift, feed, journal, route
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
+
+_MARGIN_SECONDS = 2.0
+"""After a hold, until the server ends it by itself, and an exchange with it is given up."""
 
 
 class Acts:
@@ -49,10 +52,15 @@ class Acts:
         self._held = ExitStack()
         self._connection: Connection | None = None
         self._before: Marker | None = None
-        self._until = 0.0
-        self.hold_seconds = 0.0
+        self._hold = Hold(order.hold_max, self._undo_fence)
+        self._tolerated = 0
+        self._strayed: list[bytes] = []
         self.step_ms: dict[str, float] = {}
-        self._began = 0.0
+
+    @property
+    def hold_seconds(self) -> float:
+        """How long writers had to wait."""
+        return self._hold.lasted
 
     def act(self, name: str) -> None:
         """Do the step of that name, and note how long it took."""
@@ -66,44 +74,43 @@ class Acts:
 
     def release(self) -> None:
         """Let writers go on, whatever happened."""
-        if self._connection is not None:
-            self.hold_seconds = time.monotonic() - self._began
+        self._hold.release()
         self._held.close()
         self._connection = None
 
     # Before
 
+    def _do_check(self) -> None:
+        """The gates are looked at by whoever keeps the order. What is overruled may have drifted; what drifts from now on, not."""
+        self._tolerated = self._run.ledger.ask(self._drifted) if self._order.force else 0
+
     def _do_prepare(self) -> None:
-        """Have the marker, and have the database note its changes, which the files will follow."""
+        """Have the marker, and have the database note its changes, which the files will follow; ask it what is not ours."""
         run = self._run
         self._twin.gate.make()
         if self._twin.gate.read() is None:
             self._twin.gate.write(self._twin.marker())
         self._prepare()
-        run.ledger.change(self._turn_on)
-
-    def _turn_on(self, connection: Connection) -> None:
-        """Once is enough: it waits for all who write."""
-        run = self._run
-        if not direction.is_fed(connection, run.ledger.schema, run.store_id):
-            feed.turn_on(connection, run.ledger.schema, run.store_id)
+        note_changes(run.ledger, run.store_id)
+        if run.from_files:
+            self._strayed = run.ledger.ask(lambda c: drift.strayed(c, run.ledger.schema, run.migration, run.store_id))
 
     def _do_fence(self) -> None:
         self._before = self._twin.gate.read()
         self._twin.gate.write(self._twin.marker(self._move.kinds))
 
     def _undo_fence(self) -> None:
+        """Say what was said before. It is known by heart, since the database may be away; a later runner's word stands."""
         if self._before is not None:
-            self._twin.gate.write(self._before)
+            self._twin.gate.write(replace(self._before, runner=self._run.epoch))
 
     # Held
 
     def _do_close(self) -> None:
         connection = self._connected()
-        self._began = time.monotonic()
-        self._until = self._began + self._order.hold_max
-        self._held.enter_context(self._twin.gate.closed(self._left()))
-        with _in_time():
+        self._hold.begin(self._twin.gate.closed)
+        route.limit_silence(connection, self._left() + _MARGIN_SECONDS)
+        with in_time():
             route.close_gate(connection, self._run.ledger.schema, self._run.store_id, self._left())
         self._fence(connection)
         self._connection = connection
@@ -112,6 +119,7 @@ class Acts:
         """The connection of the decision. Whatever happens before its commit goes with it when it is closed."""
         connection = self._run.ledger.server.connect("hand-over")
         self._held.callback(connection.close)
+        self._held.enter_context(connection.within(self._order.hold_max + _MARGIN_SECONDS))
         return connection
 
     def _fence(self, connection: Connection) -> None:
@@ -124,17 +132,12 @@ class Acts:
         self.release()
 
     def _do_drain(self) -> None:
-        self._drain([] if self._run.from_files else self._noted(), self._left())
+        self._drain(self._strayed if self._run.from_files else self._noted(), self._left())
 
     def _noted(self) -> list[bytes]:
         """The paths of what the database got, in transactions that are all over."""
-        connection, run = self._held_connection(), self._run
-        cursor = feed.load(connection, run.ledger.schema, run.migration, run.store_id)
-        if cursor is None:
-            raise GateShut("nothing is noted of what the database gets", hint=f"crossfade resume {run.migration}")
-        with _in_time():
-            found, _ = feed.drained(connection, run.ledger.schema, run.store_id, cursor, run.migration, seconds=self._left())
-        return [path_of(dirty.key) for dirty in found]
+        run = self._run
+        return noted(self._held_connection(), run.ledger.schema, run.store_id, run.migration, self._left())
 
     def _do_prove(self) -> None:
         self._prove(self._left())
@@ -143,7 +146,7 @@ class Acts:
 
     def _do_decide(self) -> None:
         connection, run = self._held_connection(), self._run
-        self._left()
+        self._check_drift(connection)
         schema, epoch, after = run.ledger.schema, self._twin.epoch(), self._move.after
         authority: route.Authority = "here" if run.from_files else "elsewhere"
         if not route.switch(connection, schema, run.store_id, self._move.kinds, authority, epoch):
@@ -157,6 +160,7 @@ class Acts:
             cut=after.cut,
             phase="cut-over" if after.is_reversed else "following",
             wish=WISH,
+            number=self._order.number,
         )
         detail = {
             "order": self._order.number,
@@ -164,8 +168,19 @@ class Acts:
             "authority": "database" if run.from_files else "files",
         }
         journal.append(connection, schema, run.migration, Line("handed over", detail, self._order.verb))
+        self._hold.decide()
         with durable("postgres.decision"):
             connection.commit()
+
+    def _check_drift(self, connection: Connection) -> None:
+        """What somebody wrote over there since the gates were looked at would be the authority's version from now on."""
+        found = self._drifted(connection)
+        if found > self._tolerated:
+            hint = f"crossfade drift {self._run.migration} list"
+            raise GateShut(f"{found:,} paths have drifted meanwhile; nothing was handed over", hint=hint)
+
+    def _drifted(self, connection: Connection) -> int:
+        return drift.count_open(connection, self._run.ledger.schema, self._run.migration)
 
     def _turn_feed(self, connection: Connection) -> None:
         """The reverse stream begins where the feed is now; one that runs goes on. A database that retires has nothing more to tell."""
@@ -186,32 +201,12 @@ class Acts:
         while run.ledger.change(lambda c: feed.trim(c, run.ledger.schema, run.store_id)):
             pass  # what nobody reads any more
 
-    def _do_check(self) -> None:
-        """The gates are looked at by whoever keeps the order."""
-
     # Values
 
     def _left(self) -> float:
         """What is left of the time that writers may wait. Raises GateShut when it is over."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise GateShut(
-                f"writers would wait longer than {self._order.hold_max:g} s; nothing was handed over",
-                hint="try again when less is written, or raise --hold-max",
-            )
-        return left
+        return self._hold.left()
 
     def _held_connection(self) -> Connection:
         assert self._connection is not None, "the gate is closed by now"
         return self._connection
-
-
-@contextmanager
-def _in_time() -> Iterator[None]:
-    """A lock that is not had in time is a gate that is shut."""
-    try:
-        yield
-    except pg.LockNotAvailable:
-        raise GateShut(
-            "a writer of the database holds on to its transaction; nothing was handed over", hint="try again"
-        ) from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import psycopg
@@ -12,6 +13,8 @@ from crossfade.errors import CrossfadeError, GateShut
 from crossfade.migrate.handover.gates import GateState, shut
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.steps import Step
+from crossfade.migrate.workers import fault_of
+from crossfade.store.faults import passes
 
 _AGAIN_SECONDS = 0.2
 _PASSES = ("in step", "lag", "still")
@@ -38,7 +41,8 @@ class Undecided(Exception):
 def carry_out(steps: tuple[Step, ...], doer: Doer, is_decided: Callable[[], bool]) -> None:
     """Do *steps*. What fails before the decision leaves everything as it was; behind it, it is raised, to be completed.
 
-    *is_decided* asks the database, where the answer to the decision was not heard.
+    *is_decided* asks the database, where the answer to the decision was not heard. What fails behind it by a fault that passes
+    is left out: whoever follows does it again.
     """
     begun: list[Step] = []
     try:
@@ -49,21 +53,30 @@ def carry_out(steps: tuple[Step, ...], doer: Doer, is_decided: Callable[[], bool
         raise
     except BaseException:
         if begun[-1].part != "after":
-            for step in reversed(begun):
-                doer.undo(step.name)
+            _undo(begun, doer)
         raise
     finally:
         doer.release()
 
 
+def _undo(begun: Sequence[Step], doer: Doer) -> None:
+    """In reverse. One that fails keeps none of the others from it: what it leaves is found, and completed."""
+    for step in reversed(begun):
+        with suppress(CrossfadeError, psycopg.Error, OSError):
+            doer.undo(step.name)
+
+
 def _do(step: Step, doer: Doer, is_decided: Callable[[], bool]) -> None:
     try:
         doer.act(step.name)
-    except psycopg.OperationalError:
-        if step.part != "decision":
-            raise
-        if not _heard(is_decided):
-            raise
+    except Exception as error:
+        if step.part == "decision" and isinstance(error, psycopg.OperationalError):
+            doer.release()  # it may take long to know; writers ask the database, and hear of it when it is known there
+            if _heard(is_decided):
+                return
+        elif step.part == "after" and passes(error):
+            return
+        raise
 
 
 def _heard(is_decided: Callable[[], bool]) -> bool:
@@ -74,13 +87,23 @@ def _heard(is_decided: Callable[[], bool]) -> bool:
 
 
 class Attempts:
-    """The tries of one order. *look* gives the gates as they are now, *attempt* does the steps once."""
+    """The tries of one order. *look* gives the gates as they are now, *attempt* does the steps once.
 
-    def __init__(self, order: Order, look: Callable[[], list[GateState]], attempt: Callable[[], None]) -> None:
+    Until *is_over* says that it was handed over, a fault that passes is a gate that is shut.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        look: Callable[[], list[GateState]],
+        attempt: Callable[[], None],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.order = order
         self.reason = ""
         self._look = look
         self._attempt = attempt
+        self._is_over = is_over
         self._until = time.monotonic() + order.timeout
         self._due = 0.0
         self._is_final = False
@@ -90,8 +113,7 @@ class Attempts:
         if time.monotonic() < self._due:
             return False
         try:
-            self._check()
-            self._attempt()
+            self._try()
         except GateShut as error:
             self.reason = error.sentence
             if self._is_final or time.monotonic() >= self._until:
@@ -99,6 +121,16 @@ class Attempts:
             self._due = time.monotonic() + _AGAIN_SECONDS
             return False
         return True
+
+    def _try(self) -> None:
+        try:
+            self._check()
+            self._attempt()
+        except Exception as error:
+            if self._is_over() or not passes(error):
+                raise
+            what = error.sentence if isinstance(error, CrossfadeError) else fault_of(error)
+            raise GateShut(f"it was not possible just then ({what}); nothing was handed over", hint="try again") from None
 
     def _check(self) -> None:
         state = shut(self._look())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import cast
 
-from crossfade.migrate.handover.order import WISH, ordered
+from crossfade.errors import Fenced
+from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.twin import Twin, twin_in, twin_of
 from crossfade.migrate.prepare import Run
 from crossfade.store.backends.file.gate import Marker
@@ -45,10 +47,24 @@ def complete(run: Run) -> list[Leftover]:
     return found
 
 
+def clear_up(run: Run) -> None:
+    """Have the marker name a side again, where a fault that has passed since kept this runner from it."""
+    twin = twin_of(run)
+    marker = None if twin is None else twin.gate.read()
+    if twin is None or marker is None or marker.migration != run.migration:
+        return
+    if "undecided" not in marker.authority.values():
+        return
+    twin.gate.write(twin.marker())
+    run.ledger.note(run.migration, "completed", {"what": "marker"}, "the marker beside the files said undecided")
+
+
 def _marker_left(twin: Twin, *, is_reversed: bool) -> list[Leftover]:
     marker, route = twin.gate.read(), twin.marker()
     if marker is None and not (is_reversed and os.path.isdir(twin.root)):  # from another host nothing is seen of the files
         return []
+    if marker is not None and not marker.is_of_tree(route):
+        return []  # it is for that one's runner to say who decides
     if marker is not None and (dict(marker.authority), marker.epoch) == (dict(route.authority), route.epoch):
         return []
     said = "is missing" if marker is None else f"says {_spoken(marker)}"
@@ -69,25 +85,37 @@ def _order_left(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
 
 
 def _mend_marker(run: Run) -> None:
+    """Write what the route says. Not one later than this runner can have written what is there, unless of another history."""
     twin = cast("Twin", twin_of(run))
-    with twin.gate.closed(_WAIT_SECONDS):
-        twin.gate.write(twin.marker())
+    there = twin.gate.read()
+    _check_lease(run)
+    is_asked = there is not None and "undecided" in there.authority.values()
+    with nullcontext() if is_asked else twin.gate.closed(_WAIT_SECONDS):
+        twin.gate.write(twin.marker(), instead_of=there)
+
+
+def _check_lease(run: Run) -> None:
+    if not run.ledger.ask(lambda c: direction.runs_as(c, run.ledger.schema, run.migration, run.epoch)):
+        raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
 
 
 def _forget_order(run: Run) -> None:
     order = ordered(run.ledger.wishes(run.migration))
-    number = order.number if order else ""
-    refuse(run.ledger, run.migration, Line("hand-over refused", {"order": number}, "its runner ended before the decision"))
+    if order is not None:
+        detail = {"order": order.number}
+        refuse(run, order, Line("hand-over refused", detail, "its runner ended before the decision"))
 
 
-def refuse(ledger: Ledger, migration: str, line: Line) -> None:
-    """Forget what was wished, with the line that says why."""
+def refuse(run: Run, order: Order, line: Line) -> None:
+    """Forget *order*, with the line that says why. A runner that was replaced has no say in it."""
+    schema = run.ledger.schema
 
     def work(connection: Connection) -> None:
-        direction.forget_wish(connection, ledger.schema, migration, WISH)
-        journal.append(connection, ledger.schema, migration, line)
+        if direction.runs_as(connection, schema, run.migration, run.epoch):
+            direction.forget_wish(connection, schema, run.migration, WISH, order.number)
+            journal.append(connection, schema, run.migration, line)
 
-    ledger.change(work)
+    run.ledger.change(work)
 
 
 _CURES = {"marker": _mend_marker, "order": _forget_order}

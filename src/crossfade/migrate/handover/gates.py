@@ -17,7 +17,8 @@ class Facts:
     ``in_step``: every change is heard of, and the whole was looked at since one may not have been. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
     one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
     the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen. ``unreadable`` are
-    paths that cannot be read, each with its reason.
+    paths that cannot be read, each with its reason. ``held_by`` says who has the authority, where the side that is to hand it over
+    has not.
     """
 
     following: bool
@@ -33,6 +34,7 @@ class Facts:
     still_seconds: float
     writers: tuple[str, ...] | None
     unreadable: tuple[str, ...] = ()
+    held_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
     """Every gate of *order*, in the order in which they are looked at."""
     found = [
         _following(facts, migration),
+        _authority(facts),
         _looked_over(facts, migration),
         *_readable(facts, order, migration),
         _lag(order, facts, migration),
@@ -66,6 +69,13 @@ def shut(found: list[GateState]) -> GateState | None:
 def _following(facts: Facts, migration: str) -> GateState:
     sentence = "it follows" if facts.following else "nobody follows the source"
     return GateState("following", facts.following, sentence, f"crossfade resume {migration}")
+
+
+def _authority(facts: Facts) -> GateState:
+    """Not for waiting: only somebody else's hand-over could change it."""
+    side = "files" if facts.from_files else "database"
+    sentence = f"the {side} cannot hand over what is not there: {facts.held_by}" if facts.held_by else f"the {side} decides"
+    return GateState("authority", not facts.held_by, sentence, "crossfade list   # the migrations that share the tree")
 
 
 def _looked_over(facts: Facts, migration: str) -> GateState:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
-from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids, TargetUnreachable
+import psycopg
+
+from crossfade.errors import CrossfadeError, Fenced, GateShut, NotYet, PhaseForbids, TargetUnreachable, TargetUnwritable
 from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
-from crossfade.migrate.handover.completing import refuse
+from crossfade.migrate.handover.completing import clear_up, refuse
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
+from crossfade.migrate.handover.holding import held_by
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
@@ -23,6 +28,10 @@ from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, feed, journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
+
+_LOOK_SECONDS = 1.0
+_GOES_ON = (GateShut, PhaseForbids, NotYet, TargetUnwritable)
+"""What ends an order, and not the following."""
 
 Outcome = Literal["", "turned", "finished", "rolled-back"]
 
@@ -93,15 +102,21 @@ class Orders:
         self._run = lanes[0].run
         self._attempts: Attempts | None = None
         self._told = ""
+        self._looked = 0.0
+        self._held_seconds: list[float] = []
         self.standing = standing_of(self._run)
         self.outcome: Outcome = ""
 
     def heed(self, wanted: dict[str, Any]) -> bool:
         """Carry out what is wished, if something is. True where following in this direction is over."""
+        self._clear_up()
         order = self._only or ordered(wanted)
         if self._attempts is None and (order is None or order.number in self._done):
             return False
         if self._attempts is None and order is not None:
+            if not self._stands(order):
+                self._done.add(order.number)
+                return False
             self._attempts = self._begin(order)
         if order is None:
             gone = GateShut("it was taken back by whoever asked for it; nothing was handed over", hint="give it again")
@@ -115,14 +130,31 @@ class Orders:
                 hint=f"crossfade repair {self._run.migration}   # once it is back",
             ) from None
         except CrossfadeError as error:
+            if self.outcome:
+                raise
             self._refuse(cast("Attempts", self._attempts).order, error)
-            if self._only or not isinstance(error, GateShut | PhaseForbids | NotYet):
+            if self._only or not isinstance(error, _GOES_ON):
                 raise
             return False
 
+    def _clear_up(self) -> None:
+        """What an earlier try, or the end of one, could not do for a fault that passes."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        with suppress(psycopg.Error, CrossfadeError, OSError):
+            clear_up(self._run)
+
+    def _stands(self, order: Order) -> bool:
+        """True unless it was forgotten since it was heard: what was refused must not be carried out."""
+        wanted = self._only or ordered(self._run.ledger.wishes(self._run.migration))
+        return wanted is not None and wanted.number == order.number
+
     def _begin(self, order: Order) -> Attempts:
+        self._held_seconds = []
         self._run.ledger.note(self._run.migration, "hand-over begun", {"order": order.number}, order.verb)
-        return Attempts(order, lambda: self._look(order), lambda: self._attempt(order))
+        return Attempts(order, lambda: self._look(order), lambda: self._attempt(order), lambda: bool(self.outcome))
 
     def _turn(self, attempts: Attempts) -> bool:
         if not attempts.turn():
@@ -143,7 +175,7 @@ class Orders:
         self._done.add(order.number)
         self._attempts = None
         line = Line("hand-over refused", {"order": order.number, "code": error.code, "hint": error.hint}, error.sentence)
-        refuse(self._run.ledger, self._run.migration, line)
+        refuse(self._run, order, line)
 
     # One try
 
@@ -154,9 +186,11 @@ class Orders:
             raise PhaseForbids(why, hint=f"crossfade status {run.migration}")
         if order.verb == "finish" or gives_up(order, now):
             return []
-        lane, _ = self._chosen(order)
+        lane, move = self._chosen(order)
         lane.follower.hurry()
-        return gates(order, facts_of(lane, order), run.migration)
+        facts = facts_of(lane, order)
+        found = held_by(run.ledger, run.migration, move.kinds, from_files=facts.from_files)
+        return gates(order, replace(facts, held_by=found), run.migration)
 
     def _chosen(self, order: Order) -> tuple[Lane, Move]:
         """The direction in which *order* hands over, and what."""
@@ -179,11 +213,14 @@ class Orders:
         if order.force:
             follower.overrule(order.timeout)
         acts = Acts(run, twin, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
-        carry_out(steps(from_files=run.from_files), acts, lambda: twin.epoch() != epoch)
-        hold = round(acts.hold_seconds * 1000, 1)
-        detail = {"order": order.number, "hold_ms": hold, "step_ms": acts.step_ms, "epoch": epoch + 1}
-        run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
+        try:
+            carry_out(steps(from_files=run.from_files), acts, lambda: twin.settled() != epoch)
+        finally:
+            self._held_seconds.append(acts.hold_seconds)
         self.standing, self.outcome = move.after, "turned"
+        hold, tries = round(max(self._held_seconds) * 1000, 1), len(self._held_seconds)
+        detail = {"order": order.number, "hold_ms": hold, "tries": tries, "step_ms": acts.step_ms, "epoch": epoch + 1}
+        run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
 
     def _twin(self) -> Twin:
         twin = twin_of(self._run)
@@ -193,6 +230,7 @@ class Orders:
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
+        self._lanes[0].follower.prepare()
         self._lanes[0].follower.settle([], order.timeout)
         end(self._run, order, "finished")
         self.outcome = "finished"
@@ -204,11 +242,13 @@ class Orders:
 
 
 def end(run: Run, order: Order, phase: str) -> None:
-    """Enter a phase in which nobody follows."""
+    """Enter a phase in which nobody follows. Raises Fenced for a runner that was replaced: by now another one follows."""
 
     def work(connection: Connection) -> None:
+        if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
+            raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
         feed.retire(connection, run.ledger.schema, run.migration, run.store_id)
-        direction.end(connection, run.ledger.schema, run.migration, phase, WISH)
+        direction.end(connection, run.ledger.schema, run.migration, phase, WISH, order.number)
         line = Line("hand-over completed", {"order": order.number, "phase": phase}, order.verb)
         journal.append(connection, run.ledger.schema, run.migration, line)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
+from crossfade.migrate.handover.holding import held_by
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
@@ -27,7 +29,9 @@ def rehearsed(ledger: Ledger, row: MigrationRow, order: Order) -> tuple[list[Gat
     authority = parse(row.source if move.main != row.reversed else row.target)
     from_files = not authority.is_database
     runner = ledger.runner(row.migration)
-    found = gates(order, _facts(ledger, row, order, authority, runner), row.migration)
+    facts = _facts(ledger, row, order, authority, runner)
+    facts = replace(facts, held_by=held_by(ledger, row.migration, move.kinds, from_files=from_files))
+    found = gates(order, facts, row.migration)
     return (_by_itself(found) if runner is None else found), steps(from_files=from_files)
 
 

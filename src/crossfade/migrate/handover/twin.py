@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossfade.errors import Unforeseen
 from crossfade.migrate.prepare import Run
@@ -12,10 +12,12 @@ from crossfade.store.backends.postgres import route
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import parse
 
+_SURE_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Twin:
-    """*root* are the files; *database* is a URL without a secret, *store* the tree's name in it."""
+    """*root* are the files; *database* is a URL without a secret, *store* the tree's name in it. *runner* is the epoch of the lease."""
 
     ledger: Ledger
     migration: str
@@ -23,6 +25,7 @@ class Twin:
     store: str
     root: bytes
     database: str
+    runner: int = 0
 
     @property
     def gate(self) -> Gate:
@@ -33,6 +36,11 @@ class Twin:
         """The route's, as the database says."""
         return self.marker().epoch
 
+    def settled(self) -> int:
+        """The same, once no decision is on its way any more. Raises psycopg's errors where that takes too long."""
+        found = self.ledger.ask(lambda c: route.settled(c, self.ledger.schema, self.store_id, _SURE_SECONDS))
+        return route.epoch_of(found)
+
     def marker(self, undecided: Iterable[str] = ()) -> Marker:
         """The marker as the route has it, which is the truth; of the kinds that are *undecided*, that."""
         found = self.ledger.ask(lambda c: route.read(c, self.ledger.schema, self.store_id))
@@ -40,12 +48,13 @@ class Twin:
             raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
         sides: dict[str, Side] = {kind: "database" if r.authority == "here" else "files" for kind, r in found.items()}
         open_ones: dict[str, Side] = dict.fromkeys(undecided, "undecided")
-        return Marker(self.migration, self.database, self.store, max(r.epoch for r in found.values()), sides | open_ones)
+        return Marker(self.migration, self.database, self.store, route.epoch_of(found), sides | open_ones, self.runner)
 
 
 def twin_of(run: Run) -> Twin | None:
     """The twin of a run; None for a pair of databases."""
-    return _twin(run.ledger, run.plan.source, run.plan.target, run.migration, run.store_id, run.plan.store)
+    found = _twin(run.ledger, run.plan.source, run.plan.target, run.migration, run.store_id, run.plan.store)
+    return None if found is None else replace(found, runner=run.epoch)
 
 
 def twin_in(ledger: Ledger, row: MigrationRow) -> Twin | None:

@@ -12,30 +12,36 @@ from crossfade.store.backends.postgres.server import Connection
 
 
 def turn(
-    connection: Connection, schema: str, migration: str, *, is_reversed: bool, cut: Iterable[str], phase: str, wish: str
+    connection: Connection,
+    schema: str,
+    migration: str,
+    *,
+    is_reversed: bool,
+    cut: Iterable[str],
+    phase: str,
+    wish: str,
+    number: str,
 ) -> None:
-    """Who decides from here on, about which kinds; what was wished is done."""
-    query = (
-        "UPDATE {}.migrations SET reversed = %s, cut = %s, phase = %s, wanted = wanted - %s, updated_at = clock_timestamp()"
-        " WHERE migration_id = %s"
-    )
+    """Who decides from here on, about which kinds; what was wished by *number* is done."""
+    query = "UPDATE {}.migrations SET reversed = %s, cut = %s, phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s"
     kinds = json.dumps(sorted(cut))
-    connection.execute(_sql(query, schema), [is_reversed, kinds, phase, wish, migration])
+    connection.execute(_sql(query, schema), [is_reversed, kinds, phase, migration])
+    forget_wish(connection, schema, migration, wish, number)
 
 
-def end(connection: Connection, schema: str, migration: str, phase: str, wish: str) -> None:
-    """Enter a phase in which nobody follows."""
+def end(connection: Connection, schema: str, migration: str, phase: str, wish: str, number: str) -> None:
+    """Enter a phase in which nobody follows; what was wished by *number* is done."""
+    query = "UPDATE {}.migrations SET phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s"
+    connection.execute(_sql(query, schema), [phase, migration])
+    forget_wish(connection, schema, migration, wish, number)
+
+
+def forget_wish(connection: Connection, schema: str, migration: str, wish: str, number: str) -> None:
+    """What was wished by *number* is no more. Another one's, who has wished since, stands."""
     query = (
-        "UPDATE {}.migrations SET phase = %s, wanted = wanted - %s, updated_at = clock_timestamp() WHERE migration_id = %s"
+        "UPDATE {}.migrations SET wanted = wanted - %s::text WHERE migration_id = %s AND wanted #>> ARRAY[%s, 'number'] = %s"
     )
-    connection.execute(_sql(query, schema), [phase, wish, migration])
-
-
-def forget_wish(connection: Connection, schema: str, migration: str, wish: str) -> None:
-    """What was wished will not be done."""
-    connection.execute(
-        _sql("UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s", schema), [wish, migration]
-    )
+    connection.execute(_sql(query, schema), [wish, migration, wish, number])
 
 
 def proof_age(connection: Connection, schema: str, migration: str) -> float | None:
@@ -43,13 +49,6 @@ def proof_age(connection: Connection, schema: str, migration: str) -> float | No
     query = "SELECT extract(epoch FROM clock_timestamp() - proved_at)::float8 FROM {}.migrations WHERE migration_id = %s"
     row = connection.execute(_sql(query, schema), [migration]).fetchone()
     return cast("float | None", row[0]) if row else None
-
-
-def is_fed(connection: Connection, schema: str, store_id: int) -> bool:
-    """True where changes of the tree are noted in the feed."""
-    return connection.execute(_sql("SELECT fed FROM {}.stores WHERE store_id = %s", schema), [store_id]).fetchone() == (
-        True,
-    )
 
 
 def runs_as(connection: Connection, schema: str, migration: str, epoch: int) -> bool:

@@ -1,0 +1,425 @@
+"""What can happen to a hand-over in its middle: its runner sleeps, its store hangs, its connection breaks, somebody writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crossfade.errors import GateShut
+from crossfade.store.backends.file.gate import Gate
+from crossfade.store.backends.postgres import route
+from crossfade.store.writer import Writer
+from support.following import following
+from support.person import Person, refused, said
+from support.running import Run, Terminal, finish, kill_group, wait_for
+from support.servers import NAMES, Database, Servers
+from support.sql_programs import connection_of, new_tree
+
+LOG = "events/r/j/events-1.jsonl"
+SESSION = "sessions/s1.json"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "live"
+    for path, body in ((LOG, b'{"id":"first"}\n'), (SESSION, b'{"id":"s1"}')):
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_bytes(body)
+    return root
+
+
+class Stage:
+    """A pair, the processes that work on it, and what they were told. All are gone at the end."""
+
+    def __init__(self, terminal: Terminal, root: Path, database: Database) -> None:
+        self.terminal, self.root, self.database = terminal, root, database
+        self.gate = Gate(bytes(root))
+        self._held = ExitStack()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def follower(self, stop_at: str = "") -> subprocess.Popen[bytes]:
+        """A follower that has arrived, and sleeps once it comes to that place."""
+        places = {"CROSSFADE_FAILPOINT": stop_at, "CROSSFADE_FAILPOINT_SIGNAL": "SIGSTOP"} if stop_at else {}
+        process = following(Terminal(self.terminal.home, places), self.root, self.database)
+        self._held.callback(kill_group, process)
+        return process
+
+    def asks(self, verb: str, *options: str) -> subprocess.Popen[bytes]:
+        """Somebody who gives an order, and waits."""
+        vouched = () if verb == "finish" else ("--writers-stopped",)
+        process = self.terminal.popen(verb, "--store", self.database.url, *vouched, *options)
+        self._held.callback(kill_group, process)
+        return process
+
+    def does(self, verb: str, *options: str) -> Run:
+        """The same, to its end."""
+        return finish(self.asks(verb, *options))
+
+    def takes_over(self) -> subprocess.Popen[bytes]:
+        """Another follower, once the lease of the one that sleeps is over."""
+        self.database.run("UPDATE leases SET expires_at = clock_timestamp()")
+        return self.follower()
+
+    @property
+    def side(self) -> object:
+        return self.database.one("SELECT authority FROM routes")
+
+    def write(self, identity: str, patience_seconds: float = 60.0) -> None:
+        """A program that writes through crossfade."""
+        with Writer(bytes(self.root), self.database.url, patience_seconds=patience_seconds) as writer:
+            writer.append(LOG.encode(), b'{"id":"%s"}\n' % identity.encode())
+
+    def has(self, identity: str) -> tuple[bool, bool]:
+        """Whether it stands in the files, and in the database."""
+        there = self.database.one("SELECT count(*) FROM events WHERE id = %s", identity)
+        return identity.encode() in (self.root / LOG).read_bytes(), there == 1
+
+
+@pytest.fixture
+def stage(terminal: Terminal, root: Path, database: Database) -> Iterator[Stage]:
+    with Stage(terminal, root, database) as stage:
+        yield stage
+
+
+def asleep(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it was stopped."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    wait_for("a process that sleeps", lambda: stat.read_bytes().rpartition(b")")[2].split()[0] == b"T", 60)
+
+
+def wakes(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGCONT)
+
+
+def ends_replaced(process: subprocess.Popen[bytes]) -> None:
+    """It wakes, and finds that it is not the runner any more."""
+    wakes(process)
+    done = finish(process)
+    assert done.status == 7, done
+    assert "error[CF705]" in done.err
+
+
+def stops_well(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    done = finish(process, 60)
+    assert done.status == 0, done
+
+
+@pytest.mark.parametrize(
+    ("place", "verb", "side", "epoch"),
+    [("gate.marker:after@2", "cutover", "database", 2), ("gate.marker:before@3", "rollback", "files", 3)],
+)
+def test_a_runner_that_slept_through_a_hand_over_leaves_its_marker(
+    stage: Stage, place: str, verb: str, side: str, epoch: int
+):
+    """It knew what to write: back to the files, before it closed the gate; the database, behind its decision. Neither is true by now."""
+    first = stage.follower(place)
+    stage.asks("cutover")
+    asleep(first)
+    second = stage.takes_over()
+    done = stage.does(verb)
+    assert done.status == 0, done
+    ends_replaced(first)
+
+    marker = stage.gate.read()
+    assert marker is not None
+    assert (marker.side_of(""), marker.epoch) == (side, epoch)
+    stage.write("later")
+    assert stage.has("later") == ((side == "files"), (side == "database"))
+    wait_for("both sides", lambda: stage.has("later") == (True, True))
+    stops_well(second)
+
+
+def test_a_runner_that_sleeps_while_writers_wait_is_replaced(stage: Stage):
+    """A writer gives up when its patience is over; the next runner needs no gate, since the marker sends writers to the database."""
+    first = stage.follower("postgres.decision:before")
+    stage.asks("cutover")
+    asleep(first)
+    began = time.monotonic()
+    with pytest.raises(GateShut, match="has been changing hands for"):
+        stage.write("early", patience_seconds=0.5)
+    assert time.monotonic() - began < 5
+    second = stage.takes_over()
+    ends_replaced(first)
+
+    assert stage.side == "elsewhere"
+    marker = stage.gate.read()
+    assert marker is not None
+    assert marker.side_of("") == "files"
+    stage.write("later")
+    assert stage.has("later")[0]
+    wait_for("the other side", lambda: stage.has("later") == (True, True))
+    assert stage.has("early") == (False, False)
+    stops_well(second)
+
+
+def test_a_runner_that_slept_ends_no_migration_that_another_one_runs(stage: Stage):
+    """``finish`` is the only step without return: the other one has rolled back meanwhile."""
+    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert stage.does("cutover").status == 0
+    first = stage.follower("postgres.decision:before")
+    stage.asks("finish")
+    asleep(first)
+    second = stage.takes_over()
+    done = stage.does("rollback")
+    assert done.status == 0, done
+    ends_replaced(first)
+
+    assert stage.database.one("SELECT phase FROM migrations") == "following"
+    stage.write("later")
+    wait_for("the other side", lambda: stage.has("later") == (True, True))
+    stops_well(second)
+
+
+def test_a_store_that_hangs_holds_writers_no_longer_than_was_said(stage: Stage):
+    """The drain waits for a table that somebody has locked. Writers of the files go on after --hold-max; it is tried again."""
+    follower = stage.follower("gate.marker:after@2")
+    asked = stage.asks("cutover", "--hold-max", "1s", "--timeout", "60")
+    asleep(follower)
+    with connection_of(stage.database) as other:
+        other.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        (stage.root / SESSION).write_bytes(b'{"id":"s1","n":1}')
+        wakes(follower)
+        wait_for("a gate that is closed", lambda: is_closed(stage.gate))
+        began = time.monotonic()
+        stage.write("meanwhile")
+        waited = time.monotonic() - began
+        assert stage.side == "elsewhere"
+        other.rollback()
+    done = finish(asked)
+
+    assert done.status == 0, done
+    assert waited < 5
+    assert stage.has("meanwhile") == (True, True)
+    assert stage.database.one("SELECT count(*) FROM sessions WHERE body->>'n' = '1'") == 1
+    stops_well(follower)
+
+
+def is_closed(gate: Gate) -> bool:
+    try:
+        with gate.entered(0.0):
+            return False
+    except GateShut:
+        return True
+
+
+def test_a_connection_that_breaks_at_the_decision_is_tried_again(stage: Stage):
+    """The runner lives on. What is told of the wait is the longest of all tries."""
+    follower = stage.follower("postgres.decision:before")
+    asked = stage.asks("cutover", "--json")
+    asleep(follower)
+    time.sleep(0.5)
+    stage.database.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crossfade hand-over'"
+    )
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 0, done
+    told = said(done)
+    assert told["tries"] == 2
+    assert told["hold_ms"] > 500
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over put off'") == 1
+    assert stage.side == "here"
+    stage.write("later")
+    wait_for("both sides", lambda: stage.has("later") == (True, True))
+    stops_well(follower)
+
+
+def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):
+    """As it is left where a full disk kept the runner from writing it."""
+    follower = stage.follower()
+    assert stage.does("cutover").status == 0
+    before = stage.gate.read()
+    assert before is not None
+    stage.gate.write(replace(before, authority={"": "undecided"}))
+    wait_for("a side", lambda: stage.gate.read() == before, 10)
+    stops_well(follower)
+
+
+@pytest.mark.parametrize("kept", ["accepted", None])
+def test_what_is_written_into_retired_files_during_a_roll_back_does_not_win(stage: Stage, kept: str | None):
+    """Behind the gates, before the decision: the database's own new version would be left in the database, as if it were the drift;
+    or, where it has none, overwritten.
+    """
+    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert stage.does("cutover").status == 0
+    follower = stage.follower("gate.marker:after@1")
+    asked = stage.asks("rollback", "--timeout", "20")
+    asleep(follower)
+    if kept:
+        stage.database.run(f"""SELECT put('{SESSION}', '{{"id":"s1","n":"{kept}"}}')""")
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"rogue"}')
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 7, done
+    assert "1 paths drifted" in done.err
+    assert stage.side == "here"
+    assert stage.database.one("SELECT body->>'n' FROM sessions") == kept
+    done = stage.does("rollback", "--force")
+    assert done.status == 0, done
+    assert b"rogue" not in (stage.root / SESSION).read_bytes()
+    assert (kept or "").encode() in (stage.root / SESSION).read_bytes()
+    stops_well(follower)
+
+
+def test_what_is_written_into_the_database_by_hand_does_not_win(stage: Stage):
+    """Nobody watches a database, and a look at everything takes its time; so it is asked what is not ours before it decides."""
+    follower = stage.follower("gate.marker:after@1")
+    asked = stage.asks("cutover", "--timeout", "20")
+    asleep(follower)
+    stage.database.run("""
+        UPDATE routes SET authority = 'here';
+        SELECT put('sessions/s1.json', '{"id":"s1","n":"rogue"}');
+        UPDATE routes SET authority = 'elsewhere'
+    """)
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 7, done
+    assert "1 paths drifted" in done.err
+    assert stage.side == "elsewhere"
+    stops_well(follower)
+
+
+def test_an_order_does_not_take_another_one_along(stage: Stage):
+    """Two operators: the second one's order is heard when the first one's is done, and told why it does not fit."""
+    follower = stage.follower()
+    with other_writer(stage.database) as pid:
+        first = stage.asks("cutover", "--timeout", "60")
+        put_off = "SELECT count(*) FROM journal WHERE event = 'hand-over put off'"
+        wait_for("a first order that waits", lambda: stage.database.one(put_off) == 1)
+        second = stage.asks("cutover", "--timeout", "30")
+        wait_for("a second order", lambda: stage.database.one("SELECT count(*) FROM journal WHERE event = 'wished'") == 2)
+    done, other = finish(first), finish(second)
+
+    assert done.status == 0, done
+    assert f"process {pid}" in done.err
+    assert other.status == 7, other
+    assert "cut over already" in other.err
+    stops_well(follower)
+
+
+@contextmanager
+def other_writer(database: Database) -> Iterator[int]:
+    """A program that has written into another tree of the schema, and does not end its transaction; its process."""
+    database.run("SELECT make_store('other', 'prodigy')")
+    with connection_of(database) as other:
+        other.execute("""SELECT put('other', 'sessions/x.json', '{"id":"x"}')""")
+        yield other.info.backend_pid
+        other.rollback()
+
+
+def test_a_forgotten_transaction_is_named_and_nobody_waits_for_it(person: Person, root: Path, database: Database):
+    """Changes cannot be noted before it is over. Others of all trees would queue behind whoever waits for it."""
+    person.moves(root, database.url)
+    began = time.monotonic()
+    with other_writer(database) as pid:
+        verb = ("cutover", "--store", database.url, "--writers-stopped", "--timeout", "2")
+        sentence, _ = refused(person.types(*verb), "CF709", 7)
+        assert f"a writer of the database holds on to its transaction: a transaction of process {pid} (" in sentence
+        assert time.monotonic() - began < 30
+    assert person.types(*verb).status == 0
+
+
+def test_a_feed_that_began_anew_is_waited_for(person: Person, root: Path, database: Database):
+    """After a fail-over, the place that is written down for the roll back is one of another history."""
+    verb = ("--store", database.url, "--writers-stopped")
+    person.moves(root, database.url)
+    assert person.types("cutover", *verb).status == 0
+    database.run("UPDATE cursors SET timeline = timeline + 1", f"""SELECT append('{LOG}', '{{"id":"late"}}' || chr(10))""")
+    done = person.types("rollback", *verb)
+
+    assert done.status == 0, done
+    assert b"late" in (root / LOG).read_bytes()
+
+
+def test_who_has_no_authority_hands_none_over(person: Person, root: Path, database: Database, tmp_path: Path):
+    """Two migrations share a tree: the files of the first decide, so the second one's database has nothing to hand over."""
+    person.moves(root, database.url)
+    person.moves(database.url, tmp_path / "b")
+    first, second = (name for (name,) in database.all("SELECT migration_id FROM migrations ORDER BY created_at"))
+    verb = ("cutover", second, "--store", database.url, "--writers-stopped")
+    rehearsed = person.types(*verb, "--dry-run")
+    sentence, _ = refused(person.types(*verb), "CF709", 7)
+
+    assert rehearsed.status == 7, rehearsed
+    assert f"migration {first} has it, with file://{root}" in rehearsed.out
+    assert f"migration {first} has it, with file://{root}" in sentence
+    assert database.one("SELECT authority FROM routes") == "elsewhere"
+    assert Gate(bytes(tmp_path / "b")).read() is None
+
+
+def test_files_that_are_handed_over_are_not_handed_over_again(
+    person: Person, root: Path, database: Database, servers: Servers
+):
+    """To another database, which would decide as well. Its start does not touch what the marker says, either."""
+    with servers.database(NAMES[0]) as other:
+        person.moves(root, database.url)
+        person.moves(root, other.url)
+        assert person.types("cutover", "--store", database.url, "--writers-stopped").status == 0
+        before = Gate(bytes(root)).read()
+        sentence, _ = refused(person.types("cutover", "--store", other.url, "--writers-stopped"), "CF709", 7)
+
+        assert before is not None
+        assert f"migration {before.migration} has handed these files over to {before.database}" in sentence
+        assert Gate(bytes(root)).read() == before
+        assert other.one("SELECT authority FROM routes") == "elsewhere"
+
+
+def test_a_database_that_was_made_anew_begins_its_numbers_anew(person: Person, root: Path, database: Database):
+    """The marker beside the files has later ones. It is nobody's any more, and keeps nobody from handing over."""
+    verb = ("--store", database.url, "--writers-stopped")
+    person.moves(root, database.url)
+    assert person.types("cutover", *verb).status == 0
+    database.run(f"DROP SCHEMA {database.location.schema} CASCADE")
+    person.moves(root, database.url)
+    done = person.types("cutover", *verb)
+
+    assert done.status == 0, done
+    marker = Gate(bytes(root)).read()
+    assert marker is not None
+    assert (marker.side_of(""), marker.epoch) == ("database", 2)
+
+
+def test_a_hold_may_be_longer_than_a_server_bears_silence_and_ends_with_its_limit(database: Database):
+    """A minute is the server's limit for any of our sessions. Somebody who sleeps while writers wait keeps them no longer than said."""
+    new_tree(database)
+    schema = database.location.schema
+    with closing(database.server.connect("hand-over")) as connection:
+        route.limit_silence(connection, 90.0)
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("90s",)
+        connection.rollback()
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+        route.limit_silence(connection, 0.5)
+        route.close_gate(connection, schema, 1, 1.0)
+        began = time.monotonic()
+        database.run("""SELECT put('sessions/x.json', '{"id":"x"}')""")
+        assert 0.3 < time.monotonic() - began < 5
+
+
+def test_the_route_is_not_handed_to_whom_has_it(database: Database):
+    """Nor are some kinds of it, where it has those."""
+    new_tree(database)
+    schema = database.location.schema
+    with closing(database.server.connect("hand-over")) as connection:
+        assert not route.switch(connection, schema, 1, [""], "here", 1)
+        assert not route.switch(connection, schema, 1, ["events"], "here", 1)
+        assert route.switch(connection, schema, 1, ["events"], "elsewhere", 1)
+        assert not route.switch(connection, schema, 1, ["events"], "elsewhere", 2)
+        assert not route.switch(connection, schema, 1, ["sessions", "events"], "elsewhere", 2)
+        assert route.switch(connection, schema, 1, [""], "elsewhere", 2)
