@@ -61,8 +61,10 @@ def in_the_database(database: Database, name: str = "live") -> list[object]:
 def half_done(root: Path, database: Database) -> Gate:
     """The marker as a runner leaves it that dies between the decision and the last step."""
     gate = Gate(bytes(root))
-    marker = gate.read() or Marker("0123456789ab", database.location.url, root.name, 1, {})
-    gate.write(Marker(marker.migration, marker.database, marker.store, marker.epoch - 1, {"": "undecided"}))
+    there = gate.read()
+    marker = there or Marker("0123456789ab", database.location.url, root.name, 1, {})
+    before = Marker(marker.migration, marker.database, marker.store, marker.epoch - 1, {"": "undecided"})
+    gate.write(before, instead_of=there)
     return gate
 
 
