@@ -77,10 +77,15 @@ Change = Put | Touch | Remove | Move
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A bounded list of changes that is applied as one. The unit of I/O, of marking, of throttling, of display."""
+    """A bounded list of changes that is applied as one. The unit of I/O, of marking, of throttling, of display.
+
+    A path that is in ``seen`` is written only as long as it is what was seen there; None says that nothing was. Directories
+    are not looked at: their times change with what is in them.
+    """
 
     changes: tuple[Change, ...]
     name: uuid.UUID = msgspec.field(default_factory=uuid.uuid4)
+    seen: dict[bytes, Entry | None] = {}
 
     @property
     def size(self) -> int:

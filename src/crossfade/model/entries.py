@@ -64,6 +64,11 @@ def altered(entry: Entry, **changes: Any) -> Entry:
     return msgspec.structs.replace(entry, **changes)
 
 
+def state_of(entry: Entry | None) -> object:
+    """All by which it shows that somebody wrote an entry of a store that numbers its generations; None for no entry."""
+    return entry and (entry.type, entry.generation, entry.size, entry.mode, entry.mtime_ns, entry.link, entry.digest)
+
+
 def same_metadata(one: Entry, other: Entry) -> bool:
     """True when type, mode, time and link text agree. A link's own mode is not kept (Linux has none)."""
     if one.type != other.type or one.link != other.link or one.mtime_ns != other.mtime_ns:

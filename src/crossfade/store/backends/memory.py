@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from crossfade.model.changes import Block, Move, Page, Put, Remove
 from crossfade.model.cut import cut
 from crossfade.model.digests import Digester, Segment
-from crossfade.model.entries import Entry, altered
+from crossfade.model.entries import Entry, altered, state_of
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import is_below, key_of
 from crossfade.store.location import Location
@@ -68,6 +70,8 @@ class MemoryStore:
         if page.name != self._last:  # else it is repeated, and what was moved is not where it was
             self._move([change for change in page.changes if isinstance(change, Move)])
             self._last = page.name
+        left = [path for path, seen in page.seen.items() if state_of(self._entries.get(path)) != state_of(seen)]
+        page = msgspec.structs.replace(page, changes=tuple(c for c in page.changes if c.entry.path not in left))
         for change in page.changes:
             if isinstance(change, Move):
                 continue
@@ -79,7 +83,7 @@ class MemoryStore:
             else:
                 self._entries[change.entry.path] = change.entry
         paths = dict.fromkeys(change.entry.path for change in page.changes if not isinstance(change, Remove))
-        return Applied(entries=tuple(self._entries[path] for path in paths))
+        return Applied(entries=tuple(self._entries[path] for path in paths), left=tuple(left))
 
     def _move(self, moves: list[Move]) -> None:
         _change_places(self._entries, moves)

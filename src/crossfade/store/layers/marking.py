@@ -53,7 +53,7 @@ class Marking:
         if coming := intents_of(page):
             self._intend(coming)
         applied = self._store.apply(page)
-        removed = [change.entry for change in page.changes if isinstance(change, Remove)]
+        removed = [c.entry for c in page.changes if isinstance(c, Remove) and c.entry.path not in applied.left]
         if applied.entries or removed or applied.refusals:
             self._mark(list(applied.entries), removed, list(applied.refusals))
         return applied

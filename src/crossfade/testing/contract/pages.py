@@ -102,6 +102,23 @@ def the_same_page_twice_is_the_same_as_once(bench: Bench) -> None:
     assert bench.paths() == [b"dir", b"doc.json", b"log.jsonl"]
 
 
+@case()
+def only_what_was_seen_is_written_over(bench: Bench) -> None:
+    """What somebody else has written, made or taken away since it was looked at stays so, and is told; the rest is applied."""
+    for name in (b"a.json", b"b.json", b"c.json", b"d.json"):
+        bench.put(name, b"old")
+    seen = {name: bench.standing(name) for name in (b"a.json", b"b.json", b"c.json", b"d.json", b"e.json", b"f.json")}
+    bench.put(b"a.json", b"theirs")
+    bench.put(b"c.json", b"theirs")
+    bench.put(b"e.json", b"theirs")
+    ours = [put for name in (b"a.json", b"b.json", b"e.json", b"f.json") for put in puts(bench.entry(name), b"ours")]
+    applied = bench.store.apply(Page((*ours, Remove(bench.there(b"c.json")), Remove(bench.there(b"d.json"))), seen=seen))
+
+    assert sorted(applied.left) == [b"a.json", b"c.json", b"e.json"]
+    theirs = dict.fromkeys((b"a.json", b"c.json", b"e.json"), b"theirs")
+    assert bench.files() == {**theirs, b"b.json": b"ours", b"f.json": b"ours"}
+
+
 @case(lambda can: can.atomic)
 def a_page_is_applied_whole_or_not_at_all(bench: Bench) -> None:
     """An entry of a kind that nobody made: a store that cannot take it takes nothing of its page."""

@@ -44,12 +44,15 @@ class PageWriter:
         self._tree = tree
         self._fence = fence
         self._staging = Staging(tree)
+        self._seen: dict[bytes, Entry | None] = {}
+        self._left: set[bytes] = set()
         self._appending = Appending(tree, self._unlock)
 
     def write(self, page: Page) -> Applied:
         """Make *page* true and durable; safe to repeat. What this file system cannot hold is refused, not skipped."""
         refusals: dict[bytes, Refusal] = {}
         touched: set[bytes] = set()
+        self._seen, self._left = page.seen, set()
         try:
             self._appending.begin()
             whole = self._prepare(page, refusals, touched)
@@ -60,7 +63,7 @@ class PageWriter:
             self._appending.drop()
         settled = self._settle(whole, refusals, touched)
         self._sync_directories(touched | self._tree.take_made())
-        left = tuple(self._appending.left)
+        left = (*self._appending.left, *self._left)
         return Applied(entries=(*appended, *settled), refusals=tuple(refusals.values()), left=left)
 
     def _prepare(self, page: Page, refusals: dict[bytes, Refusal], touched: set[bytes]) -> list[tuple[Entry, bytes]]:
@@ -92,7 +95,8 @@ class PageWriter:
         if leaves_root(entry.path) and (entry.path or entry.type != "dir"):
             raise ValueError("escapes-root")
         if isinstance(change, Remove):
-            self._remove(entry)
+            if not self._is_left(entry.path):
+                self._remove(entry)
             return b""
         if entry.type == "dir":
             return b""
@@ -104,6 +108,17 @@ class PageWriter:
             return name
         self._staging.remove(name)  # of an earlier run: what is touched is there already
         return b""
+
+    def _is_left(self, path: bytes) -> bool:
+        """True where something else stands than was seen: it is somebody else's, and stays. A rename would cover it."""
+        if path not in self._seen:
+            return False
+        seen, now = self._seen[path], None
+        with suppress(FileNotFoundError, NotADirectoryError):
+            now = signature_of(self._tree.stat(path))
+        if now != (seen.signature if seen else None):
+            self._left.add(path)
+        return path in self._left
 
     def _stage(self, put: Put, name: bytes) -> bytes:
         """Append to the staged file *name*. It is ours alone until it is whole. Empty where the entry has its own name by now."""
@@ -136,6 +151,9 @@ class PageWriter:
         settled: list[Entry] = []
         for entry, name in whole:
             self._fence()
+            if self._is_left(entry.path):
+                self._staging.remove(name or name_of(entry))
+                continue
             try:
                 settled.append(self._settle_directory(entry) if entry.type == "dir" else self._place(entry, name))
             except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.arrays import numbers, octets
 from crossfade.store.backends.postgres.feed import announce
+from crossfade.store.backends.postgres.guarding import guarded
 from crossfade.store.backends.postgres.moving import move
 from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
@@ -51,6 +52,7 @@ class PageWriter:
         """Write *page*. *careful* takes refused rows apart, until each stands, is raw, or is in quarantine."""
         self.lock(connection)
         self._fence(connection)
+        page, left = guarded(connection, self._schema, self._store_id, page)
         moves = [change for change in page.changes if isinstance(change, Move)]
         moved = move(connection, self._schema, self._store_id, self._name(), moves, partial(self._delete, connection))
         drafts = self._drafts(connection, page)
@@ -71,6 +73,7 @@ class PageWriter:
             raws=tuple((d.entry.path, reason, count) for d in drafts for reason, count in d.raws.items() if count > 0),
             refusals=tuple(refusals),
             passed=self._watch.seen(),
+            left=left,
         )
 
     def lock(self, connection: Connection) -> None:
