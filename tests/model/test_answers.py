@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crossfade.model.answers import LISTED, Answering, ColumnAnswer, KindAnswer, Passed, Passing, merge_passed
 from crossfade.model.changes import Block
 from crossfade.model.cut import cut
+from crossfade.model.digests import digest_of
 from crossfade.model.entries import SEGMENT, Entry
 from crossfade.model.figures import NULL, Encoding, Figures, Gauge, columns_of
 from crossfade.model.kinds import Column, Kind
@@ -139,13 +140,14 @@ def test_each_question_that_is_answered_differently_is_named(change: str):
     assert answer.differs(other) == other.differs(answer) == [wanted]
 
 
-def _figured(path: bytes, data: bytes) -> bytes:
-    """The digest of an entry's columns, made as validation makes it from figures."""
+def _figured(path: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """The digests of an entry's content and of its columns, made as validation makes them from figures."""
     gauge, figures = _gauge(), Figures()
     for block in _blocks(path, data):
         sheet = gauge.sheet(block, {})
         figures.add(block, len(sheet), gauge.encoding.of(sheet))
-    return columns_of(figures.finish())
+    found = figures.finish()
+    return digest_of([figure.segment for figure in found]), columns_of(found)
 
 
 def _pass(contents: dict[bytes, bytes], lines: int, pages: int) -> Passed:
@@ -157,7 +159,8 @@ def _pass(contents: dict[bytes, bytes], lines: int, pages: int) -> Passed:
         passing = Passing(KIND, encoding)
         for block in blocks[start : start + size]:
             path = block.entry.path
-            passing.take(path, block.offset, gauge.sheet(block, {}), began.get(path), last=block.last)
+            digest = _figured(path, contents[path])[0] if block.last else None
+            passing.take(path, block.offset, gauge.sheet(block, {}), began.get(path), digest)
         began |= passing.going_on
         total.merge(passing.passed())
     return total
@@ -173,17 +176,19 @@ def test_what_passed_in_parts_is_what_stands_there_as_a_whole(lines: int, pages:
     passed = _pass(contents, lines, pages)
     wanted = Passed()
     for path in reversed(contents):
-        wanted.fold(path, _figured(path, contents[path]))
+        wanted.fold(path, *_figured(path, contents[path]))
     assert (passed.entries, passed.total) == (4, wanted.total)
     assert passed.answer.records == 12_021
 
 
-def test_the_sum_tells_apart_what_is_exchanged():
-    """Two entries with one another's columns are not the same as before."""
-    one, other = Passed(), Passed()
+@pytest.mark.parametrize("of_content", [True, False])
+def test_the_sum_tells_apart_what_is_exchanged(of_content: bool):
+    """Two entries with one another's content, or columns, are not the same as before."""
+    one, other, same = Passed(), Passed(), hashlib.sha256(b"same").digest()
     for passed, paths in ((one, (b"a", b"b")), (other, (b"b", b"a"))):
         for path, content in zip(paths, (b"1", b"2"), strict=True):
-            passed.fold(path, hashlib.sha256(content).digest())
+            found = hashlib.sha256(content).digest()
+            passed.fold(path, *((found, same) if of_content else (same, found)))
 
     assert one.entries == other.entries
     assert one.total != other.total
@@ -194,7 +199,7 @@ def test_an_entry_whose_beginning_did_not_pass_is_no_use():
     gauge, passing = _gauge(), Passing(KIND, Encoding(KIND))
     blocks = list(_blocks(b"a", _lines([{"name": "a"}] * 4), 2))
     with pytest.raises(KeyError):
-        passing.take(b"a", blocks[1].offset, gauge.sheet(blocks[1], {}), None, last=True)
+        passing.take(b"a", blocks[1].offset, gauge.sheet(blocks[1], {}), None, b"digest")
 
 
 def test_of_a_kind_of_which_something_was_missed_nothing_is_known():

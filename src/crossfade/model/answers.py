@@ -213,7 +213,7 @@ def _extremes(values: Sequence[bytes]) -> tuple[int, int]:
 class Passed:
     """What a run saw pass by of one kind: the entries that it finished, what their records answer, and one sum over them all.
 
-    ``total`` is a sum over the digests of the entries' columns: it comes out the same in whatever order they pass.
+    ``total`` is a sum over the digests of the entries' content and columns: it comes out the same in whatever order they pass.
     """
 
     entries: int = 0
@@ -226,10 +226,10 @@ class Passed:
         self.answer.merge(other.answer)
         self.total = (self.total + other.total) % _MODULUS
 
-    def fold(self, path: bytes, columns: bytes) -> None:
-        """One more entry, whose columns have the digest *columns*."""
+    def fold(self, path: bytes, content: bytes, columns: bytes) -> None:
+        """One more entry, with the digests of its content and of its columns."""
         self.entries += 1
-        mixed = hashlib.sha256(key_of(path) + b"\n" + columns).digest()
+        mixed = hashlib.sha256(key_of(path) + b"\n" + content + columns).digest()
         self.total = (self.total + int.from_bytes(mixed, "big")) % _MODULUS
 
 
@@ -255,8 +255,11 @@ class Passing:
         self._passed = Passed()
         self.going_on: dict[bytes, Columns] = {}
 
-    def take(self, path: bytes, offset: int, sheet: Sheet, began: Columns | None, *, last: bool) -> None:
-        """The records of one block. *began* is what passed of the entry before. Raises KeyError where its beginning did not."""
+    def take(self, path: bytes, offset: int, sheet: Sheet, began: Columns | None, digest: bytes | None) -> None:
+        """The records of one block. *began* is what passed of the entry before. Raises KeyError where its beginning did not.
+
+        With the last one comes the entry's *digest*, as it was computed from the bytes when they were read.
+        """
         columns = self.going_on.pop(path, None)
         if offset == 0:
             columns = Columns()
@@ -266,8 +269,8 @@ class Passing:
             raise KeyError(path)
         columns.add(offset, len(sheet), self._encoding.of(sheet))
         self._answering.take(path, sheet)
-        if last:
-            self._passed.fold(path, columns.finish())
+        if digest is not None:
+            self._passed.fold(path, digest, columns.finish())
         else:
             self.going_on[path] = columns
 

@@ -30,11 +30,15 @@ _START = struct.Struct("!iii")
 
 @dataclass(frozen=True)
 class Figure:
-    """One segment: its digest; the records that start in it; the digest of their columns."""
+    """One segment: its digest; the records that start in it; the digest of their columns.
+
+    ``raws`` is how many of the records a database says to be raw; a reader's figures do not say it.
+    """
 
     segment: Segment
     records: int
     columns: bytes
+    raws: int = 0
 
 
 class Sheet(msgspec.Struct, gc=False):

@@ -18,7 +18,8 @@ from crossfade.model.answers import Answering, KindAnswer, Passed
 from crossfade.model.changes import Block
 from crossfade.model.digests import digest_of
 from crossfade.model.entries import SEGMENT, Entry, altered
-from crossfade.model.figures import NULL, Figure, Figures, Gauge, columns_of
+from crossfade.model.figures import NULL, Figure, Figures, Gauge, Sheet, columns_of
+from crossfade.model.figures import field as sent
 from crossfade.model.kinds import Kind
 from crossfade.model.paths import text_of
 from crossfade.model.records import Reader
@@ -118,12 +119,11 @@ class Comparer:
         self._measured.passed.setdefault(kind.name, Passed()).merge(passed)
 
     def _stands(self, pair: Pair, there: tuple[Figure, ...], passed: Passed) -> bool:
-        """True where the database holds what was read when it passed by."""
+        """True where the database holds what its books say; what was read when it passed by is told by the sum over all."""
         digest = _digest(there)
-        wanted = pair.bytes.digest if pair.bytes.digest is not None else pair.server.digest
-        if digest != wanted or _of_books(pair.server, there) is not None:
+        if pair.bytes.digest not in (None, digest) or _of_books(pair.server, there) is not None:
             return False
-        passed.fold(pair.server.path, columns_of(there))
+        passed.fold(pair.server.path, digest, columns_of(there))
         self._measured.digests[pair.server.path] = (digest, digest)
         return True
 
@@ -179,7 +179,7 @@ class Comparer:
             for pos in sorted(wanted.keys() | stands.keys()):
                 if pos not in stands and (pair.server.row, pos) in self._held:
                     quarantined = True
-                elif _is_wrong(wanted.get(pos), stands.get(pos)):
+                elif _is_wrong(gauge, pos, wanted.get(pos), stands.get(pos)):
                     return Difference(pair.bytes.path, gauge.kind.name, "column", found.detail, pos // SEGMENT, pos)
         return Difference(pair.bytes.path, kind.name, "quarantined", "held in quarantine") if quarantined else None
 
@@ -217,11 +217,17 @@ class Comparer:
         self._measured.faults.append(type(error).__name__)
 
 
-def _is_wrong(wanted: bytes | None, stands: tuple[str | None, bytes] | None) -> bool:
+def _is_wrong(gauge: Gauge, pos: int, wanted: bytes | None, stands: tuple[str | None, bytes] | None) -> bool:
     if wanted is None or stands is None:
         return True
     reason, sent = stands
-    return not (reason or "").startswith("server ") and wanted != sent
+    return sent not in (wanted, _refused(gauge, pos, reason) if reason and reason.startswith("server ") else wanted)
+
+
+def _refused(gauge: Gauge, pos: int, reason: str) -> bytes:
+    """The row of a record whose columns a server refused: it has none."""
+    nothing = [[NULL]] * len(gauge.kind.columns)
+    return gauge.encoding.of(Sheet([pos.to_bytes(8, signed=True)], nothing, [sent(reason.encode())]))
 
 
 def _until(block: Block, end: int) -> Block:
@@ -253,6 +259,10 @@ def _of_books(server: Entry, figures: tuple[Figure, ...]) -> Difference | None:
         return Difference(server.path, server.kind, "content", "its size is not that of its records", 0, 0)
     if server.digest != _digest(figures):
         return Difference(server.path, server.kind, "content", "its digest is not that of its records", 0, 0)
+    for name, counted in (("records", server.records), ("raws", server.raws)):
+        there = sum(getattr(figure, name) for figure in figures)
+        if counted != there:
+            return Difference(server.path, server.kind, "content", f"it counts {counted} {name}, and has {there}", 0, 0)
     return None
 
 

@@ -48,11 +48,11 @@ class ServerFigures:
     def _stretched(self, kind: Kind, stretches: Sequence[Stretch]) -> Iterator[tuple[int, Figure]]:
         """The records of a kind's table alone."""
         values = dict(zip(("entries", "numbers", "lows", "highs"), map(list, zip(*stretches, strict=True)), strict=True))
-        for row, number, offset, size, digest, records, columns in cast(
-            "list[tuple[int, int, int, int | None, bytes | None, int, bytes]]",
+        for row, number, offset, size, digest, records, columns, raws in cast(
+            "list[tuple[int, int, int, int | None, bytes | None, int, bytes, int]]",
             self._fetch(self._of_columns("figures", kind), values),
         ):
-            yield row, Figure(Segment(number, offset, size or 0, digest or b""), records, columns)
+            yield row, Figure(Segment(number, offset, size or 0, digest or b""), records, columns, raws)
 
     def _pieced(self, entries: Sequence[Entry]) -> set[int]:
         """Those of *entries* that have bytes in ``chunks``: long records, and records that the server refused."""
@@ -63,19 +63,21 @@ class ServerFigures:
         return {cast("int", row) for (row,) in self._fetch(query.encode(), {"entries": [entry.row for entry in entries]})}
 
     def _with_pieces(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, list[Figure]]:
-        """Records and pieces together, in the order of their places."""
+        """Records and pieces together, in the order of their places; those of one length in spans at a time."""
         found: dict[int, list[Figure]] = {}
-        end = max((max(entry.size, 1) for entry in entries), default=0)
-        for low in range(0, end, _SPAN):
-            rows = [entry.row for entry in entries if max(entry.size, 1) > low]
-            first, last = low or _LEAST, low + _SPAN if low + _SPAN < end else _GREATEST
-            values = {"entries": rows, "segment": SEGMENT, "low": first, "high": last}
-            columns = {(row, number): (count, digest) for row, number, count, digest in self._columns(kind, values)}
-            for row, number, offset, size, digest in self._content(kind, values):
-                count, of_columns = columns.get((row, number), (0, b""))
-                figure = Figure(Segment(number, offset, size, digest), count, of_columns)
-                found.setdefault(row, []).append(figure)
+        for count, group in groupby(sorted(entries, key=_spans), key=_spans):
+            rows = [entry.row for entry in group]
+            for number in range(count):
+                low, high = number * _SPAN or _LEAST, (number + 1) * _SPAN - 1 if number + 1 < count else _GREATEST
+                for row, figure in self._in_span(kind, {"entries": rows, "segment": SEGMENT, "low": low, "high": high}):
+                    found.setdefault(row, []).append(figure)
         return found
+
+    def _in_span(self, kind: Kind, values: dict[str, Any]) -> Iterator[tuple[int, Figure]]:
+        columns = {(row, number): (count, digest, raws) for row, number, count, digest, raws in self._columns(kind, values)}
+        for row, number, offset, size, digest in self._content(kind, values):
+            count, of_columns, raws = columns.get((row, number), (0, b"", 0))
+            yield row, Figure(Segment(number, offset, size, digest), count, of_columns, raws)
 
     def _content(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, int, bytes]]:
         return cast(
@@ -83,8 +85,8 @@ class ServerFigures:
             self._fetch(statement("figure_content", self._schema, kind.name), values),
         )
 
-    def _columns(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, bytes]]:
-        return cast("list[tuple[int, int, int, bytes]]", self._fetch(self._of_columns("figure_columns", kind), values))
+    def _columns(self, kind: Kind, values: dict[str, Any]) -> list[tuple[int, int, int, bytes, int]]:
+        return cast("list[tuple[int, int, int, bytes, int]]", self._fetch(self._of_columns("figure_columns", kind), values))
 
     def _of_columns(self, name: str, kind: Kind) -> bytes:
         text = statement(name, self._schema, kind.name).decode()
@@ -102,6 +104,11 @@ class ServerFigures:
     def _fetch(self, query: bytes | sql.Composed, values: dict[str, Any]) -> list[tuple[object, ...]]:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(query, {**values, "store_id": self._store_id}).fetchall()
+
+
+def _spans(entry: Entry) -> int:
+    """In how many spans an entry is looked at; what stands behind its end is looked at with the last."""
+    return -(-max(entry.size, 1) // _SPAN)
 
 
 def _stretches(entry: Entry) -> Iterator[Stretch]:

@@ -79,7 +79,7 @@ class Sender:
                     for encoded in encoder.encode(draft.entry.row, put.block, captures):
                         draft.count(len(encoded.sheet), encoded.raws)
                         if watch is not None:
-                            watch.take(kind, draft.entry.path, encoded)
+                            watch.take(kind, draft.entry.path, encoded, put.digest)
                         held += encoded.rows
                         size += encoded.size
                         if size >= _SENT_AT_ONCE:

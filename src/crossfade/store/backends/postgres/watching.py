@@ -25,8 +25,8 @@ class Watch:
         """A page begins; what was seen of the one before, and not kept, is forgotten."""
         self._page, self._ended = {}, []
 
-    def take(self, kind: str, path: bytes, encoded: Encoded) -> None:
-        """Some records, as they are sent."""
+    def take(self, kind: str, path: bytes, encoded: Encoded, digest: bytes | None) -> None:
+        """Some records, as they are sent; *digest* is that of the whole entry, where its last bytes are among them."""
         if kind not in self._page:
             self._page[kind] = Passing(self._layout.kind(kind), self._encoding(kind))
         passing = self._page[kind]
@@ -36,7 +36,7 @@ class Watch:
         if encoded.last and began is not None:
             self._ended.append(path)
         try:
-            passing.take(path, encoded.offset, encoded.sheet, began, last=encoded.last)
+            passing.take(path, encoded.offset, encoded.sheet, began, digest if encoded.last else None)
         except KeyError:  # an earlier run began the entry
             self.miss(kind)
 

@@ -4,11 +4,11 @@ SELECT entry_id, pos / %(segment)s AS number, min(pos), sum(octet_length(data)):
 FROM (
     SELECT entry_id, pos, coalesce(raw, convert_to(body::text, 'UTF8')) AS data
     FROM {schema}.{kind}
-    WHERE store_id = %(store_id)s AND entry_id = ANY(%(entries)s) AND pos >= %(low)s AND pos < %(high)s
+    WHERE store_id = %(store_id)s AND entry_id = ANY(%(entries)s) AND pos >= %(low)s AND pos <= %(high)s
       AND num_nonnulls(body, raw) > 0
     UNION ALL
     SELECT entry_id, pos, data FROM {schema}.chunks
-    WHERE store_id = %(store_id)s AND entry_id = ANY(%(entries)s) AND pos >= %(low)s AND pos < %(high)s
+    WHERE store_id = %(store_id)s AND entry_id = ANY(%(entries)s) AND pos >= %(low)s AND pos <= %(high)s
 ) AS record
 GROUP BY entry_id, number
 ORDER BY entry_id, number
