@@ -349,7 +349,8 @@ class PhaseForbids(Refused):
     code = "CF708"
     meaning = (
         "Each verb has phases in which it makes sense: a migration that was cut over cannot be copied once more, and one that "
-        "is finished has no way back. The message says which phase it is in; `crossfade status ID` says what to type next."
+        "is finished has no way back. The message says which phase it is in; `crossfade status ID` says what to type next. "
+        "`validate --repair` mends the side that does not decide: of two that have no migration in common, none is known not to."
     )
 
 

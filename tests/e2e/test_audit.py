@@ -114,7 +114,7 @@ def test_a_repair_says_what_it_changed(person: Person, tiny: Path, database: Dat
 
     lines = {line["event"]: line for line in person.asks("audit", moved)["lines"]}
     assert lines["repairing"]["detail"] == {"paths": 1, "verbs": {"put": 1}, "first": ["sessions/one.json"]}
-    assert lines["repaired"]["detail"] == {"paths": 1, "orphans": 0}
+    assert lines["repaired"]["detail"] == {"paths": 1, "left": 0, "orphans": 0}
     events = _events(person, moved)
     assert events[-6:] == ["validated", "claimed", "repairing", "repaired", "validated", "proved"]
     assert lines["claimed"]["reason"] == "to repair"

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from crossfade.errors import Interrupted
+from crossfade.migrate.carry import Carrier
 from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
 from crossfade.store.location import parse
-from support.person import Person, said
+from support.person import Person, refused, said
 from support.running import Run, compare
 from support.servers import NAMES, Database, Servers
 
@@ -107,7 +108,7 @@ class Pair:
         return "extra" if self.source is self.files else "missing"
 
 
-_TABLES = ("events", "sessions", "other", "entries")
+_TABLES = ("events", "sessions", "other", "entries", "chunks")
 
 
 def _in_step(direction: str, database: Database, folder: Path) -> Pair:
@@ -282,12 +283,53 @@ def test_rows_that_belong_to_nobody_are_found(pair: Pair):
     assert (found["class"], found["kind"], found["detail"]) == ("extra", "sessions", "1 records that belong to no entry")
 
 
-@pytest.mark.parametrize("change", ["size = size + 1", "digest = sha256('')", "digest = NULL"])
+@pytest.mark.parametrize("path", [EMPTY, "empty", "latest", "sessions/never.json"])
+def test_pieces_that_belong_to_no_file_are_found(pair: Pair, path: str):
+    """No foreign key keeps them out: below a directory, a link, or what is not there at all; and they would be part of a file."""
+    entry = f"coalesce({_id(path)}, 999999)"
+    pair.sql(f"INSERT INTO chunks (store_id, entry_id, pos, data) VALUES (1, {entry}, 0, 'x')")
+
+    if path == EMPTY:
+        assert pair.places(EMPTY) == ("content", 0, 0)
+    else:
+        found = pair.finds("")
+        assert (found["class"], found["kind"]) == ("extra", "chunks")
+        assert found["detail"] == "1 records that belong to no entry"
+
+
+@pytest.mark.parametrize(
+    "change", ["size = size + 1", "digest = sha256('')", "digest = NULL", "records = records + 7", "raws = raws + 1"]
+)
 def test_books_that_do_not_match_the_records_are_found(pair: Pair, change: str):
-    """The rows are right, but a restore would stop at what their entry says of them."""
+    """The rows are right, but not what their entry says of them: a restore would stop there, a status would count more."""
     pair.sql(f"UPDATE entries SET {change} WHERE path = '{SESSION}'")
 
     assert pair.finds(SESSION)["class"] == "content"
+
+
+def test_a_path_in_words_that_is_another_is_found(pair: Pair):
+    """Who asks for an entry by its path would not find it; names of every kind that are right are left alone."""
+    pair.sql(
+        f"UPDATE entries SET path = 'sessions/another.json' WHERE path = '{SESSION}'",
+        "UPDATE entries SET path = 'e' WHERE path = 'empty'",
+    )
+
+    assert [pair.finds(path)["class"] for path in (SESSION, "empty")] == ["metadata"] * 2
+
+
+@pytest.mark.parametrize("line", [0, SEGMENT // LINE])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "event_type = 'agent_failed', reason = 'server 22008'",
+        "raw = convert_to(body::text, 'UTF8'), body = NULL, reason = 'server 22008'",
+    ],
+)
+def test_a_reason_that_a_server_gave_excuses_no_other_column(pair: Pair, change: str, line: int):
+    """A record whose columns a server refused has none; whatever else stands there is wrong."""
+    pair.sql(f"UPDATE events SET {change} WHERE entry_id = {_id(LOG)} AND pos = {line * LINE}")
+
+    assert pair.places(LOG) == ("column", line * LINE // SEGMENT, line * LINE)
 
 
 def _later(path: Path) -> None:
@@ -386,6 +428,10 @@ def _spoil_database(database: Database) -> None:
         f"DELETE FROM entries WHERE path = '{SESSION}'",
         f"""INSERT INTO events (store_id, entry_id, pos, body) VALUES (1, {_id(EMPTY)}, 0, '{{}}')""",
         """INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{"id":"nobody"}')""",
+        "INSERT INTO chunks (store_id, entry_id, pos, data) VALUES (1, 999999, 0, 'x')",
+        f"INSERT INTO chunks (store_id, entry_id, pos, data) VALUES (1, {_id('empty')}, 0, 'x')",
+        "UPDATE entries SET path = 'e' WHERE path = 'empty'",
+        f"UPDATE entries SET records = 7 WHERE path = '{UNEVEN}'",
     )
 
 
@@ -437,6 +483,113 @@ def test_repair_never_writes_the_source(own: Pair):
     assert run.status == 3, run
     assert "error[CF301]" in run.err
     assert (own.files / SESSION).read_text() == '{"session_id":"one","status":"Running"}'
+
+
+def test_repair_with_the_words_exchanged_is_refused(person: Person, database: Database, tmp_path: Path):
+    """The live files of a migration into the database are not its target, nor is a directory of somebody else."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    (tmp_path / "tree" / SESSION).write_text('{"session_id":"one","status":"newest"}')
+    (tmp_path / "somebodys").mkdir()
+    (tmp_path / "somebodys" / "own.txt").write_text("mine")
+    for target in ("tree", "somebodys"):
+        for rehearsal in ((), ("--dry-run",)):
+            words = ("validate", database.url, tmp_path / target, "--jobs", "1", "--repair", *rehearsal)
+            _, hint = refused(person.types(*words, "--delete-extra"), "CF708", 7)
+            assert target == "somebodys" or hint.startswith(f"crossfade validate file://{tmp_path}/tree ")
+
+    assert "newest" in (tmp_path / "tree" / SESSION).read_text()
+    assert [path.name for path in (tmp_path / "somebodys").iterdir()] == ["own.txt"]
+    assert database.one("SELECT count(*) FROM migrations") == 1
+
+
+def test_files_that_another_migration_reads_are_never_mended(person: Person, database: Database, tmp_path: Path):
+    """They came out of the database, and are moved on from there into another tree."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    person.moves(database.url, tmp_path / "back")
+    person.moves(tmp_path / "back", f"{database.url}&store=on")
+    (tmp_path / "back" / SESSION).write_text("{}")
+    words = ("validate", database.url, tmp_path / "back", "--store-name", "tree", "--jobs", "1", "--repair")
+    refused(person.types(*words), "CF708", 7)
+
+    assert (tmp_path / "back" / SESSION).read_text() == "{}"
+
+
+def _meddling(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
+    """A program that writes into the target once what is to be mended was listed."""
+    apply, done = Carrier._apply, list[object]()
+
+    def meddle(self: Any, page: Any, records: int) -> Any:
+        if not done:
+            done.append(deed() or True)
+        return apply(self, page, records)
+
+    monkeypatch.setattr(Carrier, "_apply", meddle)
+
+
+@pytest.mark.parametrize("deed", ["write", "remove", "touch"])
+def test_what_is_written_while_it_is_mended_stays(own: Pair, deed: str, monkeypatch: pytest.MonkeyPatch):
+    """Exit 3, and the path: nobody's write is covered, nor undone by the next round. The others are mended."""
+    if own.target is own.files:
+        path, deeds = own.files / SESSION, _DONE_TO_FILES
+        path.write_text("wrong")
+        (own.files / BLOB).write_text("wrong")
+        _meddling(monkeypatch, lambda: deeds[deed](path))
+    else:
+        own.database.run("UPDATE sessions SET status = 'x'", f"UPDATE other SET raw = 'x' WHERE entry_id = {_id(BLOB)}")
+        _meddling(monkeypatch, lambda: own.database.run(_DONE_TO_ROWS[deed]))
+    run = own.talks("--repair")
+
+    assert run.status == 3, run
+    assert f"left as it is: {SESSION}; somebody wrote there meanwhile" in run.err
+    monkeypatch.undo()
+    assert {each["path"] for each in own.says(status=3)["differences"]} >= {SESSION}
+    assert BLOB not in {each["path"] for each in own.says(status=3)["differences"]}
+    if own.target is own.files:
+        assert (own.files / SESSION).exists() is (deed != "remove")
+        assert deed == "remove" or (own.files / SESSION).read_text() == {"write": "theirs", "touch": "wrong"}[deed]
+    assert own.talks("--repair", "--delete-extra").status == 0
+
+
+_DONE_TO_FILES: dict[str, Callable[[Path], object]] = {
+    "write": lambda path: path.write_text("theirs"),
+    "remove": lambda path: path.unlink(),
+    "touch": lambda path: path.chmod(0o600),
+}
+_DONE_TO_ROWS = {
+    "write": f"UPDATE entries SET generation = generation + 1, digest = sha256('x') WHERE path = '{SESSION}'",
+    "remove": f"DELETE FROM entries WHERE path = '{SESSION}'",
+    "touch": f"UPDATE entries SET mtime_ns = 5 WHERE path = '{SESSION}'",
+}
+
+
+def test_what_somebody_makes_where_something_was_missing_stays(own: Pair, monkeypatch: pytest.MonkeyPatch):
+    """A rename would cover it."""
+    if own.target is not own.files:
+        pytest.skip("a row that is missing is made by whoever is first: there is nothing to cover")
+    (own.files / SESSION).unlink()
+    _meddling(monkeypatch, lambda: (own.files / SESSION).write_text("theirs"))
+
+    assert own.talks("--repair").status == 3
+    assert (own.files / SESSION).read_text() == "theirs"
+
+
+def test_a_difference_takes_the_proof_away(person: Person, database: Database, tmp_path: Path):
+    """What was proven once is not by that: the next start looks, and no authority changes hands, until it is proven anew."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    assert "already there" in person.moves(tmp_path / "tree", database.url).out
+    pair.sql("UPDATE sessions SET status = 'x'")
+    pair.says(status=3)
+
+    assert database.all("SELECT phase, proved_at FROM migrations") == [("different", None)]
+    assert person.types("start", tmp_path / "tree", database.url, "--once", "--incremental").status == 3
+    pair.sql("UPDATE sessions SET status = 'Running'")
+    pair.says(status=0)
+    assert database.all("SELECT phase, proved_at IS NULL FROM migrations") == [("copied", False)]
+    assert "already there" in person.moves(tmp_path / "tree", database.url).out
 
 
 def test_repair_finds_the_tree_by_its_name_and_transient_rule(person: Person, database: Database, tmp_path: Path):
@@ -541,6 +694,39 @@ def test_a_sample_is_the_same_for_the_same_seed(person: Person, database: Databa
     assert pair.finds(f"notes/{outside:05}.txt")["class"] == "content"
     _overwrite(tmp_path / "tree" / "notes" / f"{inside:05}.txt")
     assert pair.finds(f"notes/{inside:05}.txt", "--sample-percentage", "10", "--seed", "7")["class"] == "content"
+
+
+def test_a_sample_bounds_the_content_and_nothing_else(person: Person, database: Database, tmp_path: Path):
+    """The size of what is not in it is compared all the same; by default each sample is another, and says which."""
+    _many(tmp_path / "tree", 40)
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    seeds = {pair.says("--sample-percentage", "10", status=0)["sample"]["seed"] for _ in range(3)}
+    assert len(seeds) > 1
+
+    extent = Extent(10.0, 7)
+    outside = next(n for n in range(1, 40) if not extent.takes(b"notes/%05d.txt" % n))
+    path = tmp_path / "tree" / "notes" / f"{outside:05}.txt"
+    status = path.stat()
+    path.write_bytes(b"longer than it was")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    found = pair.finds(f"notes/{outside:05}.txt", "--sample-percentage", "10", "--seed", "7")
+    assert (found["class"], found["detail"]) == ("content", f"18 bytes, here {status.st_size}")
+
+
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_a_sample_is_taken_of_both_sides(person: Person, database: Database, tmp_path: Path, is_inside: bool):
+    """A row that SQL planted in an entry is found where the entry is in the sample, whichever side has more."""
+    _many(tmp_path / "tree", 40)
+    person.moves(tmp_path / "tree", database.url)
+    extent = Extent(10.0, 7)
+    number = next(n for n in range(1, 40) if extent.takes(b"sessions/%05d.json" % n) is is_inside)
+    path = f"sessions/{number:05}.json"
+    database.run(f"INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, {_id(path)}, 99, '{{}}')")
+    for source, target in ((tmp_path / "tree", database.url), (database.url, tmp_path / "tree")):
+        words = ("validate", source, target, "--jobs", "1", "--json", "--sample-percentage", "10", "--seed", "7")
+        found = said(person.types(*words))
+        assert [each["path"] for each in found["differences"]] == ([path] if is_inside else [])
 
 
 def _overwrite(path: Path) -> None:

@@ -170,7 +170,9 @@ def validate(
     sample_percentage: Annotated[
         float, typer.Option("--sample-percentage", help="compare the content of so many percent")
     ] = 100.0,
-    seed: Annotated[int, typer.Option("--seed", help="the sample to take; the same for the same number")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="the sample to take; the same for the same number", show_default="at random")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="processes that compare side by side")] = 2,
     max_report: Annotated[int, typer.Option("--max-report", help="name at most so many paths")] = 100,
     repair: Annotated[bool, typer.Option("--repair", help="mend the target, then validate again")] = False,
@@ -184,6 +186,7 @@ def validate(
     options = settings.comparing(
         sample_percentage, seed, jobs, max_report, skip_unreadable=skip_unreadable, certificate=certificate
     )
+    settings.check_repair(repair=repair, dry_run=dry_run, delete_extra=delete_extra)
     return validate_verb.validate(
         settings.words_of(words),
         store,

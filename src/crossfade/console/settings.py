@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from typing import Any
 
 from crossfade.console.talk import say
@@ -64,7 +65,7 @@ def seconds(text: str | float) -> float:
 
 def positive(number: float, option: str) -> float:
     """A number above zero."""
-    if number <= 0:
+    if not number > 0:  # nor is what is no number at all
         raise OptionInvalid(f"{option} takes a number above zero", hint=f"{option} 2")
     return number
 
@@ -135,7 +136,7 @@ def manner_of(**given: Any) -> Manner:
 
 
 def comparing(
-    sample_percentage: float, seed: int, jobs: int, max_report: int, *, skip_unreadable: bool, certificate: str
+    sample_percentage: float, seed: int | None, jobs: int, max_report: int, *, skip_unreadable: bool, certificate: str
 ) -> Options:
     """How a validation is carried out, from its options. A certificate says nothing of what was not looked at."""
     percentage = positive(sample_percentage, "--sample-percentage")
@@ -144,12 +145,26 @@ def comparing(
             "a sample proves nothing that could be certified", hint="--certificate without --sample-percentage"
         )
     return Options(
-        Extent(min(percentage, 100.0), seed),
+        _extent(percentage, seed),
         int(positive(jobs, "--jobs")),
         int(positive(max_report, "--max-report")),
         Patience(patience_seconds()),
         skip_unreadable,
     )
+
+
+def _extent(percentage: float, seed: int | None) -> Extent:
+    """All of it, or a sample: another one each time, unless it is named."""
+    if percentage >= 100:
+        return Extent()
+    return Extent(percentage, secrets.randbits(32) if seed is None else seed)
+
+
+def check_repair(*, repair: bool, dry_run: bool, delete_extra: bool) -> None:
+    """Options that say how to mend say nothing where nothing is to be mended."""
+    for option, is_given in (("--dry-run", dry_run), ("--delete-extra", delete_extra)):
+        if is_given and not repair:
+            raise OptionInvalid(f"{option} belongs to --repair", hint=f"crossfade validate SOURCE TARGET --repair {option}")
 
 
 def with_once(certificate: str, *, once: bool) -> str:

@@ -130,7 +130,7 @@ def holding(state: State) -> frozenset[str]:
     """The phases that hold: what it is now, and of the way there what was reached for good."""
     name, _ = state_of(state)
     found = {"planned", name}
-    if state.row.proved_at is not None:
+    if state.row.was_proved:
         found |= {"copying", "copied"}
     if state.row.phase in _BEGUN:
         found.add("copying")

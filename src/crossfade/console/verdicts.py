@@ -41,11 +41,20 @@ def proven(verdict: Verdict) -> list[str]:
     return [
         f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
         f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
+        *_unasked(verdict),
     ]
 
 
-def judged(verdict: Verdict, source: Location, target: Location) -> str:
-    """The whole of it, as ``validate`` shows it."""
+def _unasked(verdict: Verdict) -> list[str]:
+    """A line for each reason for which the answers of some kinds tell nothing."""
+    kinds: dict[str, list[str]] = {}
+    for kind, reason in verdict.unasked.items():
+        kinds.setdefault(reason, []).append(kind)
+    return [f"  not asked, {reason}: {', '.join(names)}" for reason, names in kinds.items()]
+
+
+def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> str:
+    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*."""
     findings, extent = verdict.findings, verdict.options.extent
     part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
     lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
@@ -55,18 +64,15 @@ def judged(verdict: Verdict, source: Location, target: Location) -> str:
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
-    if verdict.unasked:
-        why = "not all of it was read" if findings.unreadable else "something came over meanwhile"
-        lines.append(f"  not asked, {why}: {', '.join(verdict.unasked)}")
-    return "\n".join([*lines, *_ending(verdict, source, target)])
+    return "\n".join([*lines, *_unasked(verdict), *_ending(verdict, sides, words)])
 
 
-def _ending(verdict: Verdict, source: Location, target: Location) -> list[str]:
+def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> list[str]:
     if verdict.exit == 3:
-        again = shlex.join(["crossfade", "validate", source.url, target.url])
-        return [f"different: {again} --repair   # mends the target"]
+        again = shlex.join(["crossfade", "validate", *(word.url for word in words)])
+        return [f"different: {again} --repair   # mends {sides[1]}"]
     if verdict.exit == 0:
-        return [f"equal: {source} and {target}; root {verdict.findings.source_root.hex()[:16]}"]
+        return [f"equal: {sides[0]} and {sides[1]}; root {verdict.findings.source_root.hex()[:16]}"]
     lines = ["equal, but for what could not be read"] if verdict.findings.unreadable else []
     if verdict.count:
         lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")

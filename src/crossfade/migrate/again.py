@@ -7,7 +7,7 @@ from dataclasses import replace
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request
 from crossfade.store.backends.postgres.ledger import MigrationRow
-from crossfade.store.location import Location, parse
+from crossfade.store.location import Location, conninfo, parse
 
 
 def request_again(row: MigrationRow, place: Location, manner: Manner, verb: str) -> Request:
@@ -24,5 +24,9 @@ def request_again(row: MigrationRow, place: Location, manner: Manner, verb: str)
 
 
 def _as_found(location: Location, place: Location) -> Location:
-    """*location*, by the way on which its database was reached."""
-    return replace(location, secret=place.secret) if location.url == place.url else location
+    """*location*, with the secret by which its database was reached, if it is that one: another tree or schema may be meant."""
+    return replace(location, secret=place.secret) if _reached(location) == _reached(place) else location
+
+
+def _reached(location: Location) -> str:
+    return conninfo(location) if location.scheme == "postgresql" else location.url

@@ -240,7 +240,7 @@ def onto_database(
 
 def _check_incremental(request: Request, before: MigrationRow | None) -> None:
     """Raises PhaseForbids where there is no finished copy that could be brought up to date."""
-    if request.incremental and (before is None or before.proved_at is None):
+    if request.incremental and (before is None or not before.was_proved):
         raise PhaseForbids(
             f"{request.source} was not copied to {request.target} yet"
             if before is None

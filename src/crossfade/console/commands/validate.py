@@ -8,24 +8,28 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from crossfade.console import settings
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import sought
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json
 from crossfade.console.verdicts import judged, spoken_path
 from crossfade.errors import CrossfadeError, PhaseForbids
+from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
-from crossfade.migrate.validate.repair import mend, mend_orphans, tasks_for
+from crossfade.migrate.validate.repair import Mended, check_mendable, mend, tasks_for
 from crossfade.migrate.validate.sides import Sides, sides
 from crossfade.migrate.validate.validation import validate as compare
 from crossfade.migrate.validate.verdict import Options, Verdict
-from crossfade.store.backends.postgres import proofs
-from crossfade.store.location import Location, parse
+from crossfade.store.backends.postgres import journal, proofs
+from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.location import Location
 from crossfade.store.registry import DatabaseRecipe
 
 _NAMED = 100
@@ -45,52 +49,70 @@ def validate(
     as_json: bool,
 ) -> int:
     """Compare; with *repair*, mend and compare again; with *certificate*, write one."""
-    source, target, name = _pair(words, store, store_name)
+    manner = Manner(
+        delete_extra=delete_extra,
+        skip_unreadable=options.skip_unreadable,
+        patience_seconds=options.patience.deadline_seconds,
+    )
+    request = _request(words, store, store_name, manner)
     if certificate:
-        check_file(certificate, source, target)
+        check_file(certificate, request.source, request.target)
+    if repair:
+        _check_mendable(request)
     stop = threading.Event()
     with interruptible(stop):
-        manner = Manner(delete_extra=delete_extra, patience_seconds=options.patience.deadline_seconds)
-        request = Request(source, target, store_name=name, manner=manner, verb="repair")
         ended = _compare(request, options, stop, certificate)
         while repair and ended.verdict.exit == 3:
             if dry_run:
                 _rehearse(request, ended.verdict)
                 break
-            _mend(ended.request, ended.verdict)
+            mended = _mend(ended.request, ended.verdict)
             say("validating again")
             before = ended.verdict.count
             ended = _compare(ended.request, options, stop, certificate)
-            if ended.verdict.count >= before:
+            if mended.left or ended.verdict.count >= before:
                 break
-    return _show(ended, source, target, as_json=as_json)
+    return _show(ended, as_json=as_json)
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """The verdict; the request by which what differs can be mended, with the plan that this pair was begun with; the head."""
+    """The verdict on two *sides*, the one with the authority first; the head of the journal.
+
+    By *request* what differs can be mended, with the plan that this pair was begun with.
+    """
 
     verdict: Verdict
+    sides: tuple[Location, Location]
     request: Request
     head: bytes
 
 
-def _show(ended: _Ended, source: Location, target: Location, *, as_json: bool) -> int:
+def _show(ended: _Ended, *, as_json: bool) -> int:
+    source, target = ended.sides
     if as_json:
         value = ended.verdict.values()
         show_json({"source": source.url, "target": target.url, **value, "head": ended.head.hex() or None})
     else:
-        show(judged(ended.verdict, source, target))
+        show(judged(ended.verdict, ended.sides, (ended.request.source, ended.request.target)))
     if ended.head:
         say_head(ended.head)
     return ended.verdict.exit
 
 
-def _pair(words: tuple[str, ...], store: str, store_name: str) -> tuple[Location, Location, str]:
+def _request(words: tuple[str, ...], store: str, store_name: str, manner: Manner) -> Request:
+    """The pair that *words* mean, as it was begun, where they name a migration."""
     if len(words) == 2:
-        return parse(words[0]), parse(words[1]), store_name
+        source, target = map(settings.location, words)
+        return Request(source, target, store_name=store_name, manner=manner, verb="repair")
     with sought(words, store) as found:
-        return parse(found.row.source), parse(found.row.target), store_name or str(found.row.plan["store"])
+        request = request_again(found.row, found.store, manner, "repair")
+    return replace(request, store_name=store_name or request.store_name)
+
+
+def _check_mendable(request: Request) -> None:
+    with sides(request.source, request.target, request.store_name, skip_unreadable=request.manner.skip_unreadable) as pair:
+        check_mendable(pair)
 
 
 def _compare(request: Request, options: Options, stop: threading.Event, certificate: str) -> _Ended:
@@ -102,8 +124,6 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
             names = f"{pair.reads.layout.name!r}, the target's {pair.layout.name!r}"
             say(f"the source's layout is {names}; kinds and columns are compared by the target's")
         since = pair.ledger.now() if pair.migration is not None else None
-        transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
-        known = replace(request, store_name=pair.store, include_transient=transient)
         try:
             with display() as watch:
                 verdict = compare(pair, options, watch=watch, stop=stop)
@@ -115,13 +135,21 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
         if certificate:
             write(certificate, certificate_of(pair, verdict))
             say(f"certificate {certificate}")
-        return _Ended(verdict, known, head)
+        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), head)
+
+
+def _as_begun(request: Request, pair: Sides) -> Request:
+    """*request* with what need not be said again. Between two databases a name is the source's, and found by itself."""
+    transient = bool(pair.migration and pair.migration.plan.get("include_transient"))
+    name = request.store_name if request.source.is_database and request.target.is_database else pair.store
+    return replace(request, store_name=name, include_transient=transient)
 
 
 def _noted(pair: Sides, verdict: Verdict, since: datetime | None) -> bytes:
     """Write the verdict into the journal; its head. Nothing where the two sides have no migration in common.
 
-    Where all was compared and found equal, or on its way, it is the migration's proof from now on, as of *since*.
+    Where all was compared and found equal, or on its way, it is the migration's proof from now on, as of *since*. Where
+    something differs, an earlier proof holds no more.
     """
     if pair.migration is None or since is None:
         return b""
@@ -130,26 +158,32 @@ def _noted(pair: Sides, verdict: Verdict, since: datetime | None) -> bytes:
         ("entries", "compared", "bytes", "sample", "source_root", "target_root", "duration_seconds"),
     )
     classes = {klass: count for klass, count in found["classes"].items() if count}
-    detail = {**{name: found[name] for name in names}, "classes": classes}
-    pair.ledger.note(pair.migration.migration, "validated", detail, found["state"])
-    if verdict.proves:
-        ledger, migration = pair.ledger, pair.migration.migration
-        ledger.change(lambda c: proofs.renew(c, ledger.schema, migration, since))
-    return pair.ledger.journal_head(pair.migration.migration)
+    ledger, migration = pair.ledger, pair.migration.migration
+    line = Line("validated", {**{name: found[name] for name in names}, "classes": classes}, found["state"])
+
+    def work(connection: Connection) -> None:
+        journal.append(connection, ledger.schema, migration, line)
+        if verdict.exit == 3:
+            proofs.withdraw(connection, ledger.schema, migration)
+        elif verdict.proves:
+            proofs.renew(connection, ledger.schema, migration, since)
+
+    ledger.change(work)
+    return ledger.journal_head(migration)
 
 
 def _rehearse(request: Request, verdict: Verdict) -> None:
     """Show what would be mended. Nobody is kept from running the migration by a look."""
-    with sides(request.source, request.target, request.store_name) as pair:
+    manner = request.manner
+    with sides(request.source, request.target, request.store_name, skip_unreadable=manner.skip_unreadable) as pair:
         source, target = pair.recipes
         to_files = not pair.target.is_database
-        delete_extra = request.manner.delete_extra
         found = verdict.findings.differences
-        for task in tasks_for(source, target, found, to_files=to_files, delete_extra=delete_extra):
+        for task in tasks_for(source, target, found, to_files=to_files, delete_extra=manner.delete_extra):
             say(f"would mend {task.verb:<7} {spoken_path(task.entry.path)}")
 
 
-def _mend(request: Request, verdict: Verdict) -> None:
+def _mend(request: Request, verdict: Verdict) -> Mended:
     with prepared(request) as run:
         if run.cut:
             raise PhaseForbids(
@@ -161,12 +195,18 @@ def _mend(request: Request, verdict: Verdict) -> None:
         for task in tasks:
             say(f"mending {task.verb:<7} {spoken_path(task.entry.path)}")
         run.ledger.note(run.migration, "repairing", _changes(tasks))
-        mended, orphaned = mend(run, tasks), mend_orphans(run)
-        run.ledger.note(run.migration, "repaired", {"paths": mended, "orphans": orphaned})
-        say(
-            f"{counted(mended, 'path')} mended"
-            + (f", {counted(orphaned, 'record')} without an entry deleted" if orphaned else "")
-        )
+        mended = mend(run, tasks)
+        detail = {"paths": mended.paths, "left": len(mended.left), "orphans": mended.strays}
+        run.ledger.note(run.migration, "repaired", detail)
+        _say_mended(mended)
+        return mended
+
+
+def _say_mended(mended: Mended) -> None:
+    for path in mended.left[:_NAMED]:
+        say(f"left as it is: {spoken_path(path)}; somebody wrote there meanwhile")
+    strays = f", {counted(mended.strays, 'record')} without an entry deleted" if mended.strays else ""
+    say(f"{counted(mended.paths, 'path')} mended{strays}")
 
 
 def _changes(tasks: list[Task]) -> dict[str, Any]:

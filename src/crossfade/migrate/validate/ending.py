@@ -99,69 +99,46 @@ class _Ending:
         self._is_much = is_much(total for total in totals if total.kind in self._reads)
 
     def run(self) -> Verdict:
-        """The whole of it."""
-        began, findings = time.monotonic(), Findings()
+        """The whole of it; and again, where a kind does not hold what passed by: then it is read, to name what differs."""
+        began, passed = time.monotonic(), dict(self._brought.passed)
         task = task_for(self._sides, self._options, self._held)
         with crew(task, self._options.jobs, apart=self._is_much) as workers:
-            suspects = self._compare(workers, findings)
-            if suspects and not findings.moved_count:
+            findings, suspects = self._compare(workers, passed)
+            while suspects and not findings.moved_count:
                 self._reads |= suspects
-                self._read(workers, suspects, findings)
+                passed = {kind: seen for kind, seen in passed.items() if kind not in suspects}
+                findings, suspects = self._compare(workers, passed)
         findings.unreadable = list(dict.fromkeys([*self._brought.unreadable, *findings.unreadable]))
-        questions = 0
+        questions, unasked = 0, dict[str, str]()
         if not findings.moved_count:
-            questions, _ = compare_answers(self._sides, findings, self._options.limit)
+            questions, unasked = compare_answers(self._sides, findings, self._options.limit)
             check_roots(findings, self._options.limit)
         seconds, read = time.monotonic() - began, tuple(sorted(self._reads))
-        return Verdict(findings, self._options, seconds, self._run.migration, questions=questions, read=read)
+        name = self._run.migration
+        return Verdict(findings, self._options, seconds, name, questions=questions, unasked=unasked, read=read)
 
-    def _compare(self, workers: Crew, findings: Findings) -> set[str]:
-        """Everything; the kinds that do not hold what passed by."""
-        lists = Lists(self._sides, self._options)
+    def _compare(self, workers: Crew, passed: dict[str, Passed]) -> tuple[Findings, set[str]]:
+        """Everything, without reading what *passed* by; and the kinds that do not hold it."""
+        lists, findings = Lists(self._sides, self._options), Findings()
         scope = Scope(
             self._sides.reads_source,
             self._options.limit,
             is_held=self._held.whole.__contains__,
             is_outside=lambda one, other: lists.is_outside(one, other) or self._is_left(one, other),
             has_moved=self._has_moved,
-            passed=frozenset(self._brought.passed),
+            passed=frozenset(passed),
         )
+        validator = Validator(workers, scope, is_over=self._stop.is_set)
         try:
             source = lists.source.entries(tombstones=self._run.to_files)
-            target = lists.target.entries(tombstones=True)
-            validator = Validator(workers, scope, is_over=self._stop.is_set)
-            validator.run(source, target, findings, told=self._told)
-            findings.unreadable += lists.unseen()
+            validator.run(source, lists.target.entries(tombstones=True), findings, told=self._told)
+            findings.see_not(lists.unseen())
         finally:
             lists.close()
-        findings.answers |= {kind: passed.answer for kind, passed in self._brought.passed.items()}
-        return {
-            kind
-            for kind, passed in self._brought.passed.items()
-            if (there := validator.passed.get(kind, Passed())).entries != passed.entries or there.total != passed.total
-        }
-
-    def _read(self, workers: Crew, kinds: set[str], findings: Findings) -> None:
-        """Read *kinds* after all, to name what differs."""
-        lists, known = Lists(self._sides, self._options), {difference.path for difference in findings.differences}
-        scope = Scope(
-            self._sides.reads_source,
-            self._options.limit,
-            is_outside=lambda one, other: (one or other).kind not in kinds or self._is_left(one, other),  # type: ignore[union-attr]
-        )
-        again = Findings()
-        try:
-            Validator(workers, scope, is_over=self._stop.is_set).run(
-                lists.source.entries(), lists.target.entries(), again, told=lambda _, __: self._check()
-            )
-        finally:
-            lists.close()
-        for difference in again.differences:
-            if difference.path not in known:
-                findings.note(difference, self._options.limit)
-        for path in again.moved:
-            findings.move(path)
-        findings.answers |= {kind: again.answers[kind] for kind in kinds if kind in again.answers}
+        findings.answers |= {kind: seen.answer for kind, seen in passed.items()}
+        there = {kind: validator.passed.get(kind, Passed()) for kind in passed}
+        wrong = {k for k, seen in passed.items() if (there[k].entries, there[k].total) != (seen.entries, seen.total)}
+        return findings, wrong
 
     def _is_left(self, one: Entry | None, other: Entry | None) -> bool:
         """True for what could not be read, and for a stranger that may stay."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from crossfade.migrate.validate.crew import Crew
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.sides import Sides
-from crossfade.migrate.validate.validator import Findings, Scope, Validator
+from crossfade.migrate.validate.validator import LASTING, Findings, Scope, Validator
 from crossfade.model.entries import Entry
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Recipe, Store
@@ -16,6 +16,9 @@ from crossfade.store.port import Recipe, Store
 _WAITS = (0.2, 0.8, 2.0, 3.0, 4.0)
 _LAG_SECONDS_MIN = 3.0
 _LAG_SECONDS_MAX = 60.0
+
+_PER_PATH = 4
+"""No path has more differences than that: one of metadata, one of content or columns, one for what vanished under the look."""
 
 
 @dataclass
@@ -58,41 +61,36 @@ class Seen:
 def look_again(
     sides: Sides, crew: Crew, findings: Findings, limit: int, *, patience: Patience, stop: threading.Event
 ) -> Seen:
-    """Look again at what differs, while somebody brings changes over. What is equal by now, or on its way, is dropped from *findings*."""
-    seen, suspects = Seen(), {d.path: Suspect() for d in findings.differences if d.klass not in ("quarantined", "query")}
+    """Look again at what differs, while somebody brings changes over. What is equal by now, or on its way, is taken out of *findings*."""
+    seen, suspects = Seen(), {d.path: Suspect() for d in findings.differences if d.klass not in LASTING}
+    standing = findings.take(suspects)
     lag = min(max(sides.lag_seconds() or 0.0, _LAG_SECONDS_MIN), _LAG_SECONDS_MAX)
     for number, wait in enumerate(waits := (*_WAITS, lag), 1):
         if not suspects or stop.is_set() or not sides.is_alive():
             break
         stop.wait(wait)
-        again, shown = _look(sides, crew, suspects, wait, limit, patience, stop)
-        still = {d.path: d for d in again.differences}
-        for path in list(suspects):
-            _drop(findings, path)
-            if path not in still:
-                seen.equal += [path]
-                del suspects[path]
-        for difference in again.differences:
-            findings.note(difference, limit)
+        again, shown = _look(sides, crew, suspects, wait, patience, stop)
+        standing = [difference for difference in standing if difference.path not in suspects] + again.differences
+        findings.unreadable += again.unreadable
+        still = {difference.path: difference for difference in again.differences if difference.klass not in LASTING}
         for path, suspect in list(suspects.items()):
-            if suspect.stood_seconds >= lag:  # older than the lag: it is a difference
+            if path not in still:
+                seen.equal.append(path)
+                del suspects[path]
+            elif suspect.stood_seconds >= lag:  # older than the lag: it is a difference
                 del suspects[path]
             elif number == len(waits) and _is_moving(suspect, shown.get(path), still[path], followed=sides.is_followed(lag)):
-                seen.moving += [path]
-                _drop(findings, path)
+                seen.moving.append(path)
+    for difference in standing:
+        if difference.path not in seen.moving:
+            findings.note(difference, limit)
     return seen
 
 
 def _look(
-    sides: Sides,
-    crew: Crew,
-    suspects: dict[bytes, Suspect],
-    waited: float,
-    limit: int,
-    patience: Patience,
-    stop: threading.Event,
+    sides: Sides, crew: Crew, suspects: dict[bytes, Suspect], waited: float, patience: Patience, stop: threading.Event
 ) -> tuple[Findings, dict[bytes, Entry]]:
-    """What differs now among *suspects*, and what the target shows."""
+    """What differs now among *suspects*, all of it; and what the target shows."""
     source, target = (_opened(recipe, patience) for recipe in sides.recipes)
     try:
         ones, others = list(source.look(list(suspects))), list(target.look(list(suspects)))
@@ -103,7 +101,8 @@ def _look(
     for path, suspect in suspects.items():
         suspect.look(by_path.get(path), waited)
     enough = {path: suspect.first.size for path, suspect in suspects.items() if suspect.first is not None}
-    scope = Scope(sides.reads_source, limit, at_least=enough if sides.reads_source else {})
+    every = _PER_PATH * len(suspects)
+    scope = Scope(sides.reads_source, every, at_least=enough if sides.reads_source else {})
     again = Validator(crew, scope, is_over=stop.is_set).run(iter(ones), iter(others), Findings())
     return again, {entry.path: entry for entry in others if entry.type != "gone"}
 
@@ -117,12 +116,6 @@ def _is_moving(suspect: Suspect, target: Entry | None, difference: Difference, *
     is_log = suspect.last is not None and suspect.last.form == "log" and target is not None
     may_move = difference.klass != "column" and not (is_log and difference.klass == "content")
     return may_move and suspect.keeps_up(target, followed=followed)
-
-
-def _drop(findings: Findings, path: bytes) -> None:
-    """Forget what was found at *path*."""
-    for difference in [d for d in findings.differences if d.path == path and d.klass not in ("quarantined", "query")]:
-        findings.drop(difference)
 
 
 def _state(entry: Entry | None) -> object:

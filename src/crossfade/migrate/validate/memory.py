@@ -83,6 +83,7 @@ class Memory:
 
     def forget(self) -> None:
         """It is done: the next one begins anew."""
+        self._state = None
         query = f"DELETE FROM {self._table()} WHERE pair = %s AND options = %s"
         self._ledger.change(lambda connection: connection.execute(query.encode(), [self._pair, self._options]))
 

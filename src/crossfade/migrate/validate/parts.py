@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from crossfade.migrate.validate.crew import Task
 from crossfade.migrate.validate.differences import Difference
-from crossfade.migrate.validate.queries import ask, orphans, refused
+from crossfade.migrate.validate.queries import ask, refused
 from crossfade.migrate.validate.sides import Sides
+from crossfade.migrate.validate.strays import misnamed, strays
 from crossfade.migrate.validate.validator import Findings
 from crossfade.migrate.validate.verdict import Options
 from crossfade.model.answers import KindAnswer
@@ -92,40 +93,69 @@ def is_much(totals: Iterable[KindTotals]) -> bool:
     return sum(total.bytes for total in found) > _MUCH_BYTES or sum(total.entries for total in found) > _MUCH_ENTRIES
 
 
-def compare_answers(
-    sides: Sides, findings: Findings, limit: int, changed: Iterable[str] = ()
-) -> tuple[int, tuple[str, ...]]:
-    """Ask the database what the other side answered: how many questions, and the kinds that it made no sense to ask about.
+@dataclass(frozen=True)
+class _Asked:
+    """One kind's questions: how many, those answered differently, and whether a server refused columns of it."""
 
-    What is in quarantine explains itself. *changed* are kinds of which something came over since; and what could not be read
-    did not answer.
+    questions: int
+    wrong: list[str]
+    was_refused: bool
+
+
+def compare_answers(sides: Sides, findings: Findings, limit: int, changed: Iterable[str] = ()) -> tuple[int, dict[str, str]]:
+    """Ask the database what the other side answered: how many questions, and the kinds whose answers tell nothing, with the reason.
+
+    *changed* are kinds of which something came over since.
     """
-    explained = {d.kind for d in findings.differences if d.klass == "quarantined"}
-    asked, unasked = 0, []
-
-    def work(connection: Connection) -> dict[str, tuple[int, list[str], bool]]:
-        return {kind.name: _compare(connection, sides, kind, findings.answers.get(kind.name)) for kind in kinds_of(sides)}
-
-    answers = sides.ledger.ask(work)
-    for name, count in sides.ledger.ask(lambda c: orphans(c, sides.ledger.schema, sides.store_id, list(answers))).items():
-        findings.note(Difference(b"", name, "extra", f"{count} records that belong to no entry"), limit)
-    for name, (questions, wrong, was_refused) in answers.items():
-        if wrong and (name in changed or findings.unreadable):
-            unasked.append(name)
+    _find_strays(sides, findings, limit)
+    excuses = _excuses(sides, findings, changed)
+    asked, unasked = 0, dict[str, str]()
+    for name, found in sides.ledger.ask(lambda connection: _ask(connection, sides, findings)).items():
+        excuse = excuses.get(name) or (_REFUSED if found.was_refused else "")
+        if found.wrong and excuse:
+            unasked[name] = excuse
             continue
-        asked += questions
-        if wrong and name not in explained and not was_refused:
-            detail = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            findings.note(Difference(b"", name, "query", detail), limit)
-    return asked, tuple(unasked)
+        asked += found.questions
+        if found.wrong:
+            more = f" and {len(found.wrong) - 5} more" if len(found.wrong) > 5 else ""
+            findings.note(Difference(b"", name, "query", ", ".join(found.wrong[:5]) + more), limit)
+    return asked, unasked
 
 
-def _compare(connection: Connection, sides: Sides, kind: Kind, here: KindAnswer | None) -> tuple[int, list[str], bool]:
-    """How many questions, those answered differently, and whether some records have no columns on purpose."""
+_REFUSED = "the server refused columns of some records"
+
+
+def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[str, str]:
+    """The kinds that may answer differently though nothing is wrong, and why."""
+    unread = [sides.layout.place(path).kind.name for path, _ in findings.unreadable]
+    unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else unread
+    held = [d.kind for d in findings.differences if d.klass == "quarantined"]
+    return {
+        **dict.fromkeys(held, "some of it is in quarantine"),
+        **dict.fromkeys(unread, "not all of it was read"),
+        **dict.fromkeys(changed, "something came over meanwhile"),
+    }
+
+
+def _find_strays(sides: Sides, findings: Findings, limit: int) -> None:
+    """What belongs to no file, and what goes by a wrong name."""
+    schema, store_id, kinds = sides.ledger.schema, sides.store_id, [kind.name for kind in kinds_of(sides)]
+    for table, count in sides.ledger.ask(lambda c: strays(c, schema, store_id, kinds)).items():
+        findings.note(Difference(b"", table, "extra", f"{count} records that belong to no entry"), limit)
+    for path, kind in sides.ledger.ask(lambda c: misnamed(c, schema, store_id)):
+        if not kind or kind in kinds:
+            findings.note(Difference(path, kind, "metadata", "in words, its path is another"), limit)
+
+
+def _ask(connection: Connection, sides: Sides, findings: Findings) -> dict[str, _Asked]:
+    return {kind.name: _compare(connection, sides, kind, findings.answers.get(kind.name)) for kind in kinds_of(sides)}
+
+
+def _compare(connection: Connection, sides: Sides, kind: Kind, here: KindAnswer | None) -> _Asked:
     here = here or KindAnswer()
     there = ask(connection, sides.ledger.schema, sides.store_id, kind, here)
     wrong = here.differs(there)
-    return there.questions, wrong, bool(wrong) and refused(connection, sides.ledger.schema, sides.store_id, kind)
+    return _Asked(there.questions, wrong, bool(wrong) and refused(connection, sides.ledger.schema, sides.store_id, kind))
 
 
 def check_roots(findings: Findings, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Real questions, asked in SQL, whose answers ``model.answers`` finds while records pass by; and what a tree should not hold."""
+"""Real questions, asked in SQL, whose answers ``model.answers`` finds while records pass by."""
 
 from __future__ import annotations
 
@@ -55,21 +55,6 @@ def _find(connection: Any, schema: str, store_id: int, kind: Kind, column: Colum
         values,
     ).fetchall()
     return Found(value, count, [(bytes(cast("bytes", key)).replace(b"\0", b"/"), pos) for key, pos in rows])
-
-
-def orphans(connection: Any, schema: str, store_id: int, kinds: list[str]) -> dict[str, int]:
-    """Records that belong to no entry, by kind."""
-    found: dict[str, int] = {}
-    for kind in kinds:
-        query = (
-            f"SELECT count(*) FROM {quoted(schema)}.{quoted(kind)} k WHERE store_id = %s AND NOT EXISTS"
-            f" (SELECT FROM {quoted(schema)}.entries e WHERE e.store_id = k.store_id AND e.entry_id = k.entry_id"
-            " AND e.kind = %s AND e.type = 'file')"
-        )
-        row = connection.execute(query.encode(), [store_id, kind]).fetchone()
-        if row and row[0]:
-            found[kind] = int(str(row[0]))
-    return found
 
 
 def refused(connection: Any, schema: str, store_id: int, kind: Kind) -> bool:

@@ -1,15 +1,19 @@
 """Mending differences: the side that is not the authority is made what the other side is, path by path.
 
 Before a cut-over the source is the authority, and is never written. The mending is an ordinary run of carried tasks, under
-the migration's lease and fenced by its epoch, from inventories taken under that lease; so nobody writes in between.
+the migration's lease and fenced by its epoch, from inventories taken under that lease. Programs know nothing of leases, so
+each path is written only while it is what the inventory showed: what somebody writes meanwhile stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from psycopg import sql
+import msgspec
 
+from crossfade.errors import PhaseForbids
 from crossfade.migrate.carry import Carrier
 from crossfade.migrate.decide import Task, Verb
 from crossfade.migrate.inventory import merge
@@ -17,16 +21,53 @@ from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.differences import Difference
+from crossfade.migrate.validate.sides import Sides
+from crossfade.migrate.validate.strays import remove_strays
 from crossfade.model.changes import Page
 from crossfade.model.entries import Entry
+from crossfade.model.paths import is_below
 from crossfade.store.backends.postgres.feed import announce
+from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.backends.postgres.server import Connection
-from crossfade.store.port import Recipe, Store
+from crossfade.store.port import Applied, Recipe, Store
 
 MENDABLE = ("missing", "extra", "content", "metadata", "column")
 
 _HOLDERS = (("dir", "file"), ("dir", "link"))
 """A directory where something else belongs: it may hold a stranger's files."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """How many paths were mended; those that were *left*, since somebody else wrote there meanwhile; records that were *strays*."""
+
+    paths: int
+    left: tuple[bytes, ...] = ()
+    strays: int = 0
+
+
+def check_mendable(sides: Sides) -> None:
+    """Raises PhaseForbids where the target may be what decides: of a pair that never met, or of files that another reads."""
+    rows = sides.ledger.migrations()
+    if sides.migration is None:
+        raise PhaseForbids(
+            f"no migration of {sides.source} to {sides.target} is known, so that neither is known to decide",
+            hint=_way_on(sides, rows),
+        )
+    reader = next((row for row in rows if row.source == sides.target.url and not row.reversed), None)
+    if reader is not None and not sides.target.is_database:
+        raise PhaseForbids(
+            f"{sides.target} is the source of migration {reader.migration}, which is never written",
+            hint=f"crossfade validate {reader.migration} --repair   # mends {reader.target}",
+        )
+
+
+def _way_on(sides: Sides, rows: Sequence[MigrationRow]) -> str:
+    """The command with its words exchanged, where that is what was meant."""
+    one, other = sides.source.url, sides.target.url
+    if any((row.source, row.target) == (other, one) for row in rows):
+        return shlex.join(["crossfade", "validate", other, one, "--repair"])
+    return shlex.join(["crossfade", "start", one, other, "--once"])
 
 
 def tasks_for(
@@ -65,52 +106,76 @@ def _verb(source: Entry | None, target: Entry | None, difference: Difference, *,
     return "put"
 
 
-def mend(run: Run, tasks: list[Task]) -> int:
-    """Carry out *tasks*, what is in the way of files first, directories last; how many paths were mended."""
+def mend(run: Run, tasks: list[Task]) -> Mended:
+    """Carry out *tasks*, what is in the way of files first, directories last; then take away what belongs to nobody."""
     source, target = run.source.open(0), run.target.open(0)
-    carrier = Carrier(source, target, Limits(), ready=lambda *_: None, done=lambda _: None, stop=lambda: False)
-    count = len(tasks)
+    mender = _Mender(source, target, skip_unreadable=run.request.manner.skip_unreadable)
     try:
-        if run.to_files:
-            tasks = _cleared(target, tasks)
-        carrier.carry([task for task in tasks if task.entry.type != "dir"])
-        carrier.carry([task for task in reversed(tasks) if task.entry.type == "dir"])
+        left = mender.mend(mender.cleared(tasks) if run.to_files else tasks)
     finally:
         source.close()
         target.close()
-    return count
+    return Mended(len({task.entry.path for task in tasks} - left), tuple(sorted(left)), _without_strays(run))
 
 
-def _cleared(target: Store, tasks: list[Task]) -> list[Task]:
-    """*tasks* for a directory, once everything is gone that stands where something of another type belongs."""
-    obstacles = Obstacles()
-    for task in tasks:
-        obstacles.look(task)
-    removals = tuple(obstacles.removals)
-    if removals:
-        target.apply(Page(removals))
-    gone = {removal.entry.path for removal in removals}
-    left = [task for task in tasks if task.verb != "remove" or task.entry.path not in gone]
-    return [Task(task.verb, task.source, None) if task.replaces else task for task in left]
+class _Mender(Carrier):
+    """Carries what mends, as long as the target is what it was when it was looked at."""
+
+    def __init__(self, source: Store, target: Store, *, skip_unreadable: bool) -> None:
+        super().__init__(
+            source,
+            target,
+            Limits(),
+            ready=lambda *_: None,
+            done=lambda _: None,
+            stop=lambda: False,
+            skip_unreadable=skip_unreadable,
+        )
+        self._seen: dict[bytes, Entry | None] = {}
+        self._left: set[bytes] = set()
+
+    def cleared(self, tasks: Sequence[Task]) -> list[Task]:
+        """*tasks* for a directory, once everything is gone that stands where something of another type belongs."""
+        obstacles = Obstacles()
+        for task in tasks:
+            obstacles.look(task)
+        removals = tuple(obstacles.removals)
+        if removals:
+            seen = {removal.entry.path: removal.entry for removal in removals if removal.entry.type != "dir"}
+            self._left.update(self._target.apply(Page(removals, seen=dict(seen))).left)
+        gone = {removal.entry.path for removal in removals}
+        rest = [task for task in tasks if not self._is_blocked(task)]
+        rest = [task for task in rest if task.verb != "remove" or task.entry.path not in gone]
+        return [Task(task.verb, task.source, None) if task.replaces else task for task in rest]
+
+    def _is_blocked(self, task: Task) -> bool:
+        """True for what cannot come to stand where it belongs, because of what was left."""
+        path = task.entry.path
+        return any(path == left or is_below(path, left) or (task.replaces and is_below(left, path)) for left in self._left)
+
+    def mend(self, tasks: Sequence[Task]) -> set[bytes]:
+        """Do all of them; the paths that were left."""
+        self._seen = {task.entry.path: task.target for task in tasks if task.entry.type != "dir"}
+        self.carry([task for task in tasks if task.entry.type != "dir"])
+        self.carry([task for task in reversed(tasks) if task.entry.type == "dir"])
+        return self._left
+
+    def _apply(self, page: Page, records: int) -> Applied:
+        changes = tuple(change for change in page.changes if change.entry.path not in self._left)
+        seen = {c.entry.path: self._seen[c.entry.path] for c in changes if c.entry.path in self._seen}
+        return super()._apply(msgspec.structs.replace(page, changes=changes, seen=seen), records)
+
+    def _overtaken(self, paths: Sequence[bytes]) -> None:
+        self._left.update(paths)
 
 
-def mend_orphans(run: Run) -> int:
+def _without_strays(run: Run) -> int:
     """Delete records that belong to no entry of the tree; how many there were. Nobody's file is made of them."""
     if run.to_files:
         return 0
 
     def work(connection: Connection) -> int:
         announce(connection, "crossfade repair")
-        count = 0
-        for kind in run.layout.kinds:
-            query = sql.SQL(
-                "DELETE FROM {} k WHERE store_id = %s AND NOT EXISTS"
-                " (SELECT FROM {}.entries e WHERE e.store_id = k.store_id AND e.entry_id = k.entry_id AND e.kind = %s"
-                " AND e.type = 'file')"
-            )
-            table = sql.Identifier(run.ledger.schema, kind.name)
-            cursor = connection.execute(query.format(table, sql.Identifier(run.ledger.schema)), [run.store_id, kind.name])
-            count += cursor.rowcount
-        return count
+        return remove_strays(connection, run.ledger.schema, run.store_id, [kind.name for kind in run.layout.kinds])
 
     return run.ledger.change(work)

@@ -102,7 +102,12 @@ def sides(source: Location, target: Location, store_name: str, *, skip_unreadabl
 
 
 def _store(ledger: Ledger, database: Location, source: Location, store_name: str) -> StoreRow:
-    """The tree in *database* that is meant; where several are there, the one that came from *source*."""
+    """The tree in *database* that is meant; where several are there, the one that came from *source*.
+
+    Between two databases a name is the source's, where the target's URL has one of its own.
+    """
+    if source.is_database and database is not source and database.store:
+        store_name = ""
     if not store_name and not database.store and database is not source and ledger.version() is not None:
         for row in ledger.stores():
             if row.origin == source.url:

@@ -30,6 +30,9 @@ from crossfade.migrate.validate.validator import Findings, Scope, Validator
 from crossfade.migrate.validate.verdict import Options, Verdict
 from crossfade.observe.progress import Progress
 
+_ANEW = 3
+"""How often all is compared again, where more differed on the way than anybody could look at once more."""
+
 
 def validate(sides: Sides, options: Options, *, watch: Callable[[Progress], None], stop: threading.Event) -> Verdict:
     """Compare *sides*. Raises Interrupted, with what was found so far kept for the next time."""
@@ -67,6 +70,12 @@ class _Validation:
         findings = self._recall()
         resumed = findings.after is not None
         seen = self._compare(findings)
+        for _ in range(_ANEW):
+            if not findings.is_cut_short or not self._sides.is_alive() or self._stop.is_set():
+                break
+            self._memory.forget()
+            findings, resumed = Findings(), False
+            seen = self._compare(findings)
         verdict = Verdict(findings, self._options, 0.0, self._sides.name, resumed)
         if self._options.extent.is_whole:
             verdict = self._ask(verdict, seen, since)
@@ -98,7 +107,7 @@ class _Validation:
             with crew(task_for(sides, options, self._held), options.jobs, apart=self._is_much) as workers:
                 one, other = (store.entries(after=findings.after) for store in (lists.source, lists.target))
                 Validator(workers, scope, is_over=self._stop.is_set).run(one, other, findings, told=self._told)
-                findings.unreadable += lists.unseen()
+                findings.see_not(lists.unseen())
                 return look_again(sides, workers, findings, options.limit, patience=options.patience, stop=self._stop)
         finally:
             lists.close()
@@ -107,7 +116,12 @@ class _Validation:
         self._telling.took(findings, measured)
         self._memory.keep(findings, at_once=self._stop.is_set())
         if self._stop.is_set():
-            raise Interrupted("stopped; what was compared is remembered", hint="give the same command again to continue")
+            raise Interrupted("stopped; what was compared is remembered", hint=self._way_on())
+
+    def _way_on(self) -> str:
+        extent = self._options.extent
+        seed = "" if extent.is_whole else f" with --seed {extent.seed}"
+        return f"give the same command again{seed} to continue"
 
     def _ask(self, verdict: Verdict, seen: Seen, since: datetime) -> Verdict:
         sides, findings = self._sides, verdict.findings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -22,6 +22,9 @@ from crossfade.model.roots import START, Waypoints, chained
 
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 16 << 20
+LASTING = ("quarantined", "query")
+"""Classes of differences that another look does not take back."""
+
 _HELD = 1000
 """Differences that are kept, at least: more than people want to see named, for a second look and for repair."""
 
@@ -52,6 +55,7 @@ class Findings:
 
     ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
+    ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
     """
 
     after: bytes | None = None
@@ -70,6 +74,8 @@ class Findings:
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    unseen: bool = False
+    sampled: frozenset[str] = frozenset()
     rooted: int = 0
     source_root: bytes = START
     target_root: bytes = START
@@ -81,10 +87,24 @@ class Findings:
         if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
 
-    def drop(self, difference: Difference) -> None:
-        """A difference turned out to be none."""
-        self.differences.remove(difference)
-        self.classes[difference.klass] -= 1
+    @property
+    def is_cut_short(self) -> bool:
+        """True where all that was named turned out to be none, but not all was named."""
+        is_named = any(difference.klass not in LASTING for difference in self.differences)
+        return not is_named and any(count for klass, count in self.classes.items() if klass not in LASTING)
+
+    def take(self, paths: Container[bytes]) -> list[Difference]:
+        """Have the differences at *paths* back, as if they had not been noted."""
+        taken = [difference for difference in self.differences if difference.path in paths]
+        self.differences = [difference for difference in self.differences if difference.path not in paths]
+        for difference in taken:
+            self.classes[difference.klass] -= 1
+        return taken
+
+    def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
+        """Note what could not be listed, and why."""
+        self.unreadable += unseen
+        self.unseen = self.unseen or bool(unseen)
 
     def move(self, path: bytes) -> None:
         """Count a path that changed under a copy, and name it while there is room."""
@@ -104,6 +124,7 @@ class _Batch:
     held: int = 0
     size: int = 0
     inventory: bytes = START
+    sampled: frozenset[str] = frozenset()
 
 
 def _never(_one: Entry | None, _other: Entry | None) -> bool:
@@ -137,7 +158,6 @@ class Validator:
         self._crew = crew
         self._scope = scope
         self._is_over = is_over
-        self._sampled: set[str] = set()
         self.passed: dict[str, Passed] = {}
 
     def run(
@@ -158,7 +178,7 @@ class Validator:
             self._fold(batch, measured, findings, waypoints)
             told(findings, measured)
 
-        for batch in self._batches(source, target, findings.inventory):
+        for batch in self._batches(source, target, _Batch(inventory=findings.inventory, sampled=findings.sampled)):
             waiting.append((batch, self._crew.give(batch.pairs)))
             if len(waiting) > self._crew.jobs + 1:
                 fold()
@@ -166,8 +186,8 @@ class Validator:
             fold()
         return findings
 
-    def _batches(self, source: Iterator[Entry], target: Iterator[Entry], inventory: bytes) -> Iterator[_Batch]:
-        batch = _Batch(inventory=inventory)
+    def _batches(self, source: Iterator[Entry], target: Iterator[Entry], batch: _Batch) -> Iterator[_Batch]:
+        """The whole of both, from *batch* on, which is the first one and empty."""
         for one, other in merge(source, target):
             if self._scope.is_outside(one, other):
                 continue
@@ -179,7 +199,7 @@ class Validator:
                 self._look(_present(one), _present(other), batch)
             if len(batch.seen) >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
                 yield batch
-                batch = _Batch(inventory=batch.inventory)
+                batch = _Batch(inventory=batch.inventory, sampled=batch.sampled)
         if batch.seen or batch.moved or batch.held:
             yield batch
 
@@ -198,18 +218,20 @@ class Validator:
             return
         metadata = of_metadata(one, other)
         batch.differences += [metadata] if metadata else []
-        if one.type == "file" and self._is_chosen(one):
+        if one.type == "file" and self._is_chosen(one, batch):
             here, there = (one, other) if self._scope.reads_source else (other, one)
             passed = one.kind in self._scope.passed
             batch.pairs.append(Pair(here, there, passed, self._scope.at_least.get(one.path)))
             batch.size += one.size
+        elif one.type == "file" and one.size != other.size:
+            batch.differences.append(Difference(one.path, one.kind, "content", f"{one.size} bytes, here {other.size}"))
 
-    def _is_chosen(self, entry: Entry) -> bool:
+    def _is_chosen(self, entry: Entry, batch: _Batch) -> bool:
         """All, or the sample; of each kind at least one."""
-        if self._scope.extent.takes(entry.path) or entry.kind not in self._sampled:
-            self._sampled.add(entry.kind)
-            return True
-        return False
+        if not self._scope.extent.takes(entry.path) and entry.kind in batch.sampled:
+            return False
+        batch.sampled |= {entry.kind}
+        return True
 
     def _fold(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
         moved = set(measured.moved)
@@ -228,7 +250,7 @@ class Validator:
         findings.size += measured.size
         findings.unreadable += measured.unreadable
         self._fold_roots(batch, measured, findings, waypoints)
-        findings.inventory = batch.inventory
+        findings.inventory, findings.sampled = batch.inventory, batch.sampled
 
     def _fold_roots(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
         left_out = {path for path, _ in measured.unreadable}

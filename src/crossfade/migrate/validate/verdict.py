@@ -30,8 +30,8 @@ class Options:
 class Verdict:
     """What was found, and how long it took.
 
-    ``questions`` is how many queries were answered by both sides; ``unasked`` are kinds that changed before they could be
-    asked about. ``moving`` names paths that are on their way; ``shaken`` says that something was looked at again, so that the
+    ``questions`` is how many queries were answered by both sides; ``unasked`` are kinds whose answers tell nothing, each with
+    the reason. ``moving`` names paths that are on their way; ``shaken`` says that something was looked at again, so that the
     roots are not of one instant. ``read`` are the kinds whose records had to be read for it.
     """
 
@@ -41,7 +41,7 @@ class Verdict:
     migration: str = ""
     resumed: bool = False
     questions: int = 0
-    unasked: tuple[str, ...] = ()
+    unasked: dict[str, str] = field(default_factory=dict)
     moving: tuple[bytes, ...] = ()
     shaken: bool = False
     read: tuple[str, ...] = ()

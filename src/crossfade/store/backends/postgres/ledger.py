@@ -50,6 +50,8 @@ class StoreRow:
 class MigrationRow:
     """One migration as it is written down. ``kinds`` is None for all of them.
 
+    ``proved_at`` says up to when the last proof holds; a validation that found a difference takes it away, not the ``report``.
+
     ``reversed`` is set while the target has the authority, and the source follows it; ``cut`` are the kinds for which it is
     the other way round.
     """
@@ -70,6 +72,11 @@ class MigrationRow:
     created_at: datetime
     updated_at: datetime
     wanted: dict[str, Any]
+
+    @property
+    def was_proved(self) -> bool:
+        """True where a first copy came to its end, whatever was found since."""
+        return self.report is not None or self.proved_at is not None
 
 
 @dataclass(frozen=True)

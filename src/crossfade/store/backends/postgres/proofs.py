@@ -65,9 +65,21 @@ def keep(connection: Connection, schema: str, migration: str, at: datetime) -> N
 
 def renew(connection: Connection, schema: str, migration: str, since: datetime) -> None:
     """Both sides were found equal, as of *since*, and whoever runs the migration goes on."""
-    query = "UPDATE {}.migrations SET proved_at = " + _AHEAD.format("proved_at") + " WHERE migration_id = %s"
+    query = (
+        "UPDATE {}.migrations SET proved_at = " + _AHEAD.format("proved_at") + ","
+        " phase = CASE WHEN phase = 'different' AND NOT reversed THEN 'copied' ELSE phase END WHERE migration_id = %s"
+    )
     connection.execute(_sql(query, schema), [since, since, migration])
     append(connection, schema, migration, Line("proved", {"since": since.isoformat()}))
+
+
+def withdraw(connection: Connection, schema: str, migration: str) -> None:
+    """The two sides were found to differ: no proof holds any more, and a copy is not to be called one."""
+    query = (
+        "UPDATE {}.migrations SET proved_at = NULL, phase = CASE phase WHEN 'copied' THEN 'different' ELSE phase END"
+        " WHERE migration_id = %s"
+    )
+    connection.execute(_sql(query, schema), [migration])
 
 
 def lately(

@@ -11,7 +11,7 @@ FROM unnest(
     %(unstable)s::bool[]
 ) AS page
 ON CONFLICT (store_id, sha256(key)) DO UPDATE SET
-    type = excluded.type, kind = excluded.kind, form = excluded.form, generation = excluded.generation,
+    path = excluded.path, type = excluded.type, kind = excluded.kind, form = excluded.form, generation = excluded.generation,
     size = excluded.size, mode = excluded.mode, mtime_ns = excluded.mtime_ns, link = excluded.link,
     digest = excluded.digest, within = excluded.within, complete = excluded.complete, unstable = excluded.unstable,
     changed_at = excluded.changed_at,
