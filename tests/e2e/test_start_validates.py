@@ -15,6 +15,7 @@ from crossfade.migrate.engine import Engine
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.tally import Result
+from crossfade.migrate.validate import ending
 from crossfade.observe.progress import Progress
 from crossfade.store.location import parse
 from support.person import Person, refused, said
@@ -210,6 +211,55 @@ def test_what_is_done_by_sql_before_the_end_is_found(database: Database, tree: P
     assert ("metadata", "empty") in found
 
 
+_BOOKS = """UPDATE entries e SET digest = sha256(segments.whole), size = segments.size FROM (
+    SELECT entry_id, string_agg(digest, ''::bytea ORDER BY number) AS whole, sum(size) AS size FROM (
+        SELECT entry_id, pos / 1048576 AS number, sum(octet_length(data)) AS size,
+               sha256(string_agg(data, ''::bytea ORDER BY pos)) AS digest
+        FROM (SELECT entry_id, pos, coalesce(raw, convert_to(body::text, 'UTF8')) AS data FROM {kind}) AS record
+        GROUP BY entry_id, number) AS segment
+    GROUP BY entry_id) AS segments
+    WHERE segments.entry_id = e.entry_id AND e.kind = '{kind}'"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "path"),
+    [
+        ("events", f"UPDATE events SET body = replace(body::text, 'xxx\"', 'xxy\"')::json WHERE pos = {AT}", LOG),
+        ("other", "UPDATE other SET raw = 'more'", "notes.txt"),
+    ],
+)
+def test_content_is_compared_with_what_passed_by_and_not_with_the_books(
+    database: Database, tree: Path, kind: str, wrong: str, path: str
+):
+    """Whoever changes a record may change what its entry says of it as well; the source said something else."""
+    found = _interfered(tree, database.url, "building indexes", lambda: database.run(wrong, _BOOKS.replace("{kind}", kind)))
+
+    value = found.report["validation"]
+    assert ("content", path) in _found(found)
+    assert value["read"] == [kind]
+    assert value["source_root"] != value["target_root"]
+
+
+def test_a_file_that_changes_while_a_kind_is_read_after_all_is_named(
+    database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Exit 6 there, too: what differs in the target is found by the same command, once the source holds still."""
+    compare, passed = ending._Ending._compare, list[frozenset[str]]()
+
+    def append(self: Any, workers: Any, seen: dict[str, Any]) -> Any:
+        passed.append(frozenset(seen))
+        if len(passed) == 2:
+            with (tree / OTHER).open("a") as log:
+                log.write("{}\n")
+        return compare(self, workers, seen)
+
+    monkeypatch.setattr(ending._Ending, "_compare", append)
+    spoil = f"UPDATE events SET event_type = 'x' WHERE pos = {AT}"
+    with pytest.raises(SourceMoved, match="job-2"):
+        _interfered(tree, database.url, "building indexes", lambda: database.run(spoil))
+    assert passed[0] - passed[1] == {"events"}
+
+
 def test_a_file_that_changes_before_the_end_is_named(database: Database, tree: Path):
     """Exit 6, not 3: the source moved, and the same command brings it over."""
     with pytest.raises(SourceMoved, match=r"sessions/one\.json"):
@@ -296,6 +346,7 @@ def test_a_run_that_adds_to_what_is_there_compares_all_of_it(person: Person, dat
     assert run.status == 3, run
     found = {(each["class"], each["path"]) for each in said(run)["validation"]["differences"]}
     assert ("column", SESSION) in found
+    assert database.all("SELECT phase, proved_at FROM migrations") == [("different", None)]  # what was proven once is not
 
 
 def test_a_record_in_quarantine_is_no_difference(person: Person, prepared_database: Database, tree: Path):
@@ -315,6 +366,22 @@ def test_a_record_in_quarantine_is_no_difference(person: Person, prepared_databa
     assert said(run)["validation"]["classes"] == {"quarantined": 1, "column": 1}
 
 
+def test_a_record_whose_columns_a_server_refused_has_none(person: Person, prepared_database: Database, tree: Path):
+    """That is no difference, and said, since questions about its kind prove nothing; whatever stands there after all is one."""
+    refuse = "IF NEW.event_type = 'rare' THEN RAISE EXCEPTION 'no' USING ERRCODE = '22P02'; END IF;"
+    _trigger(prepared_database, "events", refuse)
+    run = person.moves(tree, prepared_database.url, "--store-name", "tree")
+    assert "not asked, the server refused columns of some records: events" in run.out
+    prepared_database.run("DROP TRIGGER meddle ON events")
+    words = ("validate", tree, prepared_database.url, "--store-name", "tree", "--json")
+    found = said(person.types(*words))
+    assert (found["state"], found["unasked"]) == ("equal", ["events"])
+    assert prepared_database.one("SELECT count(*) FROM events WHERE reason = 'server 22P02'") == 1
+
+    prepared_database.run("UPDATE events SET id = 'x' WHERE reason = 'server 22P02'")
+    assert [(each["class"], each["offset"]) for each in said(person.types(*words))["differences"]] == [("column", 11)]
+
+
 def test_from_one_database_into_another(person: Person, database: Database, shared_database: Database, tree: Path):
     """The same proof, and nothing is read twice either."""
     person.moves(tree, database.url)
@@ -328,6 +395,27 @@ def test_from_one_database_into_another(person: Person, database: Database, shar
         shared_database.run("DROP TRIGGER meddle ON events", "DROP FUNCTION meddle")
     assert second.status == 3, second
     assert f"column      {LOG}: promoted columns, segment 0, offset 0" in second.out
+
+
+def test_a_pair_of_databases_is_validated_and_mended_by_words_and_by_id(
+    person: Person, database: Database, shared_database: Database, tree: Path
+):
+    """Whatever their trees are called: the command that is proposed does it."""
+    target = f"{shared_database.url}&store=other_name"
+    person.moves(tree, database.url)
+    person.moves(database.url, target)
+    migration = person.asks("status", database.url, target)["migration"]
+    for words in ((database.url, target), (migration, "--store", target)):
+        assert said(person.types("validate", *words, "--json"))["state"] == "equal"
+        shared_database.run(
+            "UPDATE sessions SET status = 'x' WHERE store_id = (SELECT store_id FROM stores WHERE name = 'other_name')"
+        )
+        assert person.types("validate", *words).status == 3
+        run = person.types("validate", *words, "--repair")
+        assert run.status == 0, run
+        assert "1 path mended" in run.err
+    refused(person.types("validate", target, database.url, "--repair"), "CF708", 7)
+    assert database.all("SELECT name FROM stores") == [("tree",)]
 
 
 def test_strangers_that_may_stay_are_none_of_its_business(person: Person, database: Database, tree: Path, tmp_path: Path):

@@ -84,6 +84,9 @@ def test_what_cannot_be_compared_is_refused(person: Person, database: Database, 
     refused(person.types("validate", tree, f"{database.url}&store=bad name"), "CF101", 1)
     for option in ("--jobs", "--sample-percentage", "--max-report"):
         refused(person.types("validate", tree, database.url, option, "0"), "CF103", 1)
+    refused(person.types("validate", tree, database.url, "--sample-percentage", "nan"), "CF103", 1)
+    for option in ("--dry-run", "--delete-extra"):
+        refused(person.types("validate", tree, database.url, option), "CF103", 1)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +136,23 @@ def test_rows_with_impossible_places_are_found(person: Person, database: Databas
         assert ("content", "sessions/one.json") in {(d["class"], d["path"]) for d in found["differences"]}
         database.run(f"DELETE FROM sessions WHERE pos = {place}")
     assert _compare(person, tree, database.url, 0)[0]["differences"] == []
+
+
+def test_pieces_with_impossible_places_are_found_whatever_is_compared_beside(
+    person: Person, database: Database, tmp_path: Path
+):
+    """Far behind the end of a small file, in a batch with one that is longer than is looked at at a time."""
+    notes = tmp_path / "tree" / "notes"
+    notes.mkdir(parents=True)
+    (notes / "a.txt").write_text("0123456789")
+    (notes / "b.bin").write_bytes(b"\0" * (70 << 20))
+    person.moves(tmp_path / "tree", database.url)
+    for place in (-(2**63), -1, 2**40, 2**63 - 1):
+        database.run(
+            f"INSERT INTO chunks (store_id, entry_id, pos, data) SELECT 1, entry_id, {place}, 'x' FROM entries"
+            " WHERE path = 'notes/a.txt'"
+        )
+        found, _ = _compare(person, tmp_path / "tree", database.url, 3)
+        assert [(d["class"], d["path"]) for d in found["differences"]] == [("content", "notes/a.txt")]
+        database.run("DELETE FROM chunks USING entries e WHERE e.entry_id = chunks.entry_id AND e.path = 'notes/a.txt'")
+    assert _compare(person, tmp_path / "tree", database.url, 0)[0]["differences"] == []

@@ -14,14 +14,17 @@ from crossfade.errors import Interrupted
 from crossfade.migrate.validate import validation, validator
 from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validation import validate as compare_sides
+from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
 from crossfade.store.location import parse
+from crossfade.testing import prodigy
 from support.person import Person, refused, said
 from support.powerless import obey_permissions
-from support.running import Terminal, finish
+from support.running import Terminal, finish, in_group, kill_group, wait_for
 from support.servers import Database
 
 COUNT = 60
+WHOLE = Extent()
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validator, "_BATCH_ENTRIES", 5)
 
 
-def _interrupt(source: Path, url: str, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Every batch is remembered; the validation is interrupted behind so many entries."""
+def _interrupt(source: Path, url: str, monkeypatch: pytest.MonkeyPatch, after: int, extent: Extent = WHOLE) -> str:
+    """Every batch is remembered; the validation is interrupted behind so many entries. What there is to type then."""
     stop = threading.Event()
     told = validation._Validation._told
 
@@ -55,10 +58,11 @@ def _interrupt(source: Path, url: str, monkeypatch: pytest.MonkeyPatch, after: i
         told(self, findings, measured)
 
     monkeypatch.setattr(validation._Validation, "_told", telling)
-    with sides(parse(str(source)), parse(url), "") as pair, pytest.raises(Interrupted):
-        compare_sides(pair, Options(jobs=1), watch=lambda _: None, stop=stop)
+    with sides(parse(str(source)), parse(url), "") as pair, pytest.raises(Interrupted) as interrupted:
+        compare_sides(pair, Options(extent, jobs=1), watch=lambda _: None, stop=stop)
     monkeypatch.undo()
     monkeypatch.setattr(validator, "_BATCH_ENTRIES", 5)
+    return interrupted.value.hint
 
 
 def _again(person: Person, tree: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, set[str]]:
@@ -159,6 +163,34 @@ def test_states_are_few_however_long_it_takes(
     assert database.one("SELECT count(*) FROM validations") == 0
 
 
+KEEPING = """
+import crossfade.migrate.validate.memory as memory
+memory._SECONDS = 0.0
+"""
+"""For an interpreter of our own: what is found is kept at once, as it is after a while."""
+
+
+def test_a_validation_that_was_killed_goes_on_where_it_stopped(terminal: Terminal, database: Database, tmp_path: Path):
+    """``kill -9`` of the command and its processes, in the middle of it: nobody is left, and what was compared still counts."""
+    prodigy.write_sessions(str(tmp_path / "many"), count=6_000)
+    assert terminal.run("start", tmp_path / "many", database.url, "--once").status == 0
+    (tmp_path / "keeping").mkdir()
+    (tmp_path / "keeping" / "sitecustomize.py").write_text(KEEPING)
+    found = os.pathsep.join([str(tmp_path / "keeping"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    words = ("validate", tmp_path / "many", database.url, "--jobs", "2", "--json")
+    process = terminal.popen(*words, environment={"PYTHONPATH": found})
+    wait_for("something that is kept", lambda: database.one("SELECT count(*) FROM validations") == 1)
+    assert len(in_group(process.pid)) > 2
+    kill_group(process)
+    process.communicate()
+    wait_for("the end of all", lambda: not in_group(process.pid))
+    run = terminal.run(*words)
+
+    assert run.status == 0, run
+    assert (said(run)["resumed"], said(run)["compared"]) == (True, 6_000)
+    assert database.one("SELECT count(*) FROM validations") == 0
+
+
 # What it may not touch, and what it cannot read
 
 
@@ -175,14 +207,29 @@ def test_a_rehearsal_takes_no_lease(person: Person, database: Database, tree: Pa
     refused(person.types("validate", tree, database.url, "--jobs", "1", "--repair"), "CF501", 5)
 
 
-def test_a_rehearsal_for_strangers_makes_no_migration(person: Person, database: Database, tree: Path, tmp_path: Path):
-    """Nothing at all is written about a pair that never met."""
+def test_strangers_are_not_mended_nor_is_it_rehearsed(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """Of a pair that never met neither side decides; nothing at all is written about it."""
     os.rename(tree, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "notes" / "001.txt").write_text("other")
-    run = person.types("validate", tmp_path / "elsewhere", database.url, "--jobs", "1", "--repair", "--dry-run")
-    assert run.status == 3, run
-    assert "would mend put     notes/001.txt" in run.err
+    for rehearsal in ((), ("--dry-run",)):
+        words = ("validate", tmp_path / "elsewhere", database.url, "--jobs", "1", "--repair", *rehearsal)
+        refused(person.types(*words), "CF708", 7)
     assert database.one("SELECT count(*) FROM migrations") == 1
+
+
+def test_a_sample_that_was_interrupted_is_the_same_sample(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first of each kind is in it, and not again where it goes on. Which sample it was is said, to go on with."""
+    words = ("validate", tree, database.url, "--jobs", "1", "--json", "--sample-percentage", "5", "--seed", "7")
+    whole = said(person.types(*words))
+    hint = _interrupt(tree, database.url, monkeypatch, after=COUNT + 20, extent=Extent(5.0, 7))
+    found = said(person.types(*words))
+
+    assert "--seed 7" in hint
+    assert found["resumed"] is True
+    for key in ("state", "entries", "compared", "records", "source_root", "target_root"):
+        assert found[key] == whole[key]
 
 
 def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster: Any, tree: Path):
@@ -208,7 +255,7 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
     assert run.status == 3, run  # their modes are not what they were
     found = said(run)
     assert {item["path"] for item in found["unreadable"]} == {"notes/007.txt", "sessions"}
-    assert {each["class"] for each in found["differences"]} == {"metadata"}
+    assert {(each["class"], each["path"]) for each in found["differences"]} == {("metadata", "notes/007.txt")}
     assert found["compared"] == COUNT
 
     with cluster.connect() as connection:
@@ -218,6 +265,22 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
     run = validate("--skip-unreadable")
     assert run.status == 4, run
     assert "left out, could not be read: notes/007.txt: Permission denied" in run.out
+    assert "equal, but for what could not be read" in run.out
+
+    (tree / "notes" / "003.txt").write_text("other")
+    with cluster.connect() as connection:
+        connection.execute("SET crossfade.origin = 'by-hand'")
+        connection.execute("INSERT INTO unreadable.sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{}')")
+    run = validate("--skip-unreadable", "--json")
+    assert run.status == 3, run
+    found = said(run)  # of what was read everything is asked
+    assert ("query", "sessions") in {(each["class"], each["kind"]) for each in found["differences"]}
+    assert found["unasked"] == ["other"]
+    run = validate("--skip-unreadable", "--repair", "--dry-run")
+    assert "would mend put     notes/003.txt" in run.err
+    run = validate("--skip-unreadable", "--repair")
+    (tree / "notes" / "007.txt").chmod(0o644)
+    assert run.status == 4, run
     assert "equal, but for what could not be read" in run.out
 
 

@@ -69,9 +69,9 @@ def walk(
         found = _look(tree, directory, name, path, layout, on_error)
         if found is None:
             continue
-        yield found
         if found.entry.type == "dir" and (everything or found.placement.fate in fates):
-            stack.append((path, _names(tree, path, on_error, directories=directories)))
+            stack.append((path, _names(tree, path, on_error, directories=directories)))  # a look first: it may be hidden
+        yield found
 
 
 def _root(tree: Tree, layout: Layout) -> Found:
