@@ -53,7 +53,7 @@ def silent(text: str, *more: str) -> None:
 
 
 def test_records_and_passwords_are_in_no_output(person: Person, source: Path, cluster: Cluster, tmp_path: Path):
-    """Every verb, plain and as JSON, on both streams; with a password in the URL and a table that refuses a record."""
+    """The verbs of a copy, plain and as JSON, on both streams; with a password in the URL and a table that refuses a record."""
     url = cluster.url("aviary").replace("crossfade@", f"crossfade:{quote(cluster.password, safe='')}@")
     secrets = (cluster.password, "canary%20p", "p%40ss")
     heard = [person.types("plan", source, url)]
@@ -95,6 +95,11 @@ def _every_verb(source: Path, url: str, restored: Path) -> list[tuple[object, ..
         ("schema", url),
         ("plan", url, restored),
         ("start", url, restored, "--once"),
+        ("validate", source, url),
+        ("audit", source, url),
+        ("drift", source, url, "list"),
+        ("cutover", source, url, "--dry-run"),
+        ("restore", url, restored, "--if-empty"),
     ]
 
 
@@ -121,6 +126,19 @@ def _mistakes(url: str) -> list[tuple[object, ...]]:
         ("demo", url, "--events", url),
         (url,),
     ]
+
+
+def test_a_password_in_a_url_is_used_and_warned_about(person: Person, tiny: Path, cluster: Cluster):
+    """By both words, and by an id whose database is named with it: no URL that was written down has it."""
+    url = cluster.url("by_url").replace("crossfade@", f"crossfade:{quote(cluster.password, safe='')}@")
+    heard = [person.moves(tiny, url)]
+    migration = person.asks("status", "--store", url)["migration"]
+    for words in ((tiny, url), (migration, "--store", url), (migration, "--store", f"{url}&store=tiny")):
+        heard.append(person.types("validate", *words))
+        assert heard[-1].status == 0, heard[-1]
+
+    assert "warning: a password in a URL can be seen by others" in heard[1].err
+    silent("\n".join(run.out + run.err for run in heard), cluster.password, "canary%20p", "p%40ss")
 
 
 def test_a_password_is_in_no_argument_of_any_process(person: Person, store: Path, cluster: Cluster, tmp_path: Path):
@@ -190,7 +208,8 @@ def test_a_crash_shows_a_traceback_without_contents(person: Person, source: Path
     """What nobody foresaw still must not quote: the process is broken from within, where a record is in hand."""
     breaking = (
         "import sys, crossfade.store.backends.postgres.page as page\n"
-        "def broken(self, connection, drafts, *rest, **more): raise RuntimeError('unforeseen')\n"
+        "def broken(self, connection, drafts, *rest, **more):\n"
+        "    raise RuntimeError(f'never seen {[put.block.data for draft in drafts for put in draft.puts]}')\n"
         "page.Sender.send = broken\n"
         "from crossfade.console.main import run\n"
         f"sys.argv = ['crossfade', 'start', {str(source)!r}, {database.url!r}, '--once', '--workers', '1']\n"
@@ -200,6 +219,7 @@ def test_a_crash_shows_a_traceback_without_contents(person: Person, source: Path
     process = subprocess.Popen([sys.executable, "-c", breaking], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     run = finish(process)
 
-    assert run.status != 0
-    assert "unforeseen" in run.err
-    silent(run.out + run.err)
+    assert run.status == 2, run
+    assert "error[CF213]: something unforeseen happened: RuntimeError at " in run.err
+    assert " in broken" in run.err
+    silent(run.out + run.err, "never seen", "Running")

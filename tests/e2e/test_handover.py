@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from crossfade.errors import Fenced
 from crossfade.store.backends.file.gate import Gate
+from crossfade.store.location import parse
 from crossfade.store.writer import Writer
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
@@ -280,10 +282,13 @@ def test_validation_after_a_cut_over_takes_the_database_at_its_word(terminal: Te
     before = session.read_bytes()
     session.write_bytes(b'{"id":"rogue"}')
     found = terminal.run("validate", "--store", database.url)
+    value = json.loads(terminal.run("validate", root, database.url, "--json").out)
     mended = terminal.run("validate", "--store", database.url, "--repair")
 
     assert found.status == 3, found
     assert "sessions/s1.json" in found.out
+    assert f"--repair   # mends file://{root}\n" in found.out
+    assert (value["source"], value["target"]) == (parse(database.url).url, f"file://{root}")
     assert mended.status == 0, mended
     assert session.read_bytes() == before
     assert database.one(f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'rogue'""") == 0

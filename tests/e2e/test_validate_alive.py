@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crossfade.migrate.validate import looks
+from crossfade.migrate.validate import looks, validator
 from support.person import Person, said
 from support.proxy import Proxy
 from support.running import Run, Terminal, finish, kill_group, wait_for
@@ -124,6 +124,54 @@ def test_a_follower_that_stands_still_does_not_excuse_a_difference(
         assert found["state"] == "different"
         assert {each["path"] for each in found["differences"]} >= {"sessions/1.json"}
         runner.send_signal(signal.SIGCONT)
+
+
+def _at_the_first_look(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
+    """Once what differs is known, and before any of it is looked at again."""
+    look, done = looks._look, list[object]()
+
+    def looking(*arguments: Any) -> Any:
+        if not done:
+            done.append(deed() or True)
+        return look(*arguments)
+
+    monkeypatch.setattr(looks, "_look", looking)
+
+
+@pytest.mark.parametrize("is_awake", [True, False])
+def test_more_than_can_be_looked_at_again_is_compared_anew(
+    terminal: Terminal, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch, is_awake: bool
+):
+    """A pair that merely lags is equal in the end, however much was on its way; one of which nobody takes care is not."""
+    monkeypatch.setattr(validator, "_HELD", 3)
+    monkeypatch.setattr(looks, "_LAG_SECONDS_MIN", 4.0)
+    with _following(terminal, tree, database.url, person) as runner:
+        runner.send_signal(signal.SIGSTOP)
+        for number in range(40):
+            (tree / "sessions" / f"late-{number}.json").write_text("{}")
+        if is_awake:
+            _at_the_first_look(monkeypatch, lambda: runner.send_signal(signal.SIGCONT))
+        found = _validate(person, tree, database, "--max-report", "3")
+        runner.send_signal(signal.SIGCONT)
+
+    assert found["state"] == ("equal" if is_awake else "different"), found
+    assert len(found["differences"]) == (0 if is_awake else 3)
+
+
+def test_another_look_loses_nothing(
+    terminal: Terminal, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """However many differences each path has by then: four paths with one, and then with two."""
+    monkeypatch.setattr(validator, "_HELD", 4)
+    paths = "path IN ('sessions/1.json', 'sessions/2.json', 'sessions/3.json', 'sessions/4.json')"
+    spoil = f"UPDATE sessions SET status = 'x' WHERE entry_id IN (SELECT entry_id FROM entries WHERE {paths})"
+    with _following(terminal, tree, database.url, person):
+        database.run(f"UPDATE entries SET mode = 384 WHERE {paths}")
+        _at_the_first_look(monkeypatch, lambda: database.run(spoil))
+        found = _validate(person, tree, database, "--max-report", "4")
+
+    assert (found["classes"]["metadata"], found["classes"]["column"]) == (4, 4), found
+    assert len(found["differences"]) == 4
 
 
 def test_a_source_that_never_rests_does_not_excuse_a_follower_that_does(

@@ -17,6 +17,7 @@ import pytest
 
 from crossfade.testing import prodigy
 from support.cluster import Cluster
+from support.life import LATE, Life
 from support.person import Person
 from support.running import Run, Terminal, finish
 from support.servers import Database
@@ -154,6 +155,23 @@ def test_differences_and_conflicts_are_named_and_not_shown(
     silent("\n".join(logged))
     silent(_control_state(database))
     assert {0, 1, 3, 7} <= set(ends)
+
+
+def test_what_follows_a_copy_says_no_word_of_a_record(person: Person, source: Path, database: Database, logged: list[str]):
+    """Following, pausing, a hand-over there and back, drift, a restore, an audit: by all that is said, logged and written down."""
+    life = Life(person, source, f"{database.url}&store=tiny")
+
+    def put(text: str) -> None:
+        with database.connect(origin="") as connection:
+            connection.execute(f"SELECT {database.location.schema}.put(%s, %s)", [LATE, text])
+
+    life.live(put, late=json.dumps({"id": REFUSED, "status": REFUSED}), rogue=json.dumps({"id": REFUSED}))
+    heard = "\n".join(run.out + run.err for run in life.heard)
+    silent(heard + (source.parent / "life.json").read_text())
+    silent("\n".join(logged))
+    silent(_control_state(database))
+    silent("".join(path.read_text() for path in person.home.rglob("*") if path.is_file()))
+    assert "Traceback" not in heard
 
 
 @contextmanager

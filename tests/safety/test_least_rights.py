@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
+from support.life import LATE, Life
 from support.person import Person
 from support.running import Run, compare
 
@@ -66,7 +67,7 @@ def fine(run: Run, status: int = 0) -> Run:
 
 
 def everything(person: Person, place: str, source: Path, connection: psycopg.Connection, schema: str) -> None:
-    """Every verb that touches a database, there and back, with a record in quarantine on the way."""
+    """Every verb of a copy that touches a database, there and back, with a record in quarantine on the way."""
     planned = fine(person.types("plan", source, place))
     assert "may not create a schema to try in" in planned.out
     fine(person.types("start", source, place, "--once"))
@@ -77,6 +78,8 @@ def everything(person: Person, place: str, source: Path, connection: psycopg.Con
     (source / "sessions" / "one.json").chmod(0o600)
     fine(person.types("validate", source, place), 3)
     fine(person.types("validate", source, place, "--repair"))
+    fine(person.types("validate", source, place, "--certificate", source.parent / "certificate.json"))
+    fine(person.types("audit", source, place, "--verify"))
     connection.execute(f"ALTER TABLE {schema}.events ADD CONSTRAINT picky CHECK (body->>'id' <> 'refuse-me') NOT VALID")
     log = next(source.glob("events/**/*.jsonl"))
     log.write_text(log.read_text() + REFUSED)
@@ -120,6 +123,27 @@ def test_a_schema_that_a_dba_made_with_the_script(person: Person, locked: Cluste
         assert connection.execute(OWNERS, [schema]).fetchall() == [("served",)]
     with connected(locked, "lowly") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(f"SELECT 1 FROM {schema}.entries")
+
+
+@pytest.mark.parametrize("role", ["lowly", "served"])
+def test_such_a_role_follows_hands_over_and_restores(person: Person, locked: Cluster, tiny: Path, role: str):
+    """The feed and its triggers, the guards, a hand-over there and back, drift, a restore, an audit: nothing more is needed."""
+    schema = "owned" if role == "lowly" else "handed"
+    if role == "served":
+        script = fine(person.types("schema", "--sql", "--schema", schema, "--role", role)).out
+        with connected(locked) as connection, connection.transaction():
+            connection.execute(script.encode())
+    person.environment["PGPASSWORD"] = PASSWORD
+    place = url(locked, role, schema) + "&store=lived"
+    life = Life(person, tiny, place)
+
+    def put(text: str) -> None:
+        with connected(locked, role) as connection:
+            connection.execute(f"SELECT {schema}.put('lived', %s, %s)", [LATE, text])
+
+    life.live(put, late='{"id": "late", "status": "Running"}', rogue='{"id": "rogue"}')
+    for run in life.heard:
+        fine(run, run.status)
 
 
 OWNERS = """
