@@ -72,10 +72,17 @@ def from_text(text: str) -> bytes:
     return hidden.sub(lambda m: m[1] if m[1] == b"\\" else bytes.fromhex(m[1][1:].decode()), text.encode())
 
 
-def left_out(certificate: dict[str, Any]) -> set[bytes]:
-    """Paths that were not compared: whole entries in quarantine, and what could not be read."""
-    whole = [item["path"] for item in certificate["quarantine"] if item["pos"] is None]
-    return {from_text(text) for text in (*whole, *(item["path"] for item in certificate["unreadable"]))}
+class LeftOut:
+    """Paths that were not compared: whole entries in quarantine, and what could not be read, with all that is below."""
+
+    def __init__(self, certificate: dict[str, Any]) -> None:
+        self._held = {from_text(item["path"]) for item in certificate["quarantine"] if item["pos"] is None}
+        self._unread = {from_text(item["path"]) for item in certificate["unreadable"]}
+
+    def __contains__(self, path: bytes) -> bool:
+        if path in self._held or path in self._unread:
+            return True
+        return bool(self._unread) and any(path[:end] in self._unread for end, byte in enumerate(path) if byte == 0x2F)
 
 
 def printable(path: bytes) -> str:
@@ -159,7 +166,7 @@ class Tree:
         self._rules = rules_of(certificate)
         moved = certificate["moved"]
         self._fates = ("keep", "transient") if moved["include_transient"] else ("keep",)
-        self._kinds, self._left_out = moved["kinds"], left_out(certificate)
+        self._kinds, self._left_out = moved["kinds"], LeftOut(certificate)
         self._segment, self._longest = certificate["segment_bytes"], certificate["record_bytes_max"]
 
     def entries(self) -> Iterator[Entry]:
@@ -241,9 +248,9 @@ class Dump:
         self._certificate = certificate
         self._name = path
         self._file = open(path, "rb")  # noqa: SIM115 - it is open as long as this lives
-        self._schemas = {certificate[side]["schema"] for side in ("source", "target")} - {None}
+        self._schemas = [certificate[side]["schema"] for side in ("target", "source") if certificate[side]["schema"]]
         self._tables: list[tuple[str, list[str]]] = []
-        self._stores: dict[str, int] = {}
+        self._stores: dict[tuple[str, str], int] = {}
         self._end, self._wrong = 0, ""
         self._base = sqlite3.connect(os.path.join(folder, "rows"))
         self._base.executescript(
@@ -255,13 +262,11 @@ class Dump:
     def entries(self) -> Iterator[Entry]:
         """Every entry of the certificate's store, its content computed from its records."""
         self._scan()
-        store = self._stores.get(self._certificate["store"])
-        if store is None:
-            names = ", ".join(sorted(self._stores)) or "none"
-            raise Unusable(f"{self._name} holds no store '{self._certificate['store']}' of crossfade's, but: {names}")
-        self._base.executescript("CREATE INDEX by_place ON row (entry, pos); CREATE INDEX by_key ON entry (store, key)")
-        self._base.execute("CREATE INDEX by_id ON entry (id)")  # or each row would be looked for among all entries
-        kinds, skipped = self._certificate["moved"]["kinds"], left_out(self._certificate)
+        store = self._store()
+        self._base.execute("CREATE INDEX by_place ON row (store, entry, pos)")
+        self._base.execute("CREATE INDEX by_key ON entry (store, key)")
+        self._base.execute("CREATE INDEX by_id ON entry (store, id)")  # or each row would be looked for among all entries
+        kinds, skipped = self._certificate["moved"]["kinds"], LeftOut(self._certificate)
         query = "SELECT id, key, type, kind, mode, mtime, link, size, digest FROM entry WHERE store = ? ORDER BY key"
         for number, key, type_, kind, mode, mtime, link, size, digest in self._base.execute(query, (store,)):
             path, is_file = key.replace(b"\0", b"/"), type_ == "file"
@@ -269,13 +274,26 @@ class Dump:
                 continue
             found, wrong = b"", ""
             if is_file:
-                found = digest_of(self._records(number, kind), self._certificate["segment_bytes"])
+                found = digest_of(self._records(store, number, kind), self._certificate["segment_bytes"])
                 wrong = self._wrong or ("" if self._end == size else f"its records end at {self._end}, not at {size}")
                 wrong = wrong or (
                     "" if found == digest else "its records do not have the digest that the database has for them"
                 )
             yield Entry(path, type_, 0 if type_ == "link" else mode, mtime, link, found, wrong)
         yield from self._strays(store)
+
+    def _store(self) -> int:
+        """The number of the certificate's store: in the target's schema, or else in the source's."""
+        wanted = self._certificate["store"]
+        for schema in self._schemas:
+            if (schema, wanted) in self._stores:
+                return self._stores[schema, wanted]
+        names = ", ".join(sorted({name for _, name in self._stores})) or "none"
+        raise Unusable(f"{self._name} holds no store '{wanted}' of crossfade's, but: {names}")
+
+    def _numbered(self, schema: str, store: int) -> int:
+        """One number for a store in one of the two schemas, which count from 1 each."""
+        return 2 * store + self._schemas.index(schema)
 
     def _strays(self, store: int) -> Iterator[Entry]:
         """Records that belong to no file of the tree."""
@@ -288,10 +306,11 @@ class Dump:
             if kind is None or table not in (kind, "chunks"):
                 yield Entry(b"", "dir", 0, 0, b"", b"", f"records in {table} belong to no file (entry {number})")
 
-    def _records(self, number: int, kind: str) -> Iterator[tuple[int, bytes]]:
+    def _records(self, store: int, number: int, kind: str) -> Iterator[tuple[int, bytes]]:
         """The records and pieces of a file; ``_end`` is where the last one ended, ``_wrong`` what is wrong with them."""
         self._end, self._wrong = 0, ""
-        for pos, source, at in self._base.execute("SELECT pos, source, at FROM row WHERE entry = ? ORDER BY pos", (number,)):
+        query = "SELECT pos, source, at FROM row WHERE store = ? AND entry = ? ORDER BY pos"
+        for pos, source, at in self._base.execute(query, (store, number)):
             table, columns = self._tables[source]
             data = self._data(at, columns) if table in (kind, "chunks") else None
             if data is not None:
@@ -328,15 +347,16 @@ class Dump:
         """The rows of one table; where they end."""
         columns, number = [column.strip('"') for column in names.split(", ")], len(self._tables)
         self._tables.append((table.strip('"'), columns))
-        is_ours = schema.strip('"').replace('""', '"') in self._schemas
+        schema = schema.strip('"').replace('""', '"')
+        is_ours = schema in self._schemas
         is_rows = is_ours and columns[:3] == ["store_id", "entry_id", "pos"] and ("body" in columns or "data" in columns)
         rows: list[tuple[int, ...]] = []
         for line in iter(self._file.readline, b""):
             if is_rows and line != ENDED:
                 store, entry, pos, _ = line.split(b"\t", 3)
-                rows.append((int(store), int(entry), int(pos), number, at))
+                rows.append((self._numbered(schema, int(store)), int(entry), int(pos), number, at))
             elif is_ours and table in ("entries", "stores") and line != ENDED:
-                self._note(table, dict(zip(columns, map(unescaped, line[:-1].split(b"\t")), strict=True)))
+                self._note(schema, table, dict(zip(columns, map(unescaped, line[:-1].split(b"\t")), strict=True)))
             at += len(line)
             if line == ENDED or len(rows) >= 10_000:
                 self._base.executemany("INSERT INTO row VALUES (?, ?, ?, ?, ?)", rows)
@@ -345,14 +365,14 @@ class Dump:
                 return at
         raise Unusable(f"{self._name} was cut off in the rows of {table}")
 
-    def _note(self, table: str, fields: dict[str, bytes]) -> None:
+    def _note(self, schema: str, table: str, fields: dict[str, bytes]) -> None:
         if table == "stores":
-            self._stores[fields["name"].decode()] = int(fields["store_id"])
+            self._stores[schema, fields["name"].decode()] = self._numbered(schema, int(fields["store_id"]))
             return
         numbers = [int(fields[name]) for name in ("entry_id", "store_id", "mode", "mtime_ns", "size")]
         key, link, digest = (bytes.fromhex(fields[name][2:].decode()) for name in ("key", "link", "digest"))
         words = fields["type"].decode(), fields["kind"].decode()
-        row = (*numbers[:2], key, *words, *numbers[2:4], link, numbers[4], digest)
+        row = (numbers[0], self._numbered(schema, numbers[1]), key, *words, *numbers[2:4], link, numbers[4], digest)
         self._base.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 

@@ -20,11 +20,13 @@ import pytest
 from crossfade.model.certificates import canonical, sealed
 from crossfade.model.roots import Waypoints
 from crossfade.store.backends.embedded.programs import majors
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.location import conninfo, parse
 from crossfade.testing import hazards, prodigy
 from crossfade.testing.planting import Planter
 from support.person import Person, refused, said
 from support.powerless import obey_permissions
-from support.running import ROOT, Run, Terminal
+from support.running import ROOT, Run, Terminal, finish
 from support.servers import Database
 
 SCRIPT = ROOT / "scripts/verify_certificate.py"
@@ -343,6 +345,52 @@ def test_what_is_in_quarantine_is_listed(person: Person, database: Database, tre
     for subject in (tmp_path / "restored", dump(database, tmp_path / "dump.sql")):
         checked = verify(tmp_path / "back.json", subject)
         assert checked.status == 0, checked
+
+
+def test_what_could_not_be_read_is_in_no_root(person: Person, terminal: Terminal, cluster: Any, tree: Path, tmp_path: Path):
+    """A directory, with what an earlier copy brought of it: both verbs say the same, and others can check it."""
+    place = parse(cluster.url("unseen"))
+    database = Database(place.url, place, Server(conninfo(place), place.url, cluster.password))
+    for account in (person, terminal):
+        account.environment["PGPASSWORD"] = cluster.password
+    person.moves(tree, database.url)
+    hidden = tree / "sessions"
+    mode = hidden.stat().st_mode
+    hidden.chmod(0)
+    values = []
+    for verb in (("validate",), ("start", "--once")):
+        words = (*verb, tree, database.url, "--skip-unreadable", "--certificate", tmp_path / "made.json")
+        run = finish(terminal.popen(*words, preexec_fn=obey_permissions))
+        assert run.status == 4, run
+        values.append(json.loads((tmp_path / "made.json").read_text()))
+        hidden.chmod(mode)
+        for subject in (tree, dump(database, tmp_path / "dump.sql")):
+            checked = verify(tmp_path / "made.json", subject)
+            assert checked.status == 0, checked
+        hidden.chmod(0)
+    hidden.chmod(mode)
+    one, other = values
+    assert one["verdict"] == other["verdict"] == "unreadable"
+    assert [item["path"] for item in one["unreadable"]] == ["sessions"]
+    assert (one["roots"], one["entries"]) == (other["roots"], other["entries"])
+
+
+def test_of_two_schemas_in_one_dump_the_targets_counts(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """Both number their trees and entries from 1."""
+    there = database.url.replace("schema=", "schema=o")
+    person.moves(tree / "sessions", f"{there}&store=first")  # so that the numbers are not the same
+    person.moves(tree, database.url)
+    _moved(person, database.url, there, tmp_path / "made.json")
+    schema = database.location.schema
+    try:
+        both = dump(database, tmp_path / "both.sql", "-n", f"o{schema}")
+        assert verify(tmp_path / "made.json", both).status == 0
+        assert verify(tmp_path / "made.json", dump(database, tmp_path / "source.sql")).status == 0
+        database.run(f"""UPDATE o{schema}.sessions SET body = '{{"id":"x"}}' WHERE store_id = 2""")
+        both = dump(database, tmp_path / "both.sql", "-n", f"o{schema}")
+        assert verify(tmp_path / "made.json", both).status == 3
+    finally:
+        database.run(f"DROP SCHEMA o{schema} CASCADE")
 
 
 def test_kinds_that_were_not_moved_are_not_compared(person: Person, database: Database, tree: Path, tmp_path: Path):
