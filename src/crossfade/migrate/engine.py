@@ -45,7 +45,6 @@ from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import Entry
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.file.store import FileStore
-from crossfade.store.backends.postgres import proofs
 from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.port import Store
@@ -330,7 +329,6 @@ class Engine:
             )
         if verdict.exit == 3:
             run.ledger.phase(run.migration, run.phases.wrong, "differs", {"classes": final["validation"]["classes"]})
-            run.ledger.change(lambda c: proofs.withdraw(c, run.ledger.schema, run.migration))
             self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)
             paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
             raise ContentDiffers(

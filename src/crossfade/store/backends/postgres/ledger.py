@@ -217,16 +217,17 @@ class Ledger:
         return self._run(lambda c: leases.holder_of(c, self.schema, migration))
 
     def phase(self, migration: str, phase: str, event: str, detail: dict[str, Any], reason: str = "") -> str:
-        """Enter *phase*, with its line in the journal, as one; the phase before."""
+        """Enter *phase*, with its line in the journal, as one; the phase before. No proof outlives that the sides differ."""
         query = self._sql(
-            "UPDATE {0}.migrations m SET phase = %s, updated_at = clock_timestamp()"
+            "UPDATE {0}.migrations m SET phase = %s, proved_at = CASE WHEN %s THEN NULL ELSE m.proved_at END,"
+            " updated_at = clock_timestamp()"
             " FROM (SELECT migration_id, phase FROM {0}.migrations WHERE migration_id = %s FOR UPDATE) before"
             " WHERE m.migration_id = before.migration_id RETURNING before.phase"
         )
         line = Line(event, detail, reason)
 
         def work(connection: Connection) -> str:
-            row = connection.execute(query, [phase, migration]).fetchone()
+            row = connection.execute(query, [phase, phase == "different", migration]).fetchone()
             journal.append(connection, self.schema, migration, line)
             return str(row[0]) if row else ""
 
