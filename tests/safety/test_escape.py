@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from crossfade.model.changes import Change, Page, Remove, Touch
 from crossfade.model.entries import Entry
-from crossfade.model.paths import leaves_root
+from crossfade.model.paths import leaves_root, path_of, text_of
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.location import parse
 from crossfade.store.port import Applied, Reading
@@ -353,11 +353,11 @@ def test_a_database_full_of_hostile_entries(person: Person, database: Database, 
     hostile = _hostile()
     with database.connect() as connection:
         ((store,),) = connection.execute("SELECT store_id FROM stores").fetchall()
-        for number, (key, type_, text) in enumerate(hostile):
+        for key, type_, text in hostile:
             connection.execute(
                 "INSERT INTO entries (store_id, path, key, type, kind, form, generation, size, records, raws, mode, mtime_ns,"
                 " link, digest, complete, unstable) VALUES (%s, %s, %s, %s, %s, 'blob', 1, 0, 0, 0, 420, %s, %s, %s, true, false)",
-                [store, f"hostile {number}", key, type_, "other" if type_ == "file" else "", TIME, text, _EMPTY],
+                [store, text_of(path_of(key)), key, type_, "other" if type_ == "file" else "", TIME, text, _EMPTY],
             )
     run = person.types("start", database.url, guarded.target, "--once", "--error-budget", "100")
     items = person.asks("quarantine", database.url, guarded.target, "list")["items"]
