@@ -108,17 +108,19 @@ class Gate:
             file.flush()
             with durable("gate.marker"):
                 os.fsync(file.fileno())
-                self._replace(new, marker, instead_of)
+                with self._replacing(marker, instead_of):
+                    os.rename(new, self._path(_ROUTE))
                 self._sync()
 
-    def _replace(self, new: bytes, marker: Marker, instead_of: Marker | None) -> None:
-        """Give *new* its name, while nobody else does. A runner may have slept for long since it knew what to write."""
+    @contextmanager
+    def _replacing(self, marker: Marker, instead_of: Marker | None) -> Iterator[None]:
+        """While nobody else replaces it, and *marker* is not late: a runner may have slept for long since it knew what to write."""
         until = time.monotonic() + _RENAME_SECONDS
         with self._locked(b"marker", fcntl.LOCK_EX, until, "another runner replaces the marker beside the files"):
             there = self.read()
             if there is not None and there != instead_of:
                 self._check(there, marker)
-            os.rename(new, self._path(_ROUTE))
+            yield
 
     def _check(self, there: Marker, marker: Marker) -> None:
         if not there.is_of_tree(marker):
