@@ -42,6 +42,7 @@ DURABLE = {
 """Calls after which something is true that was not before; ``*.`` stands for any object."""
 
 ELSEWHERE = {
+    "console/background.py": "the log of what a run in the background says; no migration depends on it",
     "migrate/certificate.py": "a report for people, replaced whole; no migration depends on it",
     "migrate/survey.py": "a plan's transactions are rolled back",
     "store/backends/embedded/": "a server's home and programs, made again when they are missing; PostgreSQL keeps its own data",
@@ -64,6 +65,7 @@ INSIDE = {
     ("store/backends/file/gate.py", "_sync"): "called in gate.marker",
     ("store/backends/postgres/wishes.py", "listen"): "a session that listens; nothing was written in it",
     ("store/writer.py", "_put"): "a program's own write: whole or not at all, and as durable as its files always were",
+    ("store/writer.py", "_keep_mode"): "called in _put, before the file has its name",
     ("migrate/follow/taking.py", "take"): "holds a lock while a page is applied, and writes nothing itself",
     ("store/backends/file/syncing.py", "sync"): "called in file.sync and file.directory",
     ("store/backends/file/writing.py", "_sync_some"): "called in file.directory",
