@@ -22,7 +22,9 @@ from psycopg import sql
 from crossfade.store.backends.embedded import majors
 from crossfade.store.backends.embedded.account import account_for
 from crossfade.store.backends.embedded.programs import programs_for
-from support.servers import _postgres
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.location import conninfo, parse
+from support.servers import Database, _postgres
 
 
 class Cluster:
@@ -44,7 +46,7 @@ class Cluster:
         self.home.chmod(0o755)
         self._data, self._log = self.home / "data", self.home / "log"
         self._data.mkdir(0o700)
-        os.chown(self._data, self._account.uid, self._account.gid)
+        self.own(self._data)
         secret = self.give("secret", self.password.encode())
         with self._log.open("wb") as log:
             initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-E", "UTF8", "--locale=C", "-U", "crossfade"]
@@ -62,8 +64,12 @@ class Cluster:
         path = self.home / name
         path.write_bytes(content)
         path.chmod(0o600)
-        os.chown(path, self._account.uid, self._account.gid)
+        self.own(path)
         return path
+
+    def own(self, path: Path) -> None:
+        """Have *path* belong to the server's user."""
+        os.chown(path, self._account.uid, self._account.gid)
 
     def start(self) -> None:
         """Start it, on the same port as ever, and wait until it serves."""
@@ -102,9 +108,14 @@ class Cluster:
             connection.execute(sql.SQL("ALTER ROLE crossfade PASSWORD {}").format(password))
         self.password = password
 
-    def url(self, schema: str, port: int | None = None) -> str:
-        """Where *schema* is, for crossfade; the password is not in it."""
-        return f"postgresql://crossfade@127.0.0.1:{port or self.port}/postgres?schema={schema}"
+    def url(self, schema: str, port: int | None = None, *, name: str = "postgres") -> str:
+        """Where *schema* is, for crossfade, in the database *name*; the password is not in it."""
+        return f"postgresql://crossfade@127.0.0.1:{port or self.port}/{name}?schema={schema}"
+
+    def database(self, schema: str, *, name: str = "postgres") -> Database:
+        """*schema*, for a test that reads and writes it past crossfade, and past any proxy."""
+        location = parse(self.url(schema, name=name))
+        return Database(location.url, location, Server(conninfo(location), location.url, self.password))
 
 
 def _free_port() -> int:

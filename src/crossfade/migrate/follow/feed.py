@@ -141,7 +141,10 @@ class FeedWatch:
         self._thread.join(timeout=5)
 
     def _watch(self) -> None:
-        """Read until it is over; a connection that breaks is made again, and goes on where it was."""
+        """Read until it is over; a connection that breaks is made again, and goes on from what is written down.
+
+        What is only in memory may be ahead of a server that crashed: it gives the numbers out again of which nothing was on disk.
+        """
         while not self._over.is_set():
             try:
                 with closing(self._place.connect()) as connection:
@@ -153,7 +156,8 @@ class FeedWatch:
     def _listen(self, connection: Session) -> None:
         with connection.within(_ANSWER_SECONDS):
             connection.execute(f"LISTEN {feed.CHANNEL}")
-            self._at = self._at or self._load(connection)
+            self._read.clear()
+            self._at = self._load(connection)
         woken = False
         while not self._over.is_set():
             with connection.within(_ANSWER_SECONDS):
