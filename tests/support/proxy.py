@@ -32,6 +32,7 @@ class Proxy:
         self._over = False
         self._at_commit: Act | None = None
         self._commits_left = 0
+        self._awaited = b"COPY "
         self._bytes_left = -1
         self.events: list[str] = []
         self.returned_bytes = 0
@@ -81,7 +82,12 @@ class Proxy:
         with self._lock:
             self._commits_left, self._at_commit = number, act
 
-    # Three acts for a commit
+    def at_commit_of(self, words: bytes, act: Act) -> None:
+        """The same for the next transaction that has said *words*."""
+        with self._lock:
+            self._awaited, self._commits_left, self._at_commit = words, 1, act
+
+    # Acts for a commit
 
     def lose_answer(self, pipe: _Pipe, message: bytes) -> bool:
         """The server commits; nobody hears of it."""
@@ -104,6 +110,23 @@ class Proxy:
             self.events.append("commit under way")
             pipe.hang_up()
             threading.Timer(seconds, lambda: self._deliver(pipe, message)).start()
+            return False
+
+        return act
+
+    def go_away(self, *, having_committed: bool) -> Act:
+        """Everybody is dropped, and whoever calls; the server gets this COMMIT all the same, or does not."""
+
+        def act(pipe: _Pipe, message: bytes) -> bool:
+            self.events.append("went away")
+            if not having_committed:
+                self.stop()
+                return False
+            with self._lock:
+                self._pipes.discard(pipe)
+            self.stop()
+            pipe.hang_up()
+            self._deliver(pipe, message)
             return False
 
         return act
@@ -139,8 +162,8 @@ class Proxy:
     def passing(self, pipe: _Pipe, data: bytes) -> bool:
         """Look at what goes to the server; False when it is not to be forwarded."""
         self._flowing.wait()
-        pipe.copying = pipe.copying or b"COPY " in data
-        is_commit = pipe.copying and COMMIT in data
+        pipe.has_said = pipe.has_said or self._awaited in data
+        is_commit = pipe.has_said and COMMIT in data
         act = None
         with self._lock:
             if self._bytes_left >= 0:
@@ -154,7 +177,7 @@ class Proxy:
                 self._commits_left -= 1
                 act = self._at_commit if not self._commits_left else None
         if is_commit:
-            pipe.copying = False
+            pipe.has_said = False
         return act(pipe, data) if act else True
 
     def returning(self, data: bytes) -> None:
@@ -169,7 +192,7 @@ class _Pipe:
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
-        self.copying = False
+        self.has_said = False
         self.deaf = False
         self._hung_up = False
 
