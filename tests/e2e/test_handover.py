@@ -18,6 +18,7 @@ from crossfade.store.location import parse
 from crossfade.store.writer import Writer
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
+from support.sql_programs import follower, new_tree, quiet
 
 _WANTED = """SELECT count(*) FROM "{}".migrations WHERE wanted ? 'switch'"""
 LOG = b"events/r/j/events-1.jsonl"
@@ -248,6 +249,24 @@ def test_without_a_runner_the_verbs_do_it_themselves(terminal: Terminal, root: P
     with Writer(bytes(root), database.url) as writer:
         writer.append(LOG, b'{"id":"last"}\n')
     assert database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'last'""") == 1
+
+
+def test_a_writer_of_files_that_follow_a_database_finds_the_database(terminal: Terminal, database: Database, tmp_path: Path):
+    """No authority was ever handed over there: the files say whose they are from their first copy on, and so after a cut-over."""
+    files, query = tmp_path / "files", "SELECT count(*) FROM events WHERE id = 'by writer'"
+    new_tree(database)
+    database.run(f"SELECT {database.location.schema}.put('sessions/s1.json', '{{}}'::text)")
+    process = follower(terminal, database.url, files, database)
+    with Writer(bytes(files), database.url) as writer:
+        writer.append(LOG, b'{"id":"by writer"}\n')
+        assert database.one(query) == 1
+        wait_for("the line in the files", (files / LOG.decode()).exists, 30)
+        done = terminal.run("cutover", "--store", database.url, "--writers-stopped", "--hold-max", "10s")
+        assert done.status == 0, done
+        writer.append(LOG, b'{"id":"by writer"}\n')
+    assert (files / LOG.decode()).read_bytes().count(b"by writer") == 2
+    wait_for("the line in the database", lambda: database.one(query) == 2, 30)
+    quiet(process)
 
 
 def test_a_writer_with_an_old_epoch_is_refused(terminal: Terminal, root: Path, database: Database):

@@ -22,6 +22,7 @@ from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.handover.twin import twin_of
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
@@ -133,6 +134,17 @@ class Live(Engine):
         )
 
     def _survey(self) -> Iterable[Touch | Remove]:
+        in_the_way = self._looked_over()
+        self._have_marker()
+        return in_the_way
+
+    def _have_marker(self) -> None:
+        """Files that do not decide say so before anything is brought there; before that look they may be a stranger's."""
+        twin = twin_of(self._run) if self._run.to_files else None
+        if twin is not None:
+            twin.have_marker()
+
+    def _looked_over(self) -> Iterable[Touch | Remove]:
         """Once all was there, what somebody else wrote is drift, and stops nothing."""
         if not self._run.to_files or not self._has_arrived():
             return super()._survey()

@@ -88,8 +88,7 @@ class Acts:
         """Have the marker, and have the database note its changes, which the files will follow; ask it what is not ours."""
         run = self._run
         self._twin.gate.make()
-        if self._twin.gate.read() is None:
-            self._twin.gate.write(self._twin.marker())
+        self._twin.have_marker()
         self._prepare()
         note_changes(run.ledger, run.store_id)
         if run.from_files:

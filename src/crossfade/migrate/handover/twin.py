@@ -32,6 +32,11 @@ class Twin:
         """That of the files."""
         return Gate(self.root)
 
+    def have_marker(self) -> None:
+        """Have a marker, if there is none: without one, writers take it that the files decide."""
+        if self.gate.read() is None:
+            self.gate.write(self.marker())
+
     def epoch(self) -> int:
         """The route's, as the database says."""
         return self.marker().epoch
