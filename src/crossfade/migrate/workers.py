@@ -7,6 +7,7 @@ back page by page. It pays no attention to Ctrl-C: the runner does, and tells it
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -30,16 +31,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Retried:
-    """A fault that is being tried again: its class, and its SQLSTATE or errno; never its message."""
+    """A fault that is being tried again: its class, and its SQLSTATE or errno; never a message that a server or a program made."""
 
     worker: int
     fault: str
 
 
 def fault_of(error: BaseException) -> str:
-    """A fault by its class and code: what may be shown of it."""
+    """A fault by its class and code, and one of the operating system in its words: what may be shown of it."""
     code = getattr(error, "sqlstate", None) or getattr(error, "errno", None) or getattr(error, "code", "")
-    return f"{type(error).__name__} {code}".strip()
+    words = f": {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else ""
+    return f"{type(error).__name__} {code}".strip() + words
 
 
 @dataclass(frozen=True)
