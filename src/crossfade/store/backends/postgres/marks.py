@@ -23,6 +23,10 @@ from crossfade.store.port import Refusal
 _LOOKS = 5
 """How often to look for the row at a path that is moved about; what stands there then is looked at once more anyway."""
 
+_LOCK_MS = 500
+"""How long a program that moves things is waited for: less than the server takes to look for a deadlock, so that in a circle
+of waits the page is what is tried again, and not the program's transaction what fails."""
+
 
 Intents = Sequence[tuple[bytes, bytes]]
 """Paths, each with the digest of what it is about to hold."""
@@ -88,6 +92,7 @@ def fence(connection: Connection, schema: str, migration: str, epoch: int) -> No
 def _rows_at(connection: Connection, schema: str, migration: str, entries: Sequence[Entry]) -> dict[bytes, int]:
     """The row that stands at the path of each of *entries* by now; it stays there until the caller's transaction ends."""
     found: dict[bytes, int] = {}
+    connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
     for _ in range(_LOOKS):
         keys = [key_of(entry.path) for entry in entries if entry.path not in found]
         if not keys:

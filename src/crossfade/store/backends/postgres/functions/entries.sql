@@ -113,7 +113,8 @@ BEGIN
 END $body$;
 
 -- The entry at a path, locked: writers of one entry go one by one. With "make" there is one afterwards, if only of type 'gone',
--- and a directory above it. Locks are taken in the order of keys, above before below, so nobody waits in a circle.
+-- and a directory above it. Locks are taken in the order of keys, above before below, so nobody waits in a circle. Whoever follows
+-- into files marks what it has brought (sql/entries_hold.sql) meanwhile: that bears every change but that of the path.
 CREATE OR REPLACE FUNCTION {schema}.hold(tree integer, path bytea, make boolean) RETURNS {schema}.entries
 LANGUAGE plpgsql AS $body$
 DECLARE
@@ -132,7 +133,8 @@ BEGIN
                 ON CONFLICT (store_id, sha256(key)) DO NOTHING;
             END IF;
         END IF;
-        SELECT * INTO found FROM {schema}.entries AS e WHERE e.store_id = tree AND sha256(e.key) = sha256(wanted) FOR UPDATE;
+        SELECT * INTO found FROM {schema}.entries AS e
+        WHERE e.store_id = tree AND sha256(e.key) = sha256(wanted) FOR NO KEY UPDATE;
         EXIT WHEN has_parents OR NOT make OR found.type <> 'gone';  -- else it was removed meanwhile, and perhaps all above it
     END LOOP;
     RETURN found;

@@ -77,6 +77,8 @@ END $body$;
 CREATE OR REPLACE FUNCTION {schema}.change_places(source {schema}.entries, target {schema}.entries) RETURNS void
 LANGUAGE plpgsql AS $body$
 BEGIN
+    PERFORM FROM {schema}.entries AS e  -- whoever marks what stands at these paths is waited for
+    WHERE e.entry_id IN (source.entry_id, target.entry_id) ORDER BY e.key FOR UPDATE;
     UPDATE {schema}.entries AS e SET key = $$\x00$$::bytea || source.key WHERE e.entry_id = target.entry_id;
     UPDATE {schema}.entries AS e SET
         key = target.key, path = target.path, generation = greatest(source.generation, target.generation) + 1,
