@@ -15,30 +15,32 @@ LIMIT_MB = 300
 SLACK_MB = 60
 
 
-def copy_peak(terminal: Terminal, source: object, target: object) -> float:
-    """The peak of one ``start --once``, which has to succeed."""
-    process = terminal.popen("start", source, target, "--once", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = peak_pss_mb(process)
+def peak(terminal: Terminal, *words: object) -> float:
+    """The peak of one command, which has to succeed."""
+    process = terminal.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found = peak_pss_mb(process)
 
     assert process.returncode == 0
 
-    return peak
+    return found
 
 
-def assert_no_growth(less: tuple[float, float], more: tuple[float, float]) -> None:
-    """Both ways, give or take what is in flight."""
+def assert_no_growth(less: tuple[float, ...], more: tuple[float, ...]) -> None:
+    """There, to look, and back, give or take what is in flight."""
     growth = [round(larger - smaller) for smaller, larger in zip(less, more, strict=True)]
 
-    assert max(growth) < SLACK_MB, f"MB more, there and back: {growth}, of {less} and {more}"
+    assert max(growth) < SLACK_MB, f"MB more, there, to look, and back: {growth}, of {less} and {more}"
 
 
 @pytest.fixture
 def there_and_back(terminal: Terminal, short_dir: Path):
-    """The peaks of a copy into a database of its own, and of the way back."""
+    """The peaks of a copy into a database of its own, of a validation of both, and of the way back."""
 
-    def run(name: str, source: Path) -> tuple[float, float]:
+    def run(name: str, source: Path) -> tuple[float, ...]:
         database = f"embedded://{short_dir}/pg?schema={name}"
-        return copy_peak(terminal, source, database), copy_peak(terminal, database, short_dir / f"{name}_back")
+        there = peak(terminal, "start", source, database, "--once")
+        compared = peak(terminal, "validate", source, database)
+        return there, compared, peak(terminal, "start", database, short_dir / f"{name}_back", "--once")
 
     return run
 
