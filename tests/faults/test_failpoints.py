@@ -64,7 +64,6 @@ INSIDE = {
     ): "looking, the lease and its renewal; what must last is named by the caller",
     ("store/backends/file/aside.py", "_sync"): "called in file.aside",
     ("store/backends/file/gate.py", "_sync"): "called in gate.marker",
-    ("store/backends/file/gate.py", "_replace"): "called in gate.marker",
     ("store/backends/postgres/wishes.py", "listen"): "a session that listens; nothing was written in it",
     ("store/writer.py", "_put"): "a program's own write: whole or not at all, and as durable as its files always were",
     ("store/writer.py", "_keep_mode"): "called in _put, before the file has its name",
