@@ -14,7 +14,7 @@ RESERVED_KINDS = frozenset(
     [
         *("stores", "entries", "segments", "chunks", "marks", "changes", "quarantine", "migrations", "journal", "route"),
         *("leases", "intents", "drift", "validations", "kinds", "positions", "schema_versions", "history", "tombstones"),
-        *("layouts", "rules", "routes", "cursors"),
+        *("layouts", "rules", "routes", "cursors", "pointers"),
     ]
 )
 """Names that the tables of every store already have."""

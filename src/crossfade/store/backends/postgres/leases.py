@@ -51,8 +51,7 @@ def take(connection: Connection, schema: str, migration: str) -> int:
     """Become the migration's runner, in the caller's transaction; the new epoch. Raises RunnerActive while another holds it."""
     if not _is_free(connection, migration):
         _refuse_if_held(connection, schema, migration)
-        connection.execute(_END_PAGES, {"migration": migration})
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))", [migration])
+        _end_pages(connection, migration)
     epoch, me = _refuse_if_held(connection, schema, migration), this_runner()
     connection.execute(
         _sql(
@@ -65,6 +64,38 @@ def take(connection: Connection, schema: str, migration: str) -> int:
         [migration, epoch + 1, me.host, me.boot, me.pid, me.started, LEASE_SECONDS],
     )
     return epoch + 1
+
+
+def follow(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
+    """Have pages pass here of the runner who has *epoch* by the lease in another database, and none of an older one any more.
+
+    False, and nothing done, for one who was replaced.
+    """
+    if _epoch(connection, schema, migration) == epoch:
+        return True
+    if not _is_free(connection, migration):
+        _end_pages(connection, migration)
+    me = this_runner()
+    query = (
+        "INSERT INTO {}.leases AS l (migration_id, epoch, host, boot, pid, started, expires_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp())"
+        " ON CONFLICT (migration_id) DO UPDATE SET epoch = excluded.epoch, host = excluded.host, boot = excluded.boot,"
+        " pid = excluded.pid, started = excluded.started, expires_at = excluded.expires_at WHERE l.epoch <= excluded.epoch"
+    )
+    values = [migration, epoch, me.host, me.boot, me.pid, me.started]
+    return connection.execute(_sql(query, schema), values).rowcount == 1
+
+
+def _epoch(connection: Connection, schema: str, migration: str) -> int:
+    query = "SELECT epoch FROM {}.leases WHERE migration_id = %s"
+    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    return 0 if row is None else cast("int", row[0])
+
+
+def _end_pages(connection: Connection, migration: str) -> None:
+    """Take the lock that pages share, from whoever holds it."""
+    connection.execute(_END_PAGES, {"migration": migration})
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade lease'), hashtext(%s))", [migration])
 
 
 _END_PAGES = """

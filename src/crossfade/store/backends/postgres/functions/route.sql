@@ -17,7 +17,11 @@ BEGIN
     END IF;
     IF found.authority IS DISTINCT FROM 'here' THEN
         RAISE EXCEPTION 'the authority for this tree is elsewhere'
-            USING ERRCODE = 'XF002', HINT = 'write there, or hand the authority over: crossfade cutover ID';
+            USING ERRCODE = 'XF002', HINT = coalesce(
+                (SELECT 'write there: ' || p.control FROM {schema}.pointers AS p
+                 WHERE p.store_id = tree AND p.route_epoch = found.epoch LIMIT 1),
+                'write there, or hand the authority over: crossfade cutover ID'
+            );
     END IF;
     IF stated <> '' AND stated <> found.epoch::text THEN
         RAISE EXCEPTION 'the epoch is % by now, not %', found.epoch, stated

@@ -157,15 +157,27 @@ CREATE TABLE {schema}.migrations (
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- One runner at a time. A page is applied only while its epoch is the one that stands here.
+-- One runner at a time. A page is applied only while its epoch is the one that stands here. For a migration of "pointers" it is
+-- a copy without a term, so that its pages are fenced here, too.
 CREATE TABLE {schema}.leases (
-    migration_id text PRIMARY KEY REFERENCES {schema}.migrations,
+    migration_id text PRIMARY KEY,
     epoch        bigint NOT NULL,
     host         text NOT NULL,
     boot         text NOT NULL,
     pid          integer NOT NULL,
     started      text NOT NULL,
     expires_at   timestamptz NOT NULL
+);
+
+-- Migrations into another database, which keeps their control state: "control" is its URL. They hand trees of this schema over.
+-- "route_epoch" is the epoch of the tree's route that such a one has made last: where another stands there by now, somebody else
+-- has handed the tree over since.
+CREATE TABLE {schema}.pointers (
+    migration_id text PRIMARY KEY,
+    store_id     integer NOT NULL REFERENCES {schema}.stores,
+    control      text NOT NULL,
+    route_epoch  bigint,
+    made_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- What the file system said of an entry when it was last in step, on the side that is files.
