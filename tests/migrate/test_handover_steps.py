@@ -13,7 +13,7 @@ from crossfade.migrate.handover.gates import Facts, GateState, gates, shut
 from crossfade.migrate.handover.order import Order, Verb, ordered
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.standing import Move, Standing, move_of
-from crossfade.migrate.handover.steps import steps
+from crossfade.migrate.handover.steps import steps, steps_of_databases
 
 STEPS = steps(from_files=True)
 NAMES = [step.name for step in STEPS]
@@ -83,6 +83,23 @@ def test_what_fails_behind_it_is_left_to_be_completed(name: str):
         carry_out(STEPS, doer, never)
 
     assert doer.said == [*NAMES[: NAMES.index(name) + 1], "release"]
+
+
+def test_between_databases_the_source_is_closed_before_the_decision_and_opened_after_it():
+    """In between nobody may write; the other way round there would be two who may."""
+    cut_over, roll_back = ([step.name for step in steps_of_databases(from_source=way)] for way in (True, False))
+
+    assert cut_over.index("prove") < cut_over.index("retire") == cut_over.index("decide") - 1
+    assert "retire" not in roll_back
+    assert roll_back.index("decide") == roll_back.index("open") - 1
+
+
+def test_a_source_that_was_closed_in_vain_is_given_back():
+    doer = Doer("decide")
+    with pytest.raises(GateShut):
+        carry_out(steps_of_databases(from_source=True), doer, never)
+
+    assert doer.said[-8:] == ["-decide", "-retire", "-prove", "-drain", "-close", "-prepare", "-check", "release"]
 
 
 def test_a_decision_that_nobody_heard_is_asked_for():

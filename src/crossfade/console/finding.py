@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from crossfade.console import book
 from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError, MigrationUnknown, SourceMissing
+from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
 from crossfade.store.registry import serving
@@ -31,11 +32,12 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
     with ExitStack() as held:
         known: list[str] = []
         found = [one for place in places for one in _meant(place, words, held, known, alone=len(places) == 1)]
-        if len(found) > 1:
-            raise _several([one.row for one in found])
-        if not found:
+        several = list({one.row.migration: one for one in found}.values())
+        if len(several) > 1:
+            raise _several([one.row for one in several])
+        if not several:
             raise _unknown(words, known)
-        yield found[0]
+        yield several[0]
 
 
 def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], *, alone: bool) -> Iterator[Sought]:
@@ -43,6 +45,7 @@ def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list
     try:
         ledger = held.enter_context(opened(place))
         rows = ledger.migrations()
+        pointed = list(_pointed(ledger, words, held))
     except CrossfadeError as error:
         if alone:
             raise
@@ -52,6 +55,17 @@ def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list
     for row in rows:
         if _is_meant(row, words):
             yield Sought(ledger, row, place)
+    yield from pointed
+
+
+def _pointed(ledger: Ledger, words: tuple[str, ...], held: ExitStack) -> Iterator[Sought]:
+    """Those that *words* mean among the migrations which only point from here to where their control state is."""
+    for found in ledger.ask(lambda c: pointer.read(c, ledger.schema)):
+        if words and not found.migration.startswith(words[0]):
+            continue
+        place = parse(found.control)
+        other = held.enter_context(opened(place))
+        yield from (Sought(other, row, place) for row in other.migrations() if row.migration == found.migration)
 
 
 @contextmanager

@@ -158,7 +158,7 @@ def _exclusions(sides: Sides) -> Exclusions:
 def _quarantine(sides: Sides) -> list[dict[str, Any]]:
     if not sides.name:
         return []
-    items = [item for state in ("held", "ignored") for item in sides.ledger.quarantine(sides.name, state)]
+    items = [item for state in ("held", "ignored") for item in sides.asked.quarantine(sides.name, state)]
     return [
         {name: asdict(item)[name] for name in ("path", "kind", "pos", "size", "code", "state")}
         for item in sorted(items, key=lambda item: item.item)

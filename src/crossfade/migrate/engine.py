@@ -68,7 +68,8 @@ class Engine:
         self.different: Result | None = None
         self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
-        run.ledger.patience_seconds = patience.deadline_seconds
+        for ledger in filter(None, (run.ledger, run.origin)):
+            ledger.patience_seconds = patience.deadline_seconds
         self._unplaced = unplaced(run)
         self._files = run.source.open(ENGINE)
         self._source: Store = Retrying(self._files, patience, self._waiting)

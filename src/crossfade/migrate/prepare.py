@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 
 import psycopg
@@ -16,12 +17,11 @@ import psycopg
 from crossfade.errors import (
     CrossfadeError,
     Entangled,
+    Fenced,
     NotYet,
     PhaseForbids,
     PlanDiffers,
     SourceEmpty,
-    SourceMissing,
-    TargetTaken,
 )
 from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
@@ -29,12 +29,15 @@ from crossfade.migrate.claiming import claim
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of, wanted_of
 from crossfade.migrate.inventory import Decide
+from crossfade.migrate.known import begun, find_store, layout_of, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
-from crossfade.migrate.plan import Manner, Plan, differences, name_for
+from crossfade.migrate.plan import Manner, Plan, name_for
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
-from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
+from crossfade.store.backends.postgres import pointer
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.backends.postgres.pointer import Pointer
 from crossfade.store.location import Location, check_name, entangled
 from crossfade.store.port import Recipe
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, serving
@@ -62,6 +65,7 @@ class Request:
 class Run:
     """A pair that may be moved, and everything that moving needs. ``epoch`` is this runner's.
 
+    ``ledger`` keeps the control state; ``origin``, of a pair of databases, is that of the plan's source, where a pointer stands.
     ``cut`` are the kinds that are followed the other way round, because they were cut over by themselves.
     """
 
@@ -79,6 +83,7 @@ class Run:
     scribe: Scribe
     governor: Governor
     cut: frozenset[str] = frozenset()
+    origin: Ledger | None = None
 
     @property
     def migration(self) -> str:
@@ -105,6 +110,29 @@ class Run:
         """True where the target is a directory."""
         return not self.request.target.is_database
 
+    @property
+    def from_control(self) -> bool:
+        """True where the source is the database that keeps the control state."""
+        return not self.from_files and (self.to_files or self.reversed)
+
+    @property
+    def far_recipe(self) -> Recipe:
+        """How to open the side that keeps no control state."""
+        return self.target if self.from_control else self.source
+
+    @property
+    def books(self) -> tuple[Ledger, int]:
+        """Where it is written what was applied to the target, and what was refused there; and the tree's number in it."""
+        if self.origin is None or not self.from_control:
+            return self.ledger, self.store_id
+        return self.origin, number_of(self.target)
+
+
+def number_of(recipe: Recipe) -> int:
+    """The number of a tree in a database."""
+    assert isinstance(recipe, DatabaseRecipe)
+    return recipe.store_id
+
 
 Make = Callable[[Request, ExitStack], Run]
 
@@ -122,6 +150,7 @@ def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
         held.callback(run.governor.close)
         try:
             with recorded(run.ledger, run.scribe, run.migration):
+                _be_known(run)
                 yield run
         finally:
             _give_back(run)
@@ -145,14 +174,26 @@ def _as_it_stands(run: Run) -> Run:
     return replace(turned(run) if run.before.reversed else run, cut=frozenset(run.before.cut or ()))
 
 
+def _be_known(run: Run) -> None:
+    """Be the runner in the source, too, where that is a database which was handed over: no earlier one writes there any more.
+
+    Raises Fenced. Where a pointer should be and is none, the source was restored from a backup of before.
+    """
+    if run.origin is None:
+        return
+    schema, found = run.origin.schema, Pointer(run.migration, number_of(run.far_recipe), run.plan.target)
+    was_cut = run.reversed or bool(run.cut)
+    be = partial(pointer.make, pointer=found) if was_cut else partial(pointer.retake, migration=run.migration)
+    if not run.origin.change(lambda c: be(c, schema, epoch=run.epoch)):
+        raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+
+
 def turned(run: Run) -> Run:
-    """The same migration, under the same lease, in the other direction. Raises NotYet for a pair of databases."""
+    """The same migration, under the same lease, in the other direction."""
     request = replace(run.request, source=run.request.target, target=run.request.source)
-    if request.source.is_database and request.target.is_database:
-        raise NotYet(
-            "handing the authority from one database to another is not there yet",
-            hint="stop the writers, crossfade start SOURCE TARGET --once, and have them write to the target",
-        )
+    if isinstance(run.source, DatabaseRecipe) and isinstance(run.target, DatabaseRecipe):
+        reading, writing = replace(run.target, epoch=0), replace(run.source, migration=run.migration, epoch=run.epoch)
+        return replace(run, request=request, source=reading, target=writing, decide=toward_database)
     place = request.source if request.source.is_database else request.target
     database = DatabaseRecipe(place, run.ledger.server, run.store_id, run.layout, run.migration)
     is_target = run.plan.target == (request.target if request.source.is_database else request.source).url
@@ -191,8 +232,8 @@ def _to_database(request: Request, held: ExitStack) -> Run:
         _check_incremental(request, None)
         refuse_empty(request, source)
     ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
-    if not request.layout and (begun := _begun_with(ledger, request.source, name)):
-        layout, source = begun, replace(source, layout=begun)
+    if not request.layout and (known := layout_of(ledger, request.source, name)):
+        layout, source = known, replace(source, layout=known)
     return _into_database(request, ledger, _plan(request, name, layout), layout, source)
 
 
@@ -204,17 +245,17 @@ def _from_database(request: Request, held: ExitStack) -> Run:
     name = check_name("store name", request.target.store or row.name)
     source = DatabaseRecipe(request.source, origin.server, row.store_id, layout)
     ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
-    return _into_database(request, ledger, _plan(request, name, layout), layout, source)
+    return replace(_into_database(request, ledger, _plan(request, name, layout), layout, source), origin=origin)
 
 
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
-    before = _before(ledger, plan, to_database=True) if ledger.version() is not None else None
+    before = begun(ledger, plan, to_database=True) if ledger.version() is not None else None
     _check_incremental(request, before)
     kinds = _kinds(request, layout, before, ledger)
     if before is None:
         refuse_empty(request, source)
     ledger.ensure(layout.kinds)
-    store_id = _own_store(ledger, plan, layout)
+    store_id = tree_of(ledger, plan, layout)
     return onto_database(request, ledger, plan, layout, kinds, store_id, source, before)
 
 
@@ -265,14 +306,6 @@ def refuse_empty(request: Request, source: Recipe) -> None:
         )
 
 
-def _begun_with(ledger: Ledger, source: Location, name: str) -> Layout | None:
-    """The layout that this tree was begun with, so that it need not be named again."""
-    if ledger.version() is None:
-        return None
-    row = next((row for row in ledger.stores() if row.name == name and row.origin == source.url), None)
-    return None if row is None else layouts.parse(row.layout, source=row.layout_name)
-
-
 def _to_files(request: Request, held: ExitStack) -> Run:
     """A database into a directory; the database keeps the control state."""
     server = held.enter_context(serving(request.source))
@@ -280,7 +313,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     row = find_store(ledger, request.source, request.store_name)
     layout = layouts.parse(row.layout, source=row.layout_name)
     plan = _plan(request, row.name, layout)
-    before = _before(ledger, plan, to_database=False)
+    before = begun(ledger, plan, to_database=False)
     _check_incremental(request, before)
     kinds = _kinds(request, layout, before, ledger)
     make_directory(request.target)
@@ -299,64 +332,6 @@ def _plan(request: Request, name: str, layout: Layout) -> Plan:
     return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
 
 
-def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:
-    """The tree that a database source means. Raises SourceMissing, naming those that there are."""
-    if ledger.version() is None:
-        raise SourceMissing(
-            f"{location} holds no crossfade schema {location.schema!r}", hint="name the schema with ?schema=NAME"
-        )
-    stores = ledger.stores()
-    wanted = name or location.store
-    found = [row for row in stores if row.name == wanted or not wanted]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(row.name for row in stores) or "none"
-    raise SourceMissing(
-        f"{location} holds {'no store of that name' if wanted else 'several stores'}: {names}"
-        if stores
-        else f"{location} holds no store yet",
-        hint="choose one with --store-name NAME",
-    )
-
-
-def _before(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | None:
-    """The migration of this plan, if it was begun. Raises PlanDiffers or TargetTaken where another stands in its place."""
-    stores = {row.name: row for row in ledger.stores()}
-    rows = ledger.migrations()
-    for row in rows:
-        if row.migration == plan.migration:
-            _refuse_finished(row)
-            return row
-    for row in rows:
-        if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
-            differing = PlanDiffers(
-                f"migration {row.migration} of this pair was started with another plan; what differs: "
-                + ", ".join(differences(plan, row.plan)),
-                hint="repeat the original command, or give the new plan its own --store-name",
-            )
-            raise refused(ledger, row.migration, differing)
-    taken = stores.get(plan.store)
-    if to_database and taken is not None and plan.source != taken.origin:
-        raise TargetTaken(
-            f"{plan.target} already holds a store {plan.store!r}, from {taken.origin}",
-            hint="choose another name with --store-name NAME",
-        )
-    if to_database and taken is not None and plan.fingerprint != taken.fingerprint:
-        raise PlanDiffers(
-            f"{plan.target} holds the store {plan.store!r} in another layout, {taken.layout_name!r}",
-            hint="leave --layout out, or give the new plan its own --store-name",
-        )
-    return None
-
-
-def _refuse_finished(row: MigrationRow) -> None:
-    if row.phase == "finished":
-        raise PhaseForbids(
-            f"migration {row.migration} is finished: {row.target if row.reversed else row.source} stands alone",
-            hint="choose another target, or another --store-name, for a new migration",
-        )
-
-
 def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
     """The kinds to move: as asked for, as begun, and as added. None for all."""
     for name in (*request.only, *request.without, *request.add):
@@ -366,22 +341,15 @@ def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger
     if before is None:
         chosen = asked | set(request.add)
         return None if chosen == every else chosen
-    begun = every if before.kinds is None else frozenset(before.kinds)
-    if (request.only or request.without) and asked != begun:
+    first = every if before.kinds is None else frozenset(before.kinds)
+    if (request.only or request.without) and asked != first:
         differing = PlanDiffers(
-            f"migration {before.migration} moves the kinds {', '.join(sorted(begun))}",
+            f"migration {before.migration} moves the kinds {', '.join(sorted(first))}",
             hint="leave --only and --except out; --add KIND lets it grow",
         )
         raise refused(ledger, before.migration, differing)
-    grown = begun | set(request.add)
+    grown = first | set(request.add)
     return None if grown == every else grown
-
-
-def _own_store(ledger: Ledger, plan: Plan, layout: Layout) -> int:
-    for row in ledger.stores():
-        if row.name == plan.store:
-            return row.store_id
-    return ledger.add_store(plan.store, plan.source, layout.name, layout.text(), layout.fingerprint)
 
 
 def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 from crossfade.errors import PhaseForbids, Removed, TargetForeign
 from crossfade.migrate.decide import Task
+from crossfade.migrate.known import find_store
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, RESTORING
 from crossfade.migrate.plan import Plan
-from crossfade.migrate.prepare import Make, Request, Run, find_store, onto_database, turned
+from crossfade.migrate.prepare import Make, Request, Run, onto_database, turned
 from crossfade.model import layouts
 from crossfade.model.changes import Page, Touch
 from crossfade.model.entries import Entry, altered

@@ -21,6 +21,7 @@ FAILPOINTS = {
     "postgres.intents": "what a page is about to have files hold is committed",
     "postgres.marks": "marks of a file target are committed",
     "postgres.decision": "the authority is handed over, or a migration ends",
+    "postgres.route": "the route in the source of two databases follows the decision, or makes way for it",
     "postgres.ledger": "a phase, a journal line or progress is committed",
     "feed.cursor": "how far the change feed of a database is applied is written down",
     "file.append": "bytes are written behind those of a file that is there",

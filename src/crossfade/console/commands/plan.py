@@ -12,7 +12,8 @@ from typing import Any
 
 from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
 from crossfade.errors import SourceEmpty
-from crossfade.migrate.prepare import Request, check_pair, find_store
+from crossfade.migrate.known import find_store
+from crossfade.migrate.prepare import Request, check_pair
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
 from crossfade.model import layouts

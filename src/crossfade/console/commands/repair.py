@@ -5,7 +5,8 @@ from __future__ import annotations
 from crossfade.console.finding import Sought, sought
 from crossfade.console.talk import say_head, show, show_json
 from crossfade.migrate.again import request_again
-from crossfade.migrate.handover.completing import Leftover, complete, leftovers
+from crossfade.migrate.handover.completing import complete, leftovers
+from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
 from crossfade.migrate.report import SCHEMA_VERSION

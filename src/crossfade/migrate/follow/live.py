@@ -19,7 +19,7 @@ from crossfade.migrate.follow.gone import removals_of, why_not_gone
 from crossfade.migrate.follow.grace import Grace
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
-from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, end, standing_of
+from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, give_up, standing_of
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.twin import twin_of
@@ -80,12 +80,12 @@ class Live(Engine):
     def hand_over(self, order: Order) -> None:
         """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met."""
         self._order = order
-        if gives_up(order, standing_of(self._run)):
-            end(self._run, order, "rolled-back")
-            return
         with self._holding_the_lease():
             try:
                 complete(self._run)
+                if gives_up(order, standing_of(self._run)):
+                    give_up(self._run, order)
+                    return
                 self._arrive()
                 if not self._follow():
                     self._check_stop()

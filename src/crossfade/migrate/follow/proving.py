@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 import psycopg
 
@@ -18,6 +19,7 @@ from crossfade.migrate.follow.verifier import SHARE, Verifier, Wrong
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
+from crossfade.model.entries import Entry
 from crossfade.model.paths import text_of
 from crossfade.observe.progress import Position
 from crossfade.store.backends.postgres import proofs
@@ -25,6 +27,7 @@ from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.port import Applied, Store
 
 _RECALLED = 20_000
+_SLACK = timedelta(seconds=5)
 _TICK_SECONDS = 1.0
 _KEPT_SECONDS = 5.0
 _SHOWN_SECONDS = 30.0
@@ -65,13 +68,20 @@ class Proving:
         if since is None or found.is_ahead:
             self._doubts.prove(kinds, Whole(1, run.before.created_at if run.before else found.now))
             return
-        written = run.ledger.ask(
-            lambda c: proofs.lately(c, schema, run.store_id, run.migration, kinds, since, _RECALLED + 1, marked=run.to_files)
-        )
+        written = self._written(since)
         if len(written) > _RECALLED:
             self._doubts.prove(kinds, Whole(len(written), since))
         else:
             self._doubts.recall(written, time.monotonic(), since)
+
+    def _written(self, since: datetime) -> list[Entry]:
+        """What was written since then, by the clock of the control database; a few more than can be recalled, at most."""
+        run, (books, store_id) = self._run, self._run.books
+        if books is not run.ledger:
+            since += books.now() - run.ledger.now() - _SLACK  # another server has another clock
+        limit, marked = _RECALLED + 1, run.to_files
+        work = partial(proofs.lately, schema=books.schema, store_id=store_id, migration=run.migration)
+        return books.ask(lambda c: work(c, kinds=self._kinds, since=since, limit=limit, marked=marked))
 
     def took(self, page: Page, applied: Applied) -> None:
         """*page* was applied."""

@@ -1,7 +1,7 @@
-"""The steps of a hand-over, done and undone on a tree of files and its twin in a database.
+"""The steps of a hand-over, done and undone on the two sides of a migration.
 
-The decision is one transaction in the database, which holds the gate of the database's side closed until it ends: the
-route, the direction of the migration, the cursor of the reverse stream and the line in the journal commit together.
+The decision is one transaction in the control database, which holds the gate of that side closed until it ends: the route,
+ the direction of the migration, the cursor of the reverse stream and the line in the journal commit together.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 
 from crossfade.errors import Fenced, GateShut
+from crossfade.migrate.handover.control import control_of
+from crossfade.migrate.handover.far import Far
 from crossfade.migrate.handover.hold import Hold
-from crossfade.migrate.handover.noting import in_time, note_changes, noted
+from crossfade.migrate.handover.noting import in_time
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.migrate.handover.standing import Move
-from crossfade.migrate.handover.twin import Twin
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.file.gate import Marker
-from crossfade.store.backends.postgres import direction, drift, feed, journal, route
+from crossfade.store.backends.postgres import direction, drift, journal, route
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
 
@@ -34,7 +33,7 @@ class Acts:
     def __init__(
         self,
         run: Run,
-        twin: Twin,
+        far: Far,
         order: Order,
         move: Move,
         *,
@@ -43,7 +42,8 @@ class Acts:
         prove: Callable[[float], None],
     ) -> None:
         self._run = run
-        self._twin = twin
+        self._far = far
+        self._control = control_of(run)
         self._order = order
         self._move = move
         self._prepare = prepare
@@ -51,11 +51,19 @@ class Acts:
         self._prove = prove
         self._held = ExitStack()
         self._connection: Connection | None = None
-        self._before: Marker | None = None
+        self._epoch = route.epoch_of(self._control.routes())
         self._hold = Hold(order.hold_max, self._undo_fence)
         self._tolerated = 0
-        self._strayed: list[bytes] = []
         self.step_ms: dict[str, float] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The route's, before the decision."""
+        return self._epoch
+
+    def is_decided(self) -> bool:
+        """True where the decision stands, once it cannot be on its way any more."""
+        return route.epoch_of(self._control.settled()) != self._epoch
 
     @property
     def hold_seconds(self) -> float:
@@ -85,29 +93,27 @@ class Acts:
         self._tolerated = self._run.ledger.ask(self._drifted) if self._order.force else 0
 
     def _do_prepare(self) -> None:
-        """Have the marker, and have the database note its changes, which the files will follow; ask it what is not ours."""
-        run = self._run
-        self._twin.gate.make()
-        self._twin.have_marker()
+        """Have the far side ready, and have the side that gets the authority note its changes, which the other will follow."""
+        self._control.refuse_others()
+        self._far.make(() if self._run.from_control else self._move.kinds)
         self._prepare()
-        note_changes(run.ledger, run.store_id)
-        if run.from_files:
-            self._strayed = run.ledger.ask(lambda c: drift.strayed(c, run.ledger.schema, run.migration, run.store_id))
+        self._control.note_changes()
+
+    def _undo_prepare(self) -> None:
+        self._control.rest()
+        self._far.unmake()
 
     def _do_fence(self) -> None:
-        self._before = self._twin.gate.read()
-        self._twin.gate.write(self._twin.marker(self._move.kinds))
+        self._far.fence(self._move.kinds)
 
     def _undo_fence(self) -> None:
-        """Say what was said before. It is known by heart, since the database may be away; a later runner's word stands."""
-        if self._before is not None:
-            self._twin.gate.write(replace(self._before, runner=self._run.epoch))
+        self._far.unfence()
 
     # Held
 
     def _do_close(self) -> None:
         connection = self._connected()
-        self._hold.begin(self._twin.gate.closed)
+        self._hold.begin(self._far.closed)
         route.limit_silence(connection, self._left() + _MARGIN_SECONDS)
         with in_time():
             route.close_gate(connection, self._run.ledger.schema, self._run.store_id, self._left())
@@ -131,23 +137,33 @@ class Acts:
         self.release()
 
     def _do_drain(self) -> None:
-        self._drain(self._strayed if self._run.from_files else self._noted(), self._left())
+        self._drain(self._noted(), self._left())
 
     def _noted(self) -> list[bytes]:
-        """The paths of what the database got, in transactions that are all over."""
-        run = self._run
-        return noted(self._held_connection(), run.ledger.schema, run.store_id, run.migration, self._left())
+        """The paths of what the side got that hands over, as far as it has to be asked."""
+        if self._run.from_control:
+            return self._control.noted(self._held_connection(), self._left())
+        return self._far.noted(self._left())
 
     def _do_prove(self) -> None:
         self._prove(self._left())
+
+    def _do_retire(self) -> None:
+        self._check_drift(self._held_connection())
+        self._left()
+        self._far.retire(self._move.kinds)
+
+    def _undo_retire(self) -> None:
+        self.release()
+        self._far.take_back()
 
     # The decision
 
     def _do_decide(self) -> None:
         connection, run = self._held_connection(), self._run
         self._check_drift(connection)
-        schema, epoch, after = run.ledger.schema, self._twin.epoch(), self._move.after
-        authority: route.Authority = "here" if run.from_files else "elsewhere"
+        schema, epoch, after = run.ledger.schema, self._epoch, self._move.after
+        authority: route.Authority = "elsewhere" if run.from_control else "here"
         if not route.switch(connection, schema, run.store_id, self._move.kinds, authority, epoch):
             raise GateShut("the route was changed by somebody else", hint=f"crossfade status {run.migration}")
         self._turn_feed(connection)
@@ -164,7 +180,7 @@ class Acts:
         detail = {
             "order": self._order.number,
             "epoch": epoch + 1,
-            "authority": "database" if run.from_files else "files",
+            "authority": self._far.names[0 if run.from_control else 1],
         }
         journal.append(connection, schema, run.migration, Line("handed over", detail, self._order.verb))
         self._hold.decide()
@@ -183,22 +199,19 @@ class Acts:
 
     def _turn_feed(self, connection: Connection) -> None:
         """The reverse stream begins where the feed is now; one that runs goes on. A database that retires has nothing more to tell."""
-        run, schema = self._run, self._run.ledger.schema
-        if run.from_files and feed.load(connection, schema, run.migration, run.store_id) is None:
-            feed.save(connection, schema, run.migration, run.store_id, feed.position(connection, schema))
-        if all(found.authority == "elsewhere" for found in route.read(connection, schema, run.store_id).values()):
-            feed.retire(connection, schema, run.migration, run.store_id)
+        if not self._run.from_control:
+            self._control.begin_feed(connection)
+        self._control.end_feed(connection)
 
     # After
 
     def _do_open(self) -> None:
+        self._far.open()
         self.release()
 
     def _do_mark(self) -> None:
-        self._twin.gate.write(self._twin.marker())
-        run = self._run
-        while run.ledger.change(lambda c: feed.trim(c, run.ledger.schema, run.store_id)):
-            pass  # what nobody reads any more
+        self._far.mark()
+        self._control.let_go()
 
     # Values
 

@@ -14,14 +14,14 @@ from crossfade.errors import CrossfadeError, Fenced, GateShut, NotYet, PhaseForb
 from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
 from crossfade.migrate.handover.completing import clear_up, refuse
+from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.holding import held_by
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
-from crossfade.migrate.handover.steps import steps
-from crossfade.migrate.handover.twin import Twin, twin_of
+from crossfade.migrate.handover.twins import far_of
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import text_of
 from crossfade.observe.failpoints import durable
@@ -208,37 +208,37 @@ class Orders:
 
     def _hand_over(self, order: Order) -> None:
         lane, move = self._chosen(order)
-        run, follower, twin = lane.run, lane.follower, self._twin()
-        epoch = twin.epoch()
+        run, follower, far = lane.run, lane.follower, far_of(lane.run)
         if order.force:
             follower.overrule(order.timeout)
-        acts = Acts(run, twin, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
+        acts = Acts(run, far, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
         try:
-            carry_out(steps(from_files=run.from_files), acts, lambda: twin.settled() != epoch)
+            carry_out(far.steps(leaves=not run.from_control), acts, acts.is_decided)
         finally:
             self._held_seconds.append(acts.hold_seconds)
         self.standing, self.outcome = move.after, "turned"
         hold, tries = round(max(self._held_seconds) * 1000, 1), len(self._held_seconds)
-        detail = {"order": order.number, "hold_ms": hold, "tries": tries, "step_ms": acts.step_ms, "epoch": epoch + 1}
+        detail = {"order": order.number, "hold_ms": hold, "tries": tries, "step_ms": acts.step_ms, "epoch": acts.epoch + 1}
         run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
-
-    def _twin(self) -> Twin:
-        twin = twin_of(self._run)
-        if twin is None:
-            raise NotYet("handing over from one database to another is not there yet", hint="crossfade status")
-        return twin
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
         self._lanes[0].follower.prepare()
-        self._lanes[0].follower.settle([], order.timeout)
+        run = self._run
+        paths = control_of(run).noted_until_now(order.hold_max) if run.from_control else []
+        self._lanes[0].follower.settle(paths, order.timeout)
         end(self._run, order, "finished")
         self.outcome = "finished"
 
     def _give_up(self, order: Order) -> None:
-        """A roll back before the cut-over: the source was never touched, so there is nothing to bring back."""
-        end(self._run, order, "rolled-back")
+        give_up(self._run, order)
         self.outcome = "rolled-back"
+
+
+def give_up(run: Run, order: Order) -> None:
+    """A roll back before the cut-over: the source was never touched, so there is nothing to bring back."""
+    far_of(run).leave()
+    end(run, order, "rolled-back")
 
 
 def end(run: Run, order: Order, phase: str) -> None:
@@ -264,8 +264,9 @@ def standing_of(run: Run) -> Standing:
 def facts_of(lane: Lane, order: Order) -> Facts:
     """What the gates are decided on."""
     run, follower = lane.run, lane.follower
-    held = sum(run.ledger.quarantined(run.migration).values())
-    records = sum(total.records for total in run.ledger.totals(run.store_id))
+    books, store_id = run.books
+    held = sum(books.quarantined(run.migration).values())
+    records = sum(total.records for total in books.totals(store_id))
     asks = run.from_files and not order.writers_stopped
     return Facts(
         following=True,

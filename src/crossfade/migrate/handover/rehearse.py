@@ -11,7 +11,7 @@ from crossfade.migrate.handover.holding import held_by
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
-from crossfade.migrate.handover.steps import Step, steps
+from crossfade.migrate.handover.steps import Step, steps, steps_of_databases
 from crossfade.migrate.plan import Budget
 from crossfade.store.backends.postgres import direction, drift
 from crossfade.store.backends.postgres.leases import Runner, this_runner
@@ -32,7 +32,13 @@ def rehearsed(ledger: Ledger, row: MigrationRow, order: Order) -> tuple[list[Gat
     facts = _facts(ledger, row, order, authority, runner)
     facts = replace(facts, held_by=held_by(ledger, row.migration, move.kinds, from_files=from_files))
     found = gates(order, facts, row.migration)
-    return (_by_itself(found) if runner is None else found), steps(from_files=from_files)
+    return (_by_itself(found) if runner is None else found), _steps(row, authority)
+
+
+def _steps(row: MigrationRow, authority: Location) -> tuple[Step, ...]:
+    if parse(row.source).is_database and parse(row.target).is_database:
+        return steps_of_databases(from_source=authority.url == row.source)
+    return steps(from_files=not authority.is_database)
 
 
 def _by_itself(found: list[GateState]) -> list[GateState]:

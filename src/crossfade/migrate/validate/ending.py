@@ -56,7 +56,9 @@ def sides_of(run: Run) -> Sides:
     database = request.source if run.to_files else request.target
     asks = DatabaseRecipe(database, run.ledger.server, run.store_id, layout, run.migration)
     reads = run.target.files if isinstance(run.target, MarkedRecipe) else run.source
-    return Sides(request.source, request.target, layout, run.ledger, run.store_id, run.plan.store, reads, asks, row)
+    return Sides(
+        request.source, request.target, layout, run.ledger, run.store_id, run.plan.store, reads, asks, run.ledger, row
+    )
 
 
 def validate_run(

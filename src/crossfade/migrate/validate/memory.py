@@ -162,7 +162,7 @@ Tree = tuple[Ledger, int, list[str]]
 
 def _trees(sides: Sides) -> Iterator[Tree]:
     """The trees of a pair that are in a database."""
-    yield sides.ledger, sides.store_id, [kind.name for kind in sides.layout.kinds]
+    yield sides.asked, sides.asks.store_id, [kind.name for kind in sides.layout.kinds]
     if isinstance(sides.reads, DatabaseRecipe):
         ledger = Ledger(sides.reads.server, sides.reads.location.schema)
         ledger.patience_seconds = sides.ledger.patience_seconds

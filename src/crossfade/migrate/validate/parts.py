@@ -35,8 +35,8 @@ class Held:
 
 def held_items(sides: Sides) -> Held:
     """What is held back: records by any migration of the tree, whole entries by that of the pair."""
-    rows = [row.migration for row in sides.ledger.migrations() if row.store_id == sides.store_id]
-    items = {row: [i for state in ("held", "ignored") for i in sides.ledger.quarantine(row, state)] for row in rows}
+    rows = {row.migration for row in sides.asked.migrations() if row.store_id == sides.asks.store_id} | {sides.name}
+    items = {row: [i for state in ("held", "ignored") for i in sides.asked.quarantine(row, state)] for row in rows}
     places = frozenset(
         (i.entry, i.pos) for found in items.values() for i in found if i.entry is not None and i.pos is not None
     )
@@ -84,7 +84,7 @@ def kinds_of(sides: Sides) -> list[Kind]:
 
 def totals_of(sides: Sides) -> list[KindTotals]:
     """What there is to compare, as the database counts it."""
-    return [total for total in sides.ledger.totals(sides.store_id) if sides.kinds is None or total.kind in sides.kinds]
+    return [total for total in sides.asked.totals(sides.asks.store_id) if sides.kinds is None or total.kind in sides.kinds]
 
 
 def is_much(totals: Iterable[KindTotals]) -> bool:
@@ -110,7 +110,7 @@ def compare_answers(sides: Sides, findings: Findings, limit: int, changed: Itera
     _find_strays(sides, findings, limit)
     excuses = _excuses(sides, findings, changed)
     asked, unasked = 0, dict[str, str]()
-    for name, found in sides.ledger.ask(lambda connection: _ask(connection, sides, findings)).items():
+    for name, found in sides.asked.ask(lambda connection: _ask(connection, sides, findings)).items():
         excuse = excuses.get(name) or (_REFUSED if found.was_refused else "")
         if found.wrong and excuse:
             unasked[name] = excuse
@@ -139,10 +139,10 @@ def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[s
 
 def _find_strays(sides: Sides, findings: Findings, limit: int) -> None:
     """What belongs to no file, and what goes by a wrong name."""
-    schema, store_id, kinds = sides.ledger.schema, sides.store_id, [kind.name for kind in kinds_of(sides)]
-    for table, count in sides.ledger.ask(lambda c: strays(c, schema, store_id, kinds)).items():
+    schema, store_id, kinds = sides.asked.schema, sides.asks.store_id, [kind.name for kind in kinds_of(sides)]
+    for table, count in sides.asked.ask(lambda c: strays(c, schema, store_id, kinds)).items():
         findings.note(Difference(b"", table, "extra", f"{count} records that belong to no entry"), limit)
-    for path, kind in sides.ledger.ask(lambda c: misnamed(c, schema, store_id)):
+    for path, kind in sides.asked.ask(lambda c: misnamed(c, schema, store_id)):
         if not kind or kind in kinds:
             findings.note(Difference(path, kind, "metadata", "in words, its path is another"), limit)
 
@@ -153,9 +153,9 @@ def _ask(connection: Connection, sides: Sides, findings: Findings) -> dict[str, 
 
 def _compare(connection: Connection, sides: Sides, kind: Kind, here: KindAnswer | None) -> _Asked:
     here = here or KindAnswer()
-    there = ask(connection, sides.ledger.schema, sides.store_id, kind, here)
+    there = ask(connection, sides.asked.schema, sides.asks.store_id, kind, here)
     wrong = here.differs(there)
-    return _Asked(there.questions, wrong, bool(wrong) and refused(connection, sides.ledger.schema, sides.store_id, kind))
+    return _Asked(there.questions, wrong, bool(wrong) and refused(connection, sides.asked.schema, sides.asks.store_id, kind))
 
 
 def check_roots(findings: Findings, limit: int) -> None:

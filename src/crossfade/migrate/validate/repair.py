@@ -173,9 +173,10 @@ def _without_strays(run: Run) -> int:
     """Delete records that belong to no entry of the tree; how many there were. Nobody's file is made of them."""
     if run.to_files:
         return 0
+    books, store_id = run.books
 
     def work(connection: Connection) -> int:
         announce(connection, "crossfade repair")
-        return remove_strays(connection, run.ledger.schema, run.store_id, [kind.name for kind in run.layout.kinds])
+        return remove_strays(connection, books.schema, store_id, [kind.name for kind in run.layout.kinds])
 
-    return run.ledger.change(work)
+    return books.change(work)

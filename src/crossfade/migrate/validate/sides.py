@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crossfade.errors import MigrationUnknown, SourceMissing
-from crossfade.migrate.prepare import check_pair, find_store
+from crossfade.migrate.known import find_store
+from crossfade.migrate.prepare import check_pair
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
@@ -25,7 +26,8 @@ _SILENT_SECONDS = 5.0
 class Sides:
     """A pair that can be compared. ``asks`` is a database; ``reads`` the other side. ``migration`` is None for strangers.
 
-    After a cut-over ``source`` is the plan's target, which has the authority.
+    After a cut-over ``source`` is the plan's target, which has the authority. ``ledger`` keeps the control state; ``asked`` is
+    that of the database that is asked.
     """
 
     source: Location
@@ -36,6 +38,7 @@ class Sides:
     store: str
     reads: Recipe
     asks: DatabaseRecipe
+    asked: Ledger
     migration: MigrationRow | None
 
     @property
@@ -65,8 +68,8 @@ class Sides:
 
     def changed_kinds(self, since: datetime) -> frozenset[str]:
         """The kinds of which something came over *since*, by the server's clock."""
-        query = f"SELECT DISTINCT kind FROM {quoted(self.ledger.schema)}.entries WHERE store_id = %s AND changed_at >= %s"
-        rows = self.ledger.ask(lambda c: c.execute(query.encode(), [self.store_id, since]).fetchall())
+        query = f"SELECT DISTINCT kind FROM {quoted(self.asked.schema)}.entries WHERE store_id = %s AND changed_at >= %s"
+        rows = self.asked.ask(lambda c: c.execute(query.encode(), [self.asks.store_id, since]).fetchall())
         return frozenset(str(kind) for (kind,) in rows)
 
     def lag_seconds(self) -> float | None:
@@ -94,11 +97,14 @@ def sides(source: Location, target: Location, store_name: str, *, skip_unreadabl
         row = _store(ledger, database, source, store_name)
         layout = layouts.parse(row.layout, source=row.layout_name)
         migration = _migration(ledger, source, target, row)
-        if migration is not None and migration.reversed:
+        own = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
+        is_turned = migration is not None and migration.reversed
+        reads, asks = _recipes(source, target, store_name, own, migration, held, skip_unreadable=skip_unreadable)
+        if is_turned:
             source, target = target, source
-        asks = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
-        reads = _reads(source, target, store_name, layout, migration, held, skip_unreadable=skip_unreadable)
-        yield Sides(source, target, layout, ledger, row.store_id, row.name, reads, asks, migration)
+        asked = ledger if asks is own else Ledger(asks.server, asks.location.schema)
+        held.callback(asked.close)
+        yield Sides(source, target, layout, ledger, row.store_id, row.name, reads, asks, asked, migration)
 
 
 def _store(ledger: Ledger, database: Location, source: Location, store_name: str) -> StoreRow:
@@ -122,21 +128,35 @@ def _migration(ledger: Ledger, source: Location, target: Location, store: StoreR
     return found[-1] if found else None
 
 
-def _reads(
+def _recipes(
     source: Location,
     target: Location,
     store_name: str,
-    layout: Layout,
+    own: DatabaseRecipe,
     migration: MigrationRow | None,
     held: ExitStack,
     *,
     skip_unreadable: bool,
-) -> Recipe:
-    """The side whose bytes are read: the files, or, between two databases, the source."""
+) -> tuple[Recipe, DatabaseRecipe]:
+    """The side whose bytes are read: the files, or, between two databases, that which decides; and the one that is asked."""
+    is_turned = migration is not None and migration.reversed
     if source.is_database and target.is_database:
-        server = held.enter_context(serving(source))
-        row = find_store(Ledger(server, source.schema), source, store_name)
-        return DatabaseRecipe(source, server, row.store_id, layouts.parse(row.layout, source=row.layout_name))
+        other = _database(source, store_name, held)
+        return (own, other) if is_turned else (other, own)
+    pair = (target, source) if is_turned else (source, target)
+    return _files(*pair, own.layout, migration, skip_unreadable=skip_unreadable), own
+
+
+def _database(source: Location, store_name: str, held: ExitStack) -> DatabaseRecipe:
+    server = held.enter_context(serving(source))
+    row = find_store(Ledger(server, source.schema), source, "" if source.store else store_name)
+    return DatabaseRecipe(source, server, row.store_id, layouts.parse(row.layout, source=row.layout_name))
+
+
+def _files(
+    source: Location, target: Location, layout: Layout, migration: MigrationRow | None, *, skip_unreadable: bool
+) -> FileRecipe:
+    """The files of a pair, as they stand to one another by now."""
     files = target if source.is_database else source
     transient = bool(migration and migration.plan.get("include_transient"))
     is_copy = files is target and not (migration and migration.reversed)

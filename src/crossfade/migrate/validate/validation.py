@@ -36,7 +36,8 @@ _ANEW = 3
 
 def validate(sides: Sides, options: Options, *, watch: Callable[[Progress], None], stop: threading.Event) -> Verdict:
     """Compare *sides*. Raises Interrupted, with what was found so far kept for the next time."""
-    sides.ledger.patience_seconds = options.patience.deadline_seconds
+    for ledger in (sides.ledger, sides.asked):
+        ledger.patience_seconds = options.patience.deadline_seconds
     memory = Memory(sides, f"{options.extent.percentage} {options.extent.seed} {options.limit} {options.skip_unreadable}")
     try:
         return _Validation(sides, options, memory, watch, stop).run()
@@ -66,7 +67,7 @@ class _Validation:
 
     def run(self) -> Verdict:
         """The whole of it."""
-        began, since = time.monotonic(), self._sides.ledger.now()
+        began, since = time.monotonic(), self._sides.asked.now()
         findings = self._recall()
         resumed = findings.after is not None
         seen = self._compare(findings)

@@ -198,6 +198,11 @@ def forget(connection: Connection, schema: str, migration: str, store_id: int) -
 def retire(connection: Connection, schema: str, migration: str, store_id: int) -> None:
     """A reader will not come again; where it was the last one, nothing is noted any more. What was is left to ``trim``."""
     forget(connection, schema, migration, store_id)
+    rest(connection, schema, store_id)
+
+
+def rest(connection: Connection, schema: str, store_id: int) -> None:
+    """Note nothing any more of a tree that has no reader."""
     query = (
         "UPDATE {0}.stores SET fed = false WHERE store_id = %s AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s)"
     )

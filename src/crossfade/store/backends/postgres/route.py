@@ -7,7 +7,7 @@ has new ones wait. A gate that is waited for stalls new writers, too, so the wai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -67,6 +67,21 @@ def side_of(routes: dict[str, Route], kind: str) -> Authority:
     return (routes.get(kind) or routes[EVERY]).authority
 
 
+def astray(mine: dict[str, Route], truth: dict[str, Route], *, is_ours: bool) -> dict[str, Authority]:
+    """What has to be set right in *mine*, kind by kind, for it to be the opposite of *truth*, the route in the other database.
+
+    Where neither has the authority, it is given back only if whoever asks has taken it: *is_ours*.
+    """
+    found: dict[str, Authority] = {}
+    for kind in mine.keys() | truth.keys():
+        both = side_of(mine, kind), side_of(truth, kind)
+        if both == ("here", "here"):
+            found[kind] = "elsewhere"
+        elif both == ("elsewhere", "elsewhere") and is_ours:
+            found[kind] = "here"
+    return found
+
+
 def close_gate(connection: Connection, schema: str, store_id: int, seconds: float) -> None:
     """Keep writers out until the caller's transaction ends; those in flight are waited for, at most *seconds*.
 
@@ -101,13 +116,18 @@ def switch(
         return False
     if EVERY in wanted:
         wanted |= {kind for kind, found in present.items() if found.authority == present[EVERY].authority}
+    set_sides(connection, schema, store_id, dict.fromkeys(wanted, authority), expected_epoch)
+    return True
+
+
+def set_sides(connection: Connection, schema: str, store_id: int, sides: Mapping[str, Authority], epoch: int) -> None:
+    """Have each kind of *sides* on its side, and the whole tree in the epoch after *epoch*."""
     query = (
-        "INSERT INTO {}.routes (store_id, kind, epoch, authority) SELECT %s, unnest(%s::text[]), %s, %s"
+        "INSERT INTO {}.routes (store_id, kind, epoch, authority) SELECT %s, k, %s, a FROM unnest(%s::text[], %s::text[]) AS s (k, a)"
         " ON CONFLICT (store_id, kind) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()"
     )
-    connection.execute(_sql(query, schema), [store_id, sorted(wanted), expected_epoch, authority])
-    connection.execute(_sql("UPDATE {}.routes SET epoch = epoch + 1 WHERE store_id = %s", schema), [store_id])
-    return True
+    connection.execute(_sql(query, schema), [store_id, epoch, list(sides), list(sides.values())])
+    connection.execute(_sql("UPDATE {}.routes SET epoch = %s WHERE store_id = %s", schema), [epoch + 1, store_id])
 
 
 def epoch_of(routes: dict[str, Route]) -> int:
