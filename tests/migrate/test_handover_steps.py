@@ -166,7 +166,7 @@ def test_before_the_decision_a_fault_that_passes_is_waited_for():
     full, broken = OSError(28, "No space left on device"), OSError(5, "Input/output error")
     waiting = Attempts(Order("cutover", timeout=60.0), lambda: met, lambda: fails(full))
     assert not waiting.turn()
-    assert waiting.reason == "it was not possible just then (OSError 28); nothing was handed over"
+    assert waiting.reason == "it was not possible just then (OSError 28: No space left on device); nothing was handed over"
     with pytest.raises(GateShut):
         Attempts(Order("cutover", timeout=0.0), lambda: met, lambda: fails(full)).turn()
     with pytest.raises(OSError):
