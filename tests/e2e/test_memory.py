@@ -34,12 +34,15 @@ def assert_no_growth(less: tuple[float, ...], more: tuple[float, ...]) -> None:
 
 @pytest.fixture
 def there_and_back(terminal: Terminal, short_dir: Path):
-    """The peaks of a copy into a database of its own, of a validation of both, and of the way back."""
+    """The peaks of a copy into a database of its own, of a validation of both, and of the way back.
+
+    The validation has one job: with more, it has processes of its own for what is much, and none for what is little.
+    """
 
     def run(name: str, source: Path) -> tuple[float, ...]:
         database = f"embedded://{short_dir}/pg?schema={name}"
         there = peak(terminal, "start", source, database, "--once")
-        compared = peak(terminal, "validate", source, database)
+        compared = peak(terminal, "validate", source, database, "--jobs", 1)
         return there, compared, peak(terminal, "start", database, short_dir / f"{name}_back", "--once")
 
     return run
