@@ -139,9 +139,12 @@ class Live(Engine):
         return in_the_way
 
     def _have_marker(self) -> None:
-        """Files that do not decide say so before anything is brought there; before that look they may be a stranger's."""
+        """Files that do not decide say so before anything is brought there; before that look they may be a stranger's.
+
+        Where the database does not decide either, other files do, and what is said here would be of those.
+        """
         twin = twin_of(self._run) if self._run.to_files else None
-        if twin is not None:
+        if twin is not None and "database" in twin.marker().authority.values():
             twin.have_marker()
 
     def _looked_over(self) -> Iterable[Touch | Remove]:
