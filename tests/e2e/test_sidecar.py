@@ -172,7 +172,8 @@ def test_what_vanished_in_the_middle_comes_back_as_far_as_it_came_and_what_canno
     saved.run(
         f"DELETE FROM {events} WHERE entry_id = {row} AND pos = {cut}",
         f"UPDATE {entries} SET complete = false, digest = NULL, size = {cut}, records = records - 1 WHERE entry_id = {row}",
-        f"""UPDATE {entries} SET key = convert_to('sessions', 'UTF8') || '\\x00' || convert_to(repeat('x', 300), 'UTF8')
+        f"""UPDATE {entries} SET key = convert_to('sessions', 'UTF8') || '\\x00' || convert_to(repeat('x', 300), 'UTF8'),
+            path = 'sessions/' || repeat('x', 300)
             WHERE entry_id = (SELECT min(entry_id) FROM {entries} WHERE path LIKE 'sessions/%.json')""",
     )
     whole = path.read_bytes()

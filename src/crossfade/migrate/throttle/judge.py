@@ -66,7 +66,7 @@ def judge(stance: Stance, signals: Sequence[Signal], seconds: float) -> Stance:
     if stance.share < floor:
         return Stance(min(stance.share + GROW * span, floor), reason, low).tidied()
     if strained:
-        return Stance(max(stance.share * SHRINK**span, floor), reason, low)
+        return Stance(max(stance.share * SHRINK**span, floor), reason, low).tidied()
     return replace(stance, low_seconds=low).tidied()
 
 
