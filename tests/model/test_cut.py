@@ -166,3 +166,15 @@ def test_compressed_content_is_told_by_its_first_bytes(head):
     assert form_of("log", head + b"rest") == "blob"
     assert form_of("log", b"{" + head) == "log"
     assert form_of("document", head[:1]) == "document"
+
+
+@pytest.mark.parametrize("before", [b"", b"short\n", b"x" * (LIMIT - 1) + b"\n"])
+@pytest.mark.parametrize("read", [1, SEGMENT, 1 << 20])
+def test_a_long_line_that_is_at_hand_as_a_whole_comes_in_pieces(before: bytes, read: int):
+    """However much was read at a time, and whatever stands before it."""
+    data = before + b"y" * LIMIT + b"\n" + b"after\n"
+    found = list(cut(reader(data, [read]), "log"))
+
+    assert b"".join(part.data for part in found) == data
+    assert {part.record for part in found} == {None, len(before)}
+    assert max(len(part.data) for part in found if part.record is not None) == SEGMENT

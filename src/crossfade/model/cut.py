@@ -115,11 +115,19 @@ def _whole_lines(data: bytes, room: int, limits: tuple[int, int]) -> int:
     """Bytes of the whole lines at the head of *data* that start within *room* and keep to the limits; 0 for none."""
     block_bytes, block_records = limits
     size = data.find(b"\n", room - 1) + 1 or data.rfind(b"\n") + 1
+    if size > RECORD_LIMIT:
+        size = _without_a_long_end(data, size)
     if block_bytes < SEGMENT and size > block_bytes:
         size = data.rfind(b"\n", 0, block_bytes) + 1
     if block_records < size and data.count(b"\n", 0, size) > block_records:
         size = _after_newlines(data, block_records)
     return size
+
+
+def _without_a_long_end(data: bytes, size: int) -> int:
+    """*size*, or where its last line starts, if that is a long one: it may be at hand as a whole, and comes in pieces all the same."""
+    start = data.rfind(b"\n", 0, size - 1) + 1
+    return start if size - start > RECORD_LIMIT else size
 
 
 def _after_newlines(data: bytes, count: int) -> int:
