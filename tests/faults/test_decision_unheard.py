@@ -18,7 +18,7 @@ from support.running import Run, Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
 LOG = "events/r/j/events-1.jsonl"
-DECISION = b".routes SET epoch = epoch + 1"
+DECISION = b".migrations SET reversed"
 """What no other transaction says."""
 
 _SCHEMA = count(1)
