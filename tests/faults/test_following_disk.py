@@ -28,9 +28,13 @@ def stopped_at_the_end(process: subprocess.Popen[bytes], said: Path) -> Iterator
         kill_group(process)
 
 
-def waits_for_room(terminal: Terminal, database: Database, said: Path, why: str) -> None:
-    """It says so on its terminal, and the status on every other."""
+def waits_for_room(said: Path, why: str) -> None:
+    """It says so on its terminal."""
     wait_for(why, lambda: f"waiting: trying again after {why}" in said.read_text(), 60)
+
+
+def status_says(terminal: Terminal, database: Database, why: str) -> None:
+    """And the status on every other, where the database can still be written."""
     status = ("status", "--store", database.url)
     wait_for("the status", lambda: f"trying again after {why}" in terminal.run(*status).out, 30)
 
@@ -52,7 +56,8 @@ def test_a_disk_that_is_full_below_the_files(terminal: Terminal, cluster: Cluste
         for number in range(4):
             program.append("events/a/j/events-1.jsonl", LINE % (number, b"x" * 100_000))
             program.put(f"sessions/large-{number}.json", b'{"id":"%s"}' % (b"y" * 100_000))
-        waits_for_room(terminal, database, said, "OSError 28: No space left on device")
+        waits_for_room(said, "OSError 28: No space left on device")
+        status_says(terminal, database, "OSError 28: No space left on device")
         program.work(20)
         ballast.clear()
         in_step(files, program)
@@ -74,7 +79,7 @@ def test_a_disk_that_is_full_below_the_database(terminal: Terminal, cluster: Clu
             for number in range(1, 2_001):
                 with log.open("ab", 0) as writing:
                     writing.write(LINE % (number, b"x" * 1_500))
-            waits_for_room(terminal, database, said, "DiskFull 53100")
+            waits_for_room(said, "DiskFull 53100")
             small.clear()
             wait_for("every line", lambda: database.one("SELECT count(*) FROM events") == 2_001, 60)
         with database.connect() as connection:
