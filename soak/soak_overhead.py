@@ -74,7 +74,7 @@ def measured(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _alone(_server: Bench, root: Path, name: str, seconds: float) -> tuple[int, dict[str, float]]:
-    return _toiled(root, name, seconds), {}
+    return toiled(root, name, seconds), {}
 
 
 def _followed(server: Bench, root: Path, name: str, seconds: float) -> tuple[int, dict[str, float]]:
@@ -83,7 +83,7 @@ def _followed(server: Bench, root: Path, name: str, seconds: float) -> tuple[int
     with Following(server, _SCHEMA, root, server.url(_SCHEMA)) as following:
         following.arrive()
         before, began = (following.cpu(), of_server(server.postmaster())), time.monotonic()
-        done = _toiled(root, name, seconds)
+        done = toiled(root, name, seconds)
         passed = time.monotonic() - began
         after = following.cpu(), of_server(server.postmaster())
         following.check()
@@ -91,7 +91,8 @@ def _followed(server: Bench, root: Path, name: str, seconds: float) -> tuple[int
     return done, {"runner": runner, "postgres": postgres}
 
 
-def _toiled(root: Path, name: str, seconds: float) -> int:
+def toiled(root: Path, name: str, seconds: float) -> int:
+    """How many events a program that takes all of one processor came to."""
     command = [sys.executable, toiler.__file__, str(root), "--seconds", str(seconds), "--name", name]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 

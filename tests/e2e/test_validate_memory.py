@@ -270,7 +270,9 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
     (tree / "notes" / "003.txt").write_text("other")
     with cluster.connect() as connection:
         connection.execute("SET crossfade.origin = 'by-hand'")
-        connection.execute("INSERT INTO unreadable.sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{}')")
+        connection.execute(
+            "INSERT INTO unreadable.sessions (store_id, entry_id, pos, body) SELECT store_id, 999999, 0, '{}' FROM unreadable.stores"
+        )
     run = validate("--skip-unreadable", "--json")
     assert run.status == 3, run
     found = said(run)  # of what was read everything is asked

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from support.cluster import Cluster
 from support.disks import Ballast, seen_by, small_database, start_on_a_small_disk
-from support.running import Terminal, finish, kill_group, once_each, wait_for
+from support.following import stopped_at_the_end
+from support.running import Terminal, once_each, wait_for
 from support.servers import Database
 from support.sql_programs import SqlProgram, in_step, new_tree
 
 LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z","pad":"%s"}\n'
-
-
-@contextmanager
-def stopped_at_the_end(process: subprocess.Popen[bytes], said: Path) -> Iterator[None]:
-    """It is to end well when it is told to stop; killed, whatever happens."""
-    try:
-        yield
-        process.terminate()
-        done = finish(process, 60)
-        assert done.status == 0, said.read_text()[-4000:]
-    finally:
-        kill_group(process)
 
 
 def waits_for_room(said: Path, why: str) -> None:

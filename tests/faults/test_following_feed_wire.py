@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
+from support.following import stopped_at_the_end
 from support.proxy import Proxy
-from support.running import Terminal, compare, finish, kill_group, wait_for
+from support.running import Terminal, compare, wait_for
 from support.sql_programs import SqlProgram, connection_of, in_step, new_tree
 
 _NUMBER = count(1)
@@ -71,15 +72,10 @@ def line(cluster: Cluster, terminal: Terminal, tmp_path: Path) -> Iterator[Line]
     with Proxy(cluster.port) as proxy:
         line = Line(cluster, proxy, terminal, tmp_path)
         line.follow()
-        yield line
-        proxy.go_on()
         assert line.process is not None
-        line.process.terminate()
-        try:
-            done = finish(line.process, 60)
-        finally:
-            kill_group(line.process)
-        assert done.status == 0, line.said.read_text()
+        with stopped_at_the_end(line.process, line.said):
+            yield line
+            proxy.go_on()
     restored = line.terminal.run("start", line.database.url, tmp_path / "back", "--once")
     assert restored.status == 0, restored
     compare(line.files, tmp_path / "back")

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
+from support.following import stopped_at_the_end
 from support.proxy import Proxy
-from support.running import Terminal, finish, kill_group, once_each, wait_for
+from support.running import Terminal, once_each, wait_for
 
 _SCHEMA = count(1)
 LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z"}\n'
@@ -74,15 +75,10 @@ def line(cluster: Cluster, terminal: Terminal, tmp_path: Path) -> Iterator[Line]
     with Proxy(cluster.port) as proxy:
         line = Line(cluster, proxy, terminal, root)
         line.follow()
-        yield line
-        proxy.go_on()
         assert line.process is not None
-        line.process.terminate()
-        try:
-            done = finish(line.process, 60)
-        finally:
-            kill_group(line.process)
-        assert done.status == 0, line.said.read_text()
+        with stopped_at_the_end(line.process, line.said):
+            yield line
+            proxy.go_on()
     with cluster.connect() as connection:
         connection.execute(f'DROP SCHEMA IF EXISTS "{line.schema}" CASCADE')
 

@@ -11,7 +11,7 @@ import pytest
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_writer
+from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
 from soak.scenarios import SCENARIOS
 from soak.table import printed
 
@@ -84,6 +84,14 @@ def test_what_following_costs_the_program_is_measured_in_pairs(server: Bench):
 
     assert figures["loss_percent_range"][0] == figures["loss_percent"] == figures["loss_percent_range"][1] < 100
     assert figures["processor_percent_of_one"]["runner"] > 0
+
+
+def test_what_being_watched_costs_is_measured_in_both_ways(tmp_path: Path):
+    """As above."""
+    figures = soak_watching.measured(tmp_path / "live", soak_watching.options_of(["--rounds", "1", "--seconds", "0.5"]))
+
+    assert set(figures["loss_percent"]) == {"looked_at", "waited_for"}
+    assert max(figures["loss_percent"].values()) < 100
 
 
 def test_a_line_that_is_missing_is_found(tmp_path: Path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from support.running import Terminal, finish, wait_for
+from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
 
@@ -24,3 +27,15 @@ def following(
 
     wait_for("a follower", has_arrived, 40)
     return process
+
+
+@contextmanager
+def stopped_at_the_end(process: subprocess.Popen[bytes], said: Path) -> Iterator[None]:
+    """It is to end well when it is told to stop; killed, whatever happens."""
+    try:
+        yield
+        process.terminate()
+        done = finish(process, 60)
+        assert done.status == 0, said.read_text()[-4000:]
+    finally:
+        kill_group(process)

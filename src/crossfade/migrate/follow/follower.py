@@ -164,6 +164,11 @@ class Follower:
         """True while every change is heard of, and all was looked at since one may not have been."""
         return self._dirty.knows_all and all(watch.hears_all for watch in self.watches)
 
+    @property
+    def unheard(self) -> str:
+        """Why not every change is heard of; empty where it is, or not known."""
+        return "; ".join(watch.trouble for watch in self.watches if watch.trouble and not watch.hears_all)
+
     def hurry(self) -> None:
         """Somebody waits for it to be in step."""
         self._sweep.hurry()

@@ -22,6 +22,8 @@ _WATCHED = flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | _CAME | _WENT | fla
 _HOW = flags.ONLYDIR | flags.DONT_FOLLOW
 
 _LIMIT = "the machine's limit on watches is reached (fs.inotify.max_user_watches)"
+_NAMED = 1000
+"""Directories without a watch that are kept by name, to be tried again; of any more it is known only that there are some."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Watches:
         self._paths: dict[int, bytes] = {}
         self._barrier: int | None = None
         self._unwatched: dict[bytes, str] = {}
+        self._is_full = self._are_more = False
         try:
             self._standing = _identity(root)
             self._watch(b"")
@@ -62,8 +65,10 @@ class Watches:
     @property
     def trouble(self) -> str:
         """Why not all of the tree is heard; empty where it is."""
+        if self._is_full:
+            return f"not all directories can be watched: {_LIMIT}"
         if not self._unwatched:
-            return ""
+            return "some directories cannot be watched" if self._are_more else ""
         path, why = next(iter(self._unwatched.items()))
         return f"{len(self._unwatched):,} directories cannot be watched, {os.fsdecode(path)!r} first: {why}"
 
@@ -124,7 +129,7 @@ class Watches:
     def _below(self, path: bytes) -> None:
         """Watch every directory below *path*, which is watched: what comes into it from now on is heard of."""
         waiting = [path]
-        while waiting:
+        while waiting and not self._is_full:
             waiting += [below for below in self._directories(waiting.pop()) if self._watch(below)]
 
     def _directories(self, path: bytes) -> Iterator[bytes]:
@@ -147,8 +152,12 @@ class Watches:
 
     def _leave_out(self, path: bytes, error: OSError) -> None:
         """What is gone is told by its parent; anything else leaves a hole."""
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            self._unwatched[path] = _LIMIT if error.errno == errno.ENOSPC else error.strerror or "cannot be watched"
+        if error.errno == errno.ENOSPC:
+            self._is_full = True
+        elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            self._are_more |= len(self._unwatched) >= _NAMED
+            if not self._are_more:
+                self._unwatched[path] = error.strerror or "cannot be watched"
 
 
 def _joined(directory: bytes, name: bytes) -> bytes:

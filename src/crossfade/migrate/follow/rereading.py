@@ -72,8 +72,18 @@ class Rereading:
     def _read_until(self, until: float, choose: Callable[[], bytes | None]) -> list[bytes]:
         found: list[bytes] = []
         while time.monotonic() < until and (self._log is not None or self._take(choose())):
-            found += self._read_on()
+            try:
+                found += self._read_on()
+            except OSError:
+                self._put_off()
+                break
         return found
+
+    def _put_off(self) -> None:
+        """The log cannot be read just now: it is owed, and a hand-over waits for it."""
+        log, self._log = self._log, None
+        assert log is not None
+        self.grew(log.source.path)
 
     def _first(self, before: float) -> bytes | None:
         """The log that grew longest ago, if that was *before*."""

@@ -1,7 +1,7 @@
 """The steps of a hand-over, done and undone on the two sides of a migration.
 
 The decision is one transaction in the control database, which holds the gate of that side closed until it ends: the route,
- the direction of the migration, the cursor of the reverse stream and the line in the journal commit together.
+the direction of the migration, the cursor of the reverse stream and the line in the journal commit together.
 """
 
 from __future__ import annotations

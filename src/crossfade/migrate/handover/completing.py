@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from crossfade.errors import CrossfadeError
+from crossfade.migrate.handover.choosing import far_in, far_of
 from crossfade.migrate.handover.control import AT_REST
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.order import WISH, Order, ordered
-from crossfade.migrate.handover.twins import far_in, far_of
 from crossfade.migrate.prepare import Run
 from crossfade.store.backends.postgres import direction, journal
 from crossfade.store.backends.postgres.journal import Line

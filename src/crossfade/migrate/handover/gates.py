@@ -18,7 +18,7 @@ class Facts:
     one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
     the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen. ``unreadable`` are
     paths that cannot be read, each with its reason. ``held_by`` says who has the authority, where the side that is to hand it over
-    has not.
+    has not; ``unheard`` why not all changes are heard of, where that is known.
     """
 
     following: bool
@@ -35,6 +35,7 @@ class Facts:
     writers: tuple[str, ...] | None
     unreadable: tuple[str, ...] = ()
     held_by: str = ""
+    unheard: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ def _authority(facts: Facts) -> GateState:
 
 
 def _looked_over(facts: Facts, migration: str) -> GateState:
-    sentence = (
-        "all of it was looked at" if facts.in_step else "changes may have been missed, and not all was looked at since"
-    )
+    missed = facts.unheard or "changes may have been missed, and not all was looked at since"
+    sentence = "all of it was looked at" if facts.in_step else missed
     return GateState("in step", facts.in_step, sentence, f"crossfade status {migration} --watch")
 
 

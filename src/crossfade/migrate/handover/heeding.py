@@ -12,16 +12,16 @@ import psycopg
 
 from crossfade.errors import CrossfadeError, Fenced, GateShut, NotYet, PhaseForbids, TargetUnreachable, TargetUnwritable
 from crossfade.migrate.handover.acts import Acts
+from crossfade.migrate.handover.authority import held_by
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
+from crossfade.migrate.handover.choosing import far_of
 from crossfade.migrate.handover.completing import clear_up, refuse
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
-from crossfade.migrate.handover.holding import held_by
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
-from crossfade.migrate.handover.twins import far_of
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import text_of
 from crossfade.observe.failpoints import durable
@@ -42,6 +42,10 @@ class Following(Protocol):
     @property
     def is_in_step(self) -> bool:
         """True while every change is heard of, and all was looked at since one may not have been."""
+
+    @property
+    def unheard(self) -> str:
+        """Why not every change is heard of; empty where it is, or not known."""
 
     def hurry(self) -> None:
         """Somebody waits for it to be in step."""
@@ -281,5 +285,6 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         from_files=run.from_files,
         still_seconds=follower.still_seconds,
         writers=writers_of(run.request.source.path) if asks else (),
+        unheard=follower.unheard,
         unreadable=tuple(f"{text_of(path)} ({why})" for path, why in sorted(follower.unreadable.items())),
     )

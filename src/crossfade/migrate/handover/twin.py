@@ -33,7 +33,7 @@ class Twin:
         return Gate(self.root)
 
     def have_marker(self) -> None:
-        """Have a marker, if there is none: without one, writers take it that the files decide."""
+        """Have a marker, if there is none: without one, writers have to ask the database."""
         if self.gate.read() is None:
             self.gate.write(self.marker())
 
