@@ -36,7 +36,19 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A server on TCP that tests may kill; whoever does starts it again."""
+def one_cluster() -> Iterator[Cluster]:
+    """One for all tests."""
     with Cluster() as running:
         yield running
+
+
+@pytest.fixture
+def cluster(one_cluster: Cluster) -> Cluster:
+    """A server on TCP that tests may kill; whoever does starts it again. Nobody is left in it.
+
+    What an earlier test cut off may still be in its transaction there, and holds back every change feed of the server.
+    """
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> %s"
+    with one_cluster.connect() as connection:
+        connection.execute(others, [connection.info.backend_pid])
+    return one_cluster

@@ -16,7 +16,10 @@ LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z","pad":"%s"}\n'
 
 def waits_for_room(said: Path, why: str) -> None:
     """It says so on its terminal."""
-    wait_for(why, lambda: f"waiting: trying again after {why}" in said.read_text(), 60)
+    try:
+        wait_for(why, lambda: f"waiting: trying again after {why}" in said.read_text(), 60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it said\n{said.read_text()}") from None
 
 
 def status_says(terminal: Terminal, database: Database, why: str) -> None:
