@@ -23,6 +23,7 @@ background._leave(log)
 for number in range(3_000):
     print(f"line {number:040}", file=sys.stderr, flush=True)
     time.sleep(0.0002)
+time.sleep(0.5)  # a change of files that has begun ends
 """
 
 
