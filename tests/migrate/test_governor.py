@@ -292,6 +292,25 @@ def test_a_pause_is_bounded_and_the_rest_stands_over():
     assert governor.pace(0.0).seconds == gates.PAUSE_SECONDS_MAX
 
 
+@pytest.mark.parametrize(("owed", "is_brief"), [(0.05, True), (2.0, True), (3.0, False)])
+def test_whoever_is_waited_for_pays_little_by_little(owed: float, is_brief: bool):
+    """Half a processor pays two seconds of one off in four: a wait of that length would be four seconds of lag.
+
+    What is more than a whole pause pays off is waited for, so the ceiling holds in the long run.
+    """
+    gate = Gate(multiprocessing.get_context("spawn"))
+    gate.allow(2.0, CPU_PERCENT, Stance())
+    gate.charge(owed)
+    told: list[Pause] = []
+    began = time.monotonic()
+    gate.wait(0, 0, stop=lambda: time.monotonic() - began > 0.8, tell=told.append, briefly=True)
+    waited = time.monotonic() - began
+
+    assert (waited < 0.7) is is_brief
+    assert (told[0].seconds <= gates.BRIEF_SECONDS) is is_brief
+    assert (gate.pause().seconds > 0) is (owed > 1)
+
+
 def test_what_was_used_in_a_quiet_hour_is_not_owed_at_its_end():
     """Nobody looked in between: the share of that time pays for what was used in it, and no second of it is paid twice."""
     gate = Gate(multiprocessing.get_context("spawn"))

@@ -108,16 +108,24 @@ class Governor:
         """A budget within this one, for work that must not keep the rest waiting."""
         return Part(self, share)
 
-    def turn(self, records: int = 0, size: int = 0, *, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> None:
+    def turn(
+        self,
+        records: int = 0,
+        size: int = 0,
+        *,
+        stop: Callable[[], bool],
+        tell: Callable[[Pause], None],
+        briefly: bool = False,
+    ) -> None:
         """Wait for the turn of a page of so much, and until nothing is owed, also not what this process used; or until *stop*.
 
-        *tell* hears how long that may take, and why, before each wait.
+        *tell* hears how long that may take, and why, before each wait; *briefly* is the gate's.
         """
         with self._lock:
             spent, self._spent = self._spent, time.process_time()
             self.gate.charge(self._spent - spent)
         self.look()
-        self.gate.wait(records, size, stop=stop, tell=lambda pause: tell(self._noted(pause)))
+        self.gate.wait(records, size, stop=stop, tell=lambda pause: tell(self._noted(pause)), briefly=briefly)
 
     def look(self) -> None:
         """Look at the machine and the server, if it was a second ago; take more or less from now on."""

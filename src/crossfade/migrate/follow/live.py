@@ -279,4 +279,4 @@ class Live(Engine):
 
     def _pace(self, page: Page, records: int) -> None:
         """Keep to the limits, and out of the way of those who work."""
-        self._run.governor.turn(records, page.size, stop=self._stop.is_set, tell=self._teller.paused)
+        self._run.governor.turn(records, page.size, stop=self._stop.is_set, tell=self._teller.paused, briefly=True)

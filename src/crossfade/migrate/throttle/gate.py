@@ -27,10 +27,16 @@ SAVED_SECONDS = 1.0
 OWED_SECONDS_MAX = 60.0
 """No more is owed than the whole share pays off in this time."""
 
-_HELD_SECONDS = 0.05
-
 PAUSE_SECONDS_MAX = 5.0
 """No single pause is longer; what is owed beyond it stands over."""
+
+BRIEF_SECONDS = 0.1
+"""The longest pause of whoever others wait for, while what is owed would be paid off within a whole one.
+
+What the server does once in a while, an ANALYZE of its own for one, is owed at once: paid off at once, it would be seconds of lag.
+"""
+
+_HELD_SECONDS = 0.05
 
 _RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED, _HELD, _AT_WORK = range(
     14
@@ -210,10 +216,13 @@ class Gate:
 
     # For workers
 
-    def wait(self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> None:
+    def wait(
+        self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None], briefly: bool = False
+    ) -> None:
         """Wait for the turn of a page, and until nothing is owed. *tell* hears how long it may take, and why.
 
-        Nobody waits while the gate is held: the page in hand is to be done.
+        *briefly*: not for all that is owed at once, unless that is much. Nobody waits while the gate is held: the page in hand is
+        to be done.
         """
 
         def over() -> bool:
@@ -221,12 +230,19 @@ class Gate:
 
         while not over() and not self._wait_for_turn(records, size, over, tell):
             pass
-        told_until = 0.0
-        while not over() and (pause := self.pause()).seconds:
+        began, told_until = time.monotonic(), 0.0
+        while not over() and (pause := self._pause(began, briefly=briefly)).seconds:
             if time.monotonic() >= told_until:
                 tell(pause)
                 told_until = time.monotonic() + pause.seconds
             time.sleep(min(pause.seconds, 0.1))
+
+    def _pause(self, began: float, *, briefly: bool) -> Pause:
+        """The pause that is left of one that *began* then."""
+        pause = self.pause()
+        if not briefly or pause.seconds >= PAUSE_SECONDS_MAX:
+            return pause
+        return Pause(min(pause.seconds, max(began + BRIEF_SECONDS - time.monotonic(), 0.0)), pause.reason)
 
     def _wait_for_turn(self, records: int, size: int, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> bool:
         """Book, and wait for it; False where the rate was changed meanwhile."""
