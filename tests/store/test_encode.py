@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from crossfade.model.answers import Passing
 from crossfade.model.changes import Block
 from crossfade.model.columns import TEXT_BYTES_MAX
 from crossfade.model.entries import Entry
-from crossfade.model.figures import NULL
+from crossfade.model.figures import NULL, Encoding
 from crossfade.model.kinds import Column, Form, Kind
 from crossfade.model.records import Reader
 from crossfade.store.backends.postgres.encode import INLINE, Encoder, field_of
@@ -71,6 +72,39 @@ def test_the_quick_way_makes_the_rows_of_the_careful_one(lines, form):
     columns = [list(values) for e in found for values in zip(*e.sheet.columns, strict=True)]
     assert columns == [row.parts[2:-4] for row in rows]
     assert [reason for e in found for reason in e.sheet.reasons] == [row.parts[-4] for row in rows]
+
+
+@settings(max_examples=300)
+@given(st.lists(objects.map(written) | st.binary(min_size=1, max_size=12), min_size=1, max_size=5))
+@example([b'{"id": "a"}', b'{"id": "\xc3', b'\xa9"}', b"{}"])
+def test_many_documents_make_the_rows_that_each_makes_alone(contents):
+    """Whatever stands beside it, and each with what its own path says."""
+    encoder, captures = Encoder(KIND, 7), [{"id": f"path {number}"} for number in range(len(contents))]
+    alone = [
+        encoder.rows(number, block(data, "document"), found)[0]
+        for number, (data, found) in enumerate(zip(contents, captures, strict=True))
+    ]
+    found = encoder.documents(range(len(contents)), contents, captures)
+
+    assert found.rows == b"".join(row.data for row in alone)
+    assert found.reasons == [row.reason for row in alone]
+    assert list(found.sheet.places) == [row.parts[1] for row in alone]
+    assert list(zip(*found.sheet.columns, strict=True)) == [tuple(row.parts[2:-4]) for row in alone]
+
+
+@settings(max_examples=100)
+@given(st.lists(objects.map(written), min_size=1, max_size=5))
+def test_many_documents_pass_by_as_each_does_alone(contents):
+    """The same sum over content and columns, and the same answers."""
+    encoder, paths = Encoder(KIND, 7), [b"p/%d" % number for number in range(len(contents))]
+    together, alone = (Passing(KIND, Encoding(KIND)) for _ in range(2))
+    found = encoder.documents(range(len(contents)), contents, [CAPTURES] * len(contents))
+    together.take_documents(paths, found.sheet, contents)
+    for path, data in zip(paths, contents, strict=True):
+        (encoded,) = encoder.encode(1, block(data, "document"), CAPTURES)
+        alone.take(path, 0, encoded.sheet, None, data)
+
+    assert together.passed() == alone.passed()
 
 
 def test_the_pieces_of_a_block_lie_end_to_end():

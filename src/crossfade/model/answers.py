@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossfade.model.figures import NULL, Columns, Encoding, Sheet
+from crossfade.model.figures import NULL, Columns, Encoding, Sheet, columns_of_one
 from crossfade.model.figures import field as sent
 from crossfade.model.kinds import Column, Kind
 from crossfade.model.paths import key_of
@@ -112,7 +112,14 @@ class Answering:
 
     def take(self, path: bytes, sheet: Sheet) -> None:
         """Take the records of one block. Few at a time would be dear, so that they are gathered first."""
-        self._gathered.add(path, sheet)
+        self._take([path], [0], sheet)
+
+    def take_documents(self, paths: Sequence[bytes], sheet: Sheet) -> None:
+        """Take the only records of entries at *paths*."""
+        self._take(paths, range(len(paths)), sheet)
+
+    def _take(self, paths: Sequence[bytes], starts: Iterable[int], sheet: Sheet) -> None:
+        self._gathered.add(paths, starts, sheet)
         if len(self._gathered.places) >= _MANY:
             self._work_off()
 
@@ -150,9 +157,11 @@ class _Gathered:
         self._paths: list[bytes] = []
         self._starts: list[int] = []
 
-    def add(self, path: bytes, sheet: Sheet) -> None:
-        self._paths.append(path)
-        self._starts.append(len(self.places))
+    def add(self, paths: Sequence[bytes], starts: Iterable[int], sheet: Sheet) -> None:
+        """The records of *sheet*; those from each of *starts* on are of the path beside it."""
+        before = len(self.places)
+        self._paths += paths
+        self._starts += [before + start for start in starts]
         self.places += sheet.places
         self.raw += len(sheet) - sheet.reasons.count(NULL)
         for values, more in zip(self.columns, sheet.columns, strict=True):
@@ -273,6 +282,12 @@ class Passing:
             self._passed.fold(path, digest, columns.finish())
         else:
             self.going_on[path] = columns
+
+    def take_documents(self, paths: Sequence[bytes], sheet: Sheet, digests: Iterable[bytes]) -> None:
+        """The only records of entries at *paths*, which have these *digests*."""
+        for path, digest, row in zip(paths, digests, self._encoding.each(sheet), strict=True):
+            self._passed.fold(path, digest, columns_of_one(row))
+        self._answering.take_documents(paths, sheet)
 
     def passed(self) -> Passed:
         """What was seen."""

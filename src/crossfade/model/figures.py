@@ -72,25 +72,19 @@ class Encoding:
 
     def of(self, sheet: Sheet) -> bytes:
         """All rows, one behind the other."""
-        if len(sheet) == 1:
-            return self._one(sheet)
+        return b"".join(self._parts(sheet))
+
+    def each(self, sheet: Sheet) -> Iterator[bytes]:
+        """The rows, one by one."""
+        parts, width = self._parts(sheet), len(self._template)
+        return (b"".join(parts[at : at + width]) for at in range(0, len(parts), width))
+
+    def _parts(self, sheet: Sheet) -> list[bytes]:
         parts, width = self._template * len(sheet), len(self._template)
         parts[1::width], parts[width - 1 :: width] = sheet.places, sheet.reasons
         for number, values in enumerate(sheet.columns):
             parts[3 + 2 * number :: width] = values
-        return b"".join(parts)
-
-    def _one(self, sheet: Sheet) -> bytes:
-        """A document's row: there are many of them."""
-        parts = self._template
-        parts[1::2] = [sheet.places[0], *(values[0] for values in sheet.columns), sheet.reasons[0]]
-        return b"".join(parts)
-
-    def each(self, sheet: Sheet) -> Iterator[bytes]:
-        """The rows, one by one."""
-        rows = zip(*sheet.columns, strict=True) if sheet.columns else iter([()] * len(sheet))
-        for place, row, reason in zip(sheet.places, rows, sheet.reasons, strict=True):
-            yield self.of(Sheet([place], [[value] for value in row], [reason]))
+        return parts
 
 
 class Gauge:
@@ -157,6 +151,11 @@ class Columns:
         if self._records:
             self._whole.update(self._part.digest())
         self._records = 0
+
+
+def columns_of_one(row: bytes) -> bytes:
+    """The digest of the columns of an entry that is one record; the same as :class:`Columns` makes of it."""
+    return hashlib.sha256(hashlib.sha256(row).digest()).digest()
 
 
 def columns_of(figures: Sequence[Figure]) -> bytes:

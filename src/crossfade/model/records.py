@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -105,20 +106,25 @@ class Reader:
         """The lines of *data*, a few at a time: the inner loop of every copy. A few, because they are at hand then."""
         for piece in _pieces(data):
             lines = split_lines(piece)
-            yield self._read_plain(piece, lines, bound) or self._read_each(lines, bound)
+            yield self._read_plain(piece, lines, repeat(bound)) or self._read_each(lines, repeat(bound))
 
-    def _read_plain(self, piece: bytes, lines: list[bytes], bound: Bound) -> Lines | None:
+    def read_documents(self, documents: list[bytes], bounds: list[Bound]) -> Lines:
+        """Documents, each with what its own path contributes, as if they were lines."""
+        piece = b"\n".join(documents)
+        return self._read_plain(piece, documents, bounds) or self._read_each(documents, bounds)
+
+    def _read_plain(self, piece: bytes, lines: list[bytes], bounds: Iterable[Bound]) -> Lines | None:
         """The lines of *piece*, if all of them are what nearly all are; else None."""
         promote, decode = self._promote, self._decode
         try:
             if _may_be_plain(piece, lines):
-                return Lines(lines, None, [promote(decode(line), bound) for line in lines])
+                return Lines(lines, None, list(map(promote, map(decode, lines), bounds)))
         except _UNUSUAL:
             pass
         return None
 
-    def _read_each(self, lines: list[bytes], bound: Bound) -> Lines:
-        found = [self.read_bound(line, bound, suspect=True) for line in lines]
+    def _read_each(self, lines: list[bytes], bounds: Iterable[Bound]) -> Lines:
+        found = [self.read_bound(line, bound, suspect=True) for line, bound in zip(lines, bounds, strict=False)]
         return Lines(lines, [reason for reason, _ in found], [values for _, values in found])
 
     def _slow(self, data: bytes, bound: Bound) -> tuple[str | None, Values]:

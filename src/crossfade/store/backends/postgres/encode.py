@@ -7,9 +7,9 @@ Fields: store_id, entry_id, pos, the promoted columns, reason, body, raw.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any
 
 import msgspec
@@ -62,6 +62,14 @@ class Encoded(msgspec.Struct, gc=False):
     last: bool
 
 
+class Documents(msgspec.Struct, gc=False):
+    """The rows of whole documents, one behind the other; their promoted columns; why each is raw, where it is."""
+
+    rows: bytes
+    sheet: Sheet
+    reasons: list[str | None]
+
+
 class Encoder:
     """Encodes blocks of one kind into rows of its table."""
 
@@ -76,8 +84,6 @@ class Encoder:
         """The rows of a block, a few at a time; once at least."""
         if block.record is None and block.data and block.entry.form == "log":
             yield from self._log(entry_id, block, captures)
-        elif block.record is None and block.data and block.entry.form == "document":
-            yield self._document(entry_id, block, captures)
         else:
             rows = self.rows(entry_id, block, captures)
             parts, width = [part for row in rows for part in row.parts], self._fields
@@ -85,13 +91,12 @@ class Encoder:
             raws = [row.reason for row in rows if row.reason is not None]
             yield Encoded(block.offset, len(block.data), parts, sheet, raws, block.last)
 
-    def _document(self, entry_id: int, block: Block, captures: dict[str, str]) -> Encoded:
-        """As ``rows``, for the only row that there is."""
-        data = block.data
-        reason, fields = self._reader.read_bound(data, self._reader.bind(captures), suspect=suspicious(data))
-        parts = self._parts(entry_id, block.offset, data, reason, fields, is_json=reason is None)
-        sheet = Sheet(parts[1:2], list(zip(fields)), parts[-4:-3])
-        return Encoded(block.offset, len(data), parts, sheet, [] if reason is None else [reason], block.last)
+    def documents(self, rows: Sequence[int], documents: list[bytes], captures: Iterable[dict[str, str]]) -> Documents:
+        """The rows of whole documents, entries' row numbers first; as ``rows``, but column by column, as of a log."""
+        lines = self._reader.read_documents(documents, [self._reader.bind(found) for found in captures])
+        sheet = _sheet(lines, repeat(0, len(documents)))
+        joined = self._joined(list(map(self._head, rows)), sheet, lines, list(map(len, documents)))
+        return Documents(joined, sheet, lines.reasons or [None] * len(documents))
 
     def _log(self, entry_id: int, block: Block, captures: dict[str, str]) -> Iterator[Encoded]:
         """The inner loop of every copy: as ``rows``, but column by column, without a value a row."""
@@ -99,17 +104,17 @@ class Encoder:
         for lines in self._reader.read_pieces(block.data, self._reader.bind(captures)):
             sizes = list(map(len, lines.lines))
             sheet = _sheet(lines, accumulate(sizes[:-1], initial=offset))
-            rows, size = self._joined(head, sheet, lines, sizes), sum(sizes)
+            rows, size = self._joined([head], sheet, lines, sizes), sum(sizes)
             raws = [reason for reason in lines.reasons or () if reason is not None]
             yield Encoded(offset, size, [rows], sheet, raws, block.last and offset + size == block.end)
             offset += size
 
-    def _joined(self, head: bytes, sheet: Sheet, lines: Lines, sizes: list[int]) -> bytes:
-        """The rows of *lines*, one behind the other."""
+    def _joined(self, heads: list[bytes], sheet: Sheet, lines: Lines, sizes: list[int]) -> bytes:
+        """The rows of *lines*, one behind the other. There is one head for all of them, or one for each."""
         width = self._fields
         lengths = list(map(_LENGTH.pack, sizes)) if max(sizes) > TEXT_BYTES_MAX else [_LENGTHS[size] for size in sizes]
-        parts = [head, *[NULL] * (width - 1)] * len(sizes)
-        parts[1::width] = sheet.places
+        parts = [NULL] * (width * len(sizes))
+        parts[::width], parts[1::width] = heads * (len(sizes) // len(heads)), sheet.places
         for number, values in enumerate(sheet.columns, 2):
             parts[number::width] = values
         parts[width - 3 :: width], parts[width - 2 :: width] = lengths, lines.lines

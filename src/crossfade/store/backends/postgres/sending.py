@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import cast
 
 import msgspec
 import psycopg
@@ -70,22 +71,43 @@ class Sender:
         return refusals
 
     def _send_kind(self, connection: Connection, kind: str, drafts: list[Draft], watch: Watch | None) -> None:
-        encoder = self._encoder(kind)
         with connection.cursor() as cursor, cursor.copy(self._statement(kind)) as copy:
-            held, size = [SIGNATURE], 0
-            for draft in drafts:
-                captures = self._layout.place(draft.entry.path).captures
-                for put in draft.puts:
-                    for encoded in encoder.encode(draft.entry.row, put.block, captures):
-                        draft.count(len(encoded.sheet), encoded.raws)
-                        if watch is not None:
-                            watch.take(kind, draft.entry.path, encoded, put.digest)
-                        held += encoded.rows
-                        size += encoded.size
-                        if size >= _SENT_AT_ONCE:
-                            copy.write(b"".join(held))
-                            held, size = [], 0
-            copy.write(b"".join([*held, TRAILER]))
+            copy.write(SIGNATURE)
+            for are_whole, group in groupby(drafts, key=_is_whole):
+                for data in (self._documents if are_whole else self._rows)(kind, group, watch):
+                    copy.write(data)
+            copy.write(TRAILER)
+
+    def _rows(self, kind: str, drafts: Iterable[Draft], watch: Watch | None) -> Iterator[bytes]:
+        """The rows of *drafts*, some at a time."""
+        encoder, held, size = self._encoder(kind), list[bytes](), 0
+        for draft in drafts:
+            captures = self._layout.place(draft.entry.path).captures
+            for put in draft.puts:
+                for encoded in encoder.encode(draft.entry.row, put.block, captures):
+                    draft.count(len(encoded.sheet), encoded.raws)
+                    if watch is not None:
+                        watch.take(kind, draft.entry.path, encoded, put.digest)
+                    held += encoded.rows
+                    size += encoded.size
+                    if size >= _SENT_AT_ONCE:
+                        yield b"".join(held)
+                        held, size = [], 0
+        yield b"".join(held)
+
+    def _documents(self, kind: str, drafts: Iterable[Draft], watch: Watch | None) -> Iterator[bytes]:
+        """As ``_rows``, of documents that are whole: many small ones are dear one by one."""
+        for members in _few(drafts):
+            paths = [draft.entry.path for draft in members]
+            captures = [self._layout.place(path).captures for path in paths]
+            contents = [draft.puts[0].block.data for draft in members]
+            encoded = self._encoder(kind).documents([draft.entry.row for draft in members], contents, captures)
+            for draft, reason in zip(members, encoded.reasons, strict=True):
+                draft.count(1, () if reason is None else (reason,))
+            if watch is not None:
+                digests = [cast("bytes", draft.puts[0].digest) for draft in members]
+                watch.take_documents(kind, paths, encoded.sheet, digests)
+            yield encoded.rows
 
     def _send_carefully(self, connection: Connection, draft: Draft, chunks: list[bytes]) -> list[Refusal]:
         """As ``_send_kind``, but halving what the server refuses until single records are left."""
@@ -148,3 +170,22 @@ class Sender:
         if kind not in self._encoders:
             self._encoders[kind] = Encoder(self._layout.kind(kind), self._store_id)
         return self._encoders[kind]
+
+
+def _is_whole(draft: Draft) -> bool:
+    """True for a document in one piece, which is one record."""
+    block = draft.puts[0].block
+    return block.entry.form == "document" and block.record is None and block.last and bool(block.data)
+
+
+def _few(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
+    """*drafts* in groups of about as many bytes as are sent at once."""
+    held, size = list[Draft](), 0
+    for draft in drafts:
+        held.append(draft)
+        size += len(draft.puts[0].block.data)
+        if size >= _SENT_AT_ONCE:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held

@@ -5,8 +5,10 @@ A page that is not committed was never seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from crossfade.model.answers import Passed, Passing
-from crossfade.model.figures import Columns, Encoding
+from crossfade.model.figures import Columns, Encoding, Sheet
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.encode import Encoded
 
@@ -27,9 +29,7 @@ class Watch:
 
     def take(self, kind: str, path: bytes, encoded: Encoded, digest: bytes | None) -> None:
         """Some records, as they are sent; *digest* is that of the whole entry, where its last bytes are among them."""
-        if kind not in self._page:
-            self._page[kind] = Passing(self._layout.kind(kind), self._encoding(kind))
-        passing = self._page[kind]
+        passing = self._passing(kind)
         if passing is None:
             return
         began = self._open.get(path)
@@ -39,6 +39,19 @@ class Watch:
             passing.take(path, encoded.offset, encoded.sheet, began, digest if encoded.last else None)
         except KeyError:  # an earlier run began the entry
             self.miss(kind)
+
+    def take_documents(self, kind: str, paths: Sequence[bytes], sheet: Sheet, digests: Iterable[bytes]) -> None:
+        """The only records of the entries at *paths*, as they are sent, with the entries' digests."""
+        passing = self._passing(kind)
+        if passing is None:
+            return
+        self._ended += [path for path in paths if path in self._open]
+        passing.take_documents(paths, sheet, digests)
+
+    def _passing(self, kind: str) -> Passing | None:
+        if kind not in self._page:
+            self._page[kind] = Passing(self._layout.kind(kind), self._encoding(kind))
+        return self._page[kind]
 
     def miss(self, kind: str) -> None:
         """Records of this kind pass by in another way than as they are: what is known of the kind is of no use."""
