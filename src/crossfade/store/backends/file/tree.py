@@ -5,6 +5,7 @@ Handles also lift the limit that ``PATH_MAX`` puts on a path's length.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from contextlib import suppress
@@ -13,7 +14,8 @@ from crossfade.model.paths import leaves_root, parent_of
 from crossfade.store.backends.file.spelling import refuse_other_spelling
 
 _KEPT = 128
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Tree:
@@ -58,7 +60,7 @@ class Tree:
         """A handle on *deeper*, a directory in *path*, on which *handle* is open."""
         name = deeper[len(path) + 1 :] if path else deeper
         try:
-            found = os.open(name, _FLAGS, dir_fd=handle)
+            found = _to_read(name, _DIRECTORY, handle)
         except FileNotFoundError:
             if not create:
                 raise
@@ -67,7 +69,7 @@ class Tree:
         with suppress(FileExistsError):  # another worker was quicker
             os.mkdir(name, 0o700, dir_fd=handle)
             self._made.add(path)
-        return os.open(name, _FLAGS, dir_fd=handle)
+        return _to_read(name, _DIRECTORY, handle)
 
     def _keep(self, path: bytes, handle: int) -> None:
         self._open[path] = handle
@@ -96,7 +98,7 @@ class Tree:
     def open(self, path: bytes) -> int:
         """A descriptor to read the regular file *path*. Raises OSError for a link; never blocks on a pipe."""
         handle, name = self.place(path)
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+        return _to_read(name, _FILE, handle)
 
     def open_to_append(self, path: bytes) -> int:
         """A descriptor whose every write goes to the end of the regular file *path*, wherever that is by then."""
@@ -135,4 +137,14 @@ def _checked(found: int, handle: int, name: bytes) -> int:
 
 
 def _open_root(root: bytes) -> int:
-    return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return _to_read(root, os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _to_read(name: bytes, flags: int, handle: int | None = None) -> int:
+    """*name* opened in such a way that nobody sees it was read, where it is ours or we are root: else its atime would be written."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOATIME | flags, dir_fd=handle)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+    return os.open(name, os.O_RDONLY | flags, dir_fd=handle)
