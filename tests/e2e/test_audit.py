@@ -97,6 +97,9 @@ def test_every_verb_ends_with_the_head(person: Person, tiny: Path, database: Dat
         ("quarantine", tiny, database.url, "ignore"),
         ("audit", tiny, database.url),
         ("audit", tiny, database.url, "--verify"),
+        ("repair", tiny, database.url),
+        ("repair", tiny, database.url, "--dry-run"),
+        ("rollback", tiny, database.url, "--dry-run"),
     ]
     for verb in verbs:
         plain, programs = person.types(*verb), person.types(*verb, "--json")
@@ -105,6 +108,17 @@ def test_every_verb_ends_with_the_head(person: Person, tiny: Path, database: Dat
         assert said(programs)["head"] == heads[1], verb
         for head in heads:
             assert person.types("audit", tiny, database.url, "--verify", "--head", head).status == 0
+
+
+@pytest.mark.parametrize("verb", [("cutover",), ("finish", "--dry-run"), ("drift", "take")])
+def test_a_verb_that_is_refused_ends_with_the_head_too(person: Person, moved: str, verb: tuple[str, ...]):
+    """In a phase that does not fit, or with nothing to do."""
+    person.types("rollback", moved)
+    name, *options = verb
+    run = person.types(name, moved, *options)
+
+    (head,) = HEAD.findall(run.err)
+    assert person.types("audit", moved, "--verify", "--head", head).status == 0
 
 
 def test_a_repair_says_what_it_changed(person: Person, tiny: Path, database: Database, moved: str):

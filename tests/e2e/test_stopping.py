@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import signal
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def test_what_was_written_in_the_last_moment_is_brought_over(
 
     assert done.status == 0, done
     assert "stopped; all is in step" in done.err
+    assert re.search(r"took \d+ % of \d+ processors", done.err), done.err
     with database.connect() as connection:
         once_each(connection, database.location.schema, root)
     assert database.one("SELECT count(*) FROM sessions") == FILES + 1

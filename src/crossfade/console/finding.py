@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crossfade.console import book
 from crossfade.console.talk import say
-from crossfade.errors import CrossfadeError, MigrationUnknown, SourceMissing
+from crossfade.errors import CrossfadeError, GateShut, MigrationUnknown, PhaseForbids, SourceMissing
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
@@ -37,7 +37,18 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
             raise _several([one.row for one in several])
         if not several:
             raise _unknown(words, known)
-        yield several[0]
+        with _headed(several[0]):
+            yield several[0]
+
+
+@contextmanager
+def _headed(found: Sought) -> Iterator[None]:
+    """A refusal names the journal's head, too."""
+    try:
+        yield
+    except (PhaseForbids, GateShut) as error:
+        error.head = error.head or found.ledger.journal_head(found.row.migration).hex()
+        raise
 
 
 def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], *, alone: bool) -> Iterator[Sought]:

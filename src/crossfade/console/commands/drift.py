@@ -52,16 +52,13 @@ def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
 def show_item(words: tuple[str, ...], store: str, number: int, *, content: bool, as_json: bool) -> int:
     """The two versions side by side, or with *content* the bytes of the one that does not count, verbatim."""
     with sought(words, store) as found:
-        item = _item(found, number)
+        item, head = _item(found, number), found.ledger.journal_head(found.row.migration)
         with _both(found) as (authority, other):
             if content:
-                return _print(other, item)
-            compared = versions(authority, other, item.seen.path)
-    if as_json:
-        spoken = {"authority": _version(compared.authority), "other": _version(compared.other)}
-        show_json({"schema_version": SCHEMA_VERSION, **_value(item), **spoken, "differs_at": compared.differs_at})
-    else:
-        show(_side_by_side(item, compared))
+                _print(other, item)
+            else:
+                _show(item, versions(authority, other, item.seen.path), head, as_json=as_json)
+    say_head(head)
     return 0
 
 
@@ -143,16 +140,24 @@ def _both(found: Sought) -> Iterator[tuple[Store, Store]]:
             other.close()
 
 
-def _print(other: Store, item: Item) -> int:
+def _print(other: Store, item: Item) -> None:
     for entry in other.look([item.seen.path]):
         if entry.type == "file":
             for block in other.read([Reading(entry)]):
                 sys.stdout.buffer.write(block.data)
     sys.stdout.buffer.flush()
-    return 0
 
 
 # Saying
+
+
+def _show(item: Item, compared: Versions, head: bytes, *, as_json: bool) -> None:
+    if not as_json:
+        show(_side_by_side(item, compared))
+        return
+    spoken = {"authority": _version(compared.authority), "other": _version(compared.other)}
+    value = {"schema_version": SCHEMA_VERSION, **_value(item), **spoken, "differs_at": compared.differs_at}
+    show_json({**value, "head": head.hex()})
 
 
 def _value(item: Item) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crossfade.console.background import Begun
-from crossfade.console.commands.start import interruptible, remember, unless_closed
+from crossfade.console.commands.start import cost, interruptible, remember, unless_closed
 from crossfade.console.progress import display
 from crossfade.console.talk import say, say_head
 from crossfade.errors import Interrupted, PhaseForbids
@@ -39,6 +39,7 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
                     raise
                 live.left = "the first copy is not finished"
         say(_ending(live))
+        say(cost(run.governor.overhead().values()))
         say_head(live.head())
     if not ended.is_set() and not live.outcome:
         raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")

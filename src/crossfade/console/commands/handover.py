@@ -38,8 +38,9 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
             return _rehearse(found, order, as_json=as_json)
         runs = found.ledger.runner(found.row.migration) is not None
         done = Ordering(found.ledger, found.row.migration, order).carried_out() if runs else _here(found, order)
-        _show(found, order, done, as_json=as_json)
-        say_head(found.ledger.journal_head(found.row.migration))
+        head = found.ledger.journal_head(found.row.migration)
+        _show(found, order, done | {"head": head.hex()}, as_json=as_json)
+        say_head(head)
     return 0
 
 
@@ -85,6 +86,7 @@ def _lines_after(ledger: Ledger, migration: str, seen: int) -> list[journal.Writ
 def _rehearse(found: Sought, order: Order, *, as_json: bool) -> int:
     """The same gates and steps, and nothing done. 7 where a gate is shut."""
     states, steps = rehearsed(found.ledger, found.row, order)
+    head = found.ledger.journal_head(found.row.migration)
     if as_json:
         value = {
             "schema_version": SCHEMA_VERSION,
@@ -92,10 +94,12 @@ def _rehearse(found: Sought, order: Order, *, as_json: bool) -> int:
             "verb": order.verb,
             "gates": [vars(state) for state in states],
             "steps": [vars(step) for step in steps],
+            "head": head.hex(),
         }
         show_json(value)
     else:
         show("\n".join(_lines(states, steps)))
+    say_head(head)
     return 0 if shut(states) is None else 7
 
 

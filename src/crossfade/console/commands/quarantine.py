@@ -46,6 +46,7 @@ def show_item(words: tuple[str, ...], store: str, number: int) -> int:
         for part in _content(found, item):
             sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
+        say_head(_head(found))
     return 0
 
 

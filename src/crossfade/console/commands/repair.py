@@ -16,8 +16,9 @@ def repair(words: tuple[str, ...], store: str, *, dry_run: bool, as_json: bool) 
     """Mend one migration; with *dry_run*, say what would be done. The exit status."""
     with sought(words, store) as found:
         done = leftovers(found.ledger, found.row) if dry_run else _mended(found)
-        _show(found, done, dry_run=dry_run, as_json=as_json)
-        say_head(found.ledger.journal_head(found.row.migration))
+        head = found.ledger.journal_head(found.row.migration)
+        _show(found, done, head.hex(), dry_run=dry_run, as_json=as_json)
+        say_head(head)
     return 0
 
 
@@ -27,12 +28,10 @@ def _mended(found: Sought) -> list[Leftover]:
         return complete(run)
 
 
-def _show(found: Sought, done: list[Leftover], *, dry_run: bool, as_json: bool) -> None:
+def _show(found: Sought, done: list[Leftover], head: str, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        values = [vars(leftover) for leftover in done]
-        show_json(
-            {"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "mended": not dry_run, "found": values}
-        )
+        value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "mended": not dry_run}
+        show_json({**value, "found": [vars(leftover) for leftover in done], "head": head})
     elif not done:
         show(f"migration {found.row.migration}: nothing is left to repair")
     else:

@@ -215,11 +215,11 @@ def _summary(report: dict[str, Any]) -> list[str]:
             f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
             f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
         ),
-        _cost(report["overhead"]),
+        cost(report["overhead"]),
     ]
 
 
-def _cost(overhead: dict[str, Any]) -> str:
+def cost(overhead: dict[str, Any]) -> str:
     """What the run has taken of the machine, as far as it can be seen."""
     server = overhead["postgres_cpu_percent"]
     return f"took {overhead['cpu_percent']:.0f} % of {overhead['cpus']:g} processors" + (
