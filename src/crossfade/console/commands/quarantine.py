@@ -73,7 +73,7 @@ def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
         records = [item for item in items if item.pos is not None]
         done = [item.item for item in records if _replay(found, item)]
         found.ledger.settle(found.row.migration, done, "replayed")
-        head = _head(found)
+        head, who = _head(found), _who_tries_again(found)
     held, migration = len(items) - len(done), found.row.migration
     if as_json:
         value = {"schema_version": SCHEMA_VERSION, "migration": migration, "placed": len(done), "held": held}
@@ -81,9 +81,17 @@ def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
     else:
         say(f"{counted(len(done), 'item')} placed, {counted(held, 'item')} still held")
     if whole:
-        say(f"whole entries are tried again by: {start_again(found.row)}")
+        say(f"whole entries are tried again by {who}")
     say_head(head)
     return 4 if len(done) < len(items) else 0
+
+
+def _who_tries_again(found: Sought) -> str:
+    """Who comes upon entries that were not placed: whoever follows, as upon anything that differs; else a command."""
+    row = found.row
+    if found.ledger.runner(row.migration) is not None:
+        return "its runner, at its next look at everything"
+    return f"crossfade resume {row.migration}" if row.reversed or row.phase == "following" else start_again(row)
 
 
 def _head(found: Sought) -> bytes:
