@@ -161,7 +161,8 @@ class TargetUnfit(Failed):
     code = "CF205"
     meaning = (
         "The database cannot be used as it is: PostgreSQL older than 14, an encoding other than UTF8 (a file name or record "
-        "could not be kept), a crossfade schema written by a newer release, or an entry that was edited into what is no path."
+        "could not be kept), a crossfade schema written by a newer release, or an entry that was edited into what is no path. "
+        "Nor can files beside which a newer release has written who decides about them."
     )
 
 

@@ -266,6 +266,11 @@ def test_waiting_for_a_phase_ends_with_it_or_says_why_not(person: Person, root: 
     late = person.types("status", "--store", database.url, "--wait-for", "following", "--timeout", "300ms")
     sentence, _ = refused(late, "CF214", 2)
     assert "was not following within 0.3 s; it is copied: proven at" in sentence
+    for phase in ("rolled-back", "braked"):
+        database.run(f"UPDATE migrations SET phase = '{phase}'")
+        never = person.types("status", "--store", database.url, "--wait-for", "ready", "--timeout", "5s")
+        sentence, _ = refused(never, "CF214", 2)
+        assert f"is {phase}, and will not be ready by itself" in sentence
     database.run("UPDATE migrations SET phase = 'finished'")
     sentence, _ = refused(person.types("status", "--store", database.url, "--wait-for", "ready"), "CF214", 2)
     assert "is finished, and will never be ready" in sentence

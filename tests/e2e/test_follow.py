@@ -244,3 +244,34 @@ def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, databas
     again = terminal.run("start", root, database.url)
     assert again.status in (7, 8), again
     assert database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type <> 'gone'""") == before
+
+
+def test_the_budget_is_for_what_is_held_and_not_for_how_often_it_was_refused(
+    terminal: Terminal, root: Path, database: Database
+):
+    """One document that is written again and again is one item; more items than the budget allows end it."""
+    (root / "sessions").mkdir()
+    (root / "sessions/good.json").write_bytes(b'{"id":"good"}')
+    process = following(terminal, root, database, "--error-budget", "3")
+    database.run("ALTER TABLE sessions ADD CONSTRAINT picky CHECK (body->>'bad' IS NULL) NOT VALID")
+    held = "SELECT count(*) FROM quarantine WHERE state = 'held'"
+    refused = """SELECT sum((kind ->> 'quarantined')::int)
+                 FROM migrations, jsonb_array_elements(progress::jsonb -> 'kinds') AS kind"""
+    try:
+        for times in range(1, 7):
+            (root / "sessions/one.json").write_bytes(b'{"id":"one","bad":%d}' % times)
+
+            def is_refused(times: int = times) -> bool:
+                assert process.poll() is None, finish(process)
+                return (database.one(refused) or 0) >= times
+
+            wait_for("it is refused", is_refused, 10)
+        assert database.one(held) == 1
+        for number in range(3):
+            (root / f"sessions/bad-{number}.json").write_bytes(b'{"id":"x","bad":0}')
+        done = finish(process, 60)
+    finally:
+        kill_group(process)
+    assert done.status == 2, done
+    assert "CF208" in done.err
+    assert "4 items went to quarantine" in done.err

@@ -341,3 +341,11 @@ def test_kinds_are_cut_over_one_after_another(terminal: Terminal, root: Path, da
         assert database.all(f'SELECT DISTINCT authority FROM "{schema}".routes') == [("elsewhere",)]
     assert terminal.run("start", "--once", root, database.url).status == 0
     assert terminal.run("cutover", "--only", "nonsense", "--store", database.url).status == 1
+
+
+def test_what_follows_in_reverse_is_ready_again(terminal: Terminal, root: Path, database: Database):
+    """In step and verified, as before the cut-over: whoever waits to roll back waits for that."""
+    with following(terminal, root, database):
+        assert terminal.run("cutover", "--store", database.url, "--writers-stopped", "--timeout", "1m").status == 0
+        ready = terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "15s")
+        assert ready.status == 0, ready

@@ -281,3 +281,17 @@ def test_files_are_not_still_where_the_look_at_everything_finds_a_change(
     wait_for("the change", lambda: database.one(arrived))
     wait_for("its being told", lambda: still() < 3, 5)
     program.communicate()  # that it closes the file is heard
+
+
+def test_a_verb_that_does_not_fit_is_a_line_in_the_journal(person: Person, root: Path, database: Database):
+    """In another phase, or while it is paused; a rehearsal of it is none."""
+    assert person.types("start", "--once", root, database.url).status == 0
+    query = "SELECT count(*) FROM journal WHERE event = 'refused' AND detail::jsonb ->> 'code' = 'CF708'"
+    assert person.types("finish", root, database.url, "--dry-run").status == 7
+    assert database.one(query) == 0
+    assert person.types("finish", root, database.url).status == 7
+    assert database.one(query) == 1
+    database.run("UPDATE migrations SET phase = 'interrupted'")
+    assert person.types("pause", root, database.url).status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 7
+    assert database.one(query) == 2

@@ -139,3 +139,19 @@ def test_many_threads_tell_at_once(cluster: Cluster, ledger: Ledger):
         thread.join()
     scribe.close()
     assert _events(cluster, ledger) == ["told"] * 100
+
+
+def test_lines_of_a_newer_release_stay_on_disk(cluster: Cluster, ledger: Ledger):
+    """What is known is appended; what is not waits for whoever can read it, and the journal says so once."""
+    spool = Spool(MIGRATION)
+    spool.keep([Line("one")])
+    spool.close()
+    path = Path(spool._path)
+    with path.open("a") as file:
+        file.write(json.dumps({**Line("two").values(), "colour": "red"}) + "\n" + '{"event": "torn')
+
+    bring_what_was_left(ledger, MIGRATION)
+    bring_what_was_left(ledger, MIGRATION)
+
+    assert _events(cluster, ledger) == ["one", "lines left unread"]
+    assert '"two"' in path.read_text()

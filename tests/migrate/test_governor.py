@@ -219,12 +219,13 @@ def _burn(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("database", NAMES, indirect=True)
-def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database):
+@pytest.mark.parametrize("purpose", ["abcdef012345 worker", "abcdef012345 feed", "hand-over", "drift", "plan"])
+def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database, purpose: str):
     """A session of a stranger stands behind a lock of ours: that is seen, and seen to be over."""
     watch = ServerWatch(database.server)
     with ExitStack() as held:
         held.callback(watch.close)
-        ours = held.enter_context(database.server.connect("abcdef012345 worker"))
+        ours = held.enter_context(database.server.connect(purpose))
         database.run(f"CREATE SCHEMA {database.location.schema}", "CREATE TABLE wanted (x int)")
         ours.execute(psycopg.sql.SQL("LOCK TABLE {}.wanted").format(psycopg.sql.Identifier(database.location.schema)))
         ours.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 200000) AS n")

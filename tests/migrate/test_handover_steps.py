@@ -184,6 +184,7 @@ def test_before_the_decision_a_fault_that_passes_is_waited_for():
         ("authority", {"held_by": "migration 0123 has it"}),
         ("verified", {"proved_seconds": None}),
         ("verified", {"proved_seconds": 25 * 3600.0}),
+        ("verified", {"proved_seconds": -60.0}),
         ("quarantine", {"budget_allows": False}),
         ("drift", {"drift": 1}),
         ("writers", {"writers": ("prodigy (process 7)",)}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.errors import Fenced, GateShut
+from crossfade.errors import Fenced, GateShut, TargetUnfit
 from crossfade.store.backends.file.gate import Gate, Marker
 
 
@@ -113,3 +115,16 @@ def test_files_that_another_database_decides_about_are_handed_to_nobody_else(gat
     gate.write(replace(MARKER, authority={"": "files"}, epoch=3))
     gate.write(other)
     assert gate.read() == other
+
+
+def test_a_marker_of_a_newer_release_is_refused_with_a_word(gate: Gate):
+    """It may say more than this release understands: whoever writes stops, and learns why."""
+    gate.write(MARKER)
+    path = os.path.join(gate.directory, b"route.json")
+    with open(path, encoding="utf-8") as file:
+        values = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**values, "schema_version": 2, "since": "tomorrow"}, file)
+
+    with pytest.raises(TargetUnfit, match="was written by a newer release"), gate.entered():
+        pytest.fail("it came in")

@@ -136,6 +136,8 @@ def holding(state: State) -> frozenset[str]:
         found.add("copying")
     if name in ("ready", "cut-over") and state.runner is not None:
         found.add("following")
+    if name == "cut-over" and is_ready(state):
+        found.add("ready")
     return frozenset(found)
 
 

@@ -251,6 +251,10 @@ class Engine:
 
     def _take(self, outcome: Outcome) -> None:
         """Add one page to the counts; see that the budget holds."""
+        self._count(outcome)
+        self._check_budget()
+
+    def _count(self, outcome: Outcome) -> None:
         tally = self._tally
         tally.untold -= 1
         self._teller.progress = replace(self._teller.progress, reason="").with_kind(
@@ -265,7 +269,6 @@ class Engine:
         tally.refused += outcome.refused
         self._teller.quarantined(outcome.kind, outcome.refused)
         tally.seconds[outcome.kind] = tally.seconds.get(outcome.kind, 0.0) + outcome.seconds
-        self._check_budget()
 
     def _check_budget(self) -> None:
         if self._tally.refused:
@@ -273,8 +276,14 @@ class Engine:
 
     def _check_held(self) -> None:
         """What earlier runs held back counts as well, or the same command would end well the second time."""
-        held = sum(self._run.ledger.quarantined(self._run.migration).values())
-        self._keep_to_budget(held, sum(total.records for total in self._run.ledger.totals(self._run.store_id)))
+        self._keep_to_held(self._run)
+
+    def _keep_to_held(self, run: Run) -> None:
+        """See that the budget holds for what is held now. The records are counted where a share of them decides."""
+        books, store_id = run.books
+        held = sum(books.quarantined(run.migration).values())
+        if not run.request.manner.budget.allows(held, 0):
+            self._keep_to_budget(held, sum(total.records for total in books.totals(store_id)))
 
     def _keep_to_budget(self, held: int, records: int) -> None:
         if not self._run.request.manner.budget.allows(held, records):

@@ -11,6 +11,7 @@ from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.talk import counted, say_head, show, show_json, sized
 from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import request_again
+from crossfade.migrate.audit.record import refused
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.handover.gates import GateState, shut
 from crossfade.migrate.handover.order import Order
@@ -33,7 +34,7 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
     """Carry out *order*; the exit status."""
     with sought(words, store) as found:
         _check_kinds(found, order.only)
-        _refuse_phase(found, order)
+        _refuse_phase(found, order, dry_run=dry_run)
         if dry_run:
             return _rehearse(found, order, as_json=as_json)
         runs = found.ledger.runner(found.row.migration) is not None
@@ -52,7 +53,15 @@ def _check_kinds(found: Sought, kinds: tuple[str, ...]) -> None:
         layout.kind(kind)
 
 
-def _refuse_phase(found: Sought, order: Order) -> None:
+def _refuse_phase(found: Sought, order: Order, *, dry_run: bool) -> None:
+    """What was asked for and not done is told in the journal; a rehearsal asks for nothing, and writes nothing."""
+    try:
+        _check_phase(found, order)
+    except PhaseForbids as error:
+        raise (error if dry_run else refused(found.ledger, found.row.migration, error)) from None
+
+
+def _check_phase(found: Sought, order: Order) -> None:
     refuse_paused(found.row.wanted, found.row.migration)
     why = forbidden(order, Standing(found.row.reversed, frozenset(found.row.cut or ())), found.row.phase)
     if why:

@@ -86,6 +86,8 @@ def _give_up(state: State, wait: Wait | None, began: float) -> None:
     name, reason = state_of(state)
     if name == "finished":
         sentence = f"migration {state.row.migration} is finished, and will never be {wait.phase}"
+    elif name in ("rolled-back", "braked"):
+        sentence = f"migration {state.row.migration} is {name}, and will not be {wait.phase} by itself: {reason}"
     elif wait.seconds is not None and time.monotonic() - began >= wait.seconds:
         sentence = (
             f"migration {state.row.migration} was not {wait.phase} within {lasting(wait.seconds)}; it is {name}: {reason}"

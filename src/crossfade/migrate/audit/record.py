@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -11,7 +12,7 @@ import psycopg
 
 from crossfade.errors import CrossfadeError, Interrupted, Refused, TargetUnreachable
 from crossfade.migrate.audit.scribe import Scribe
-from crossfade.migrate.audit.spool import left_behind
+from crossfade.migrate.audit.spool import Left, left_behind
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.server import Connection, translate
@@ -57,8 +58,12 @@ def _say_how_it_ended(scribe: Scribe, error: CrossfadeError | psycopg.Error | OS
 
 
 def bring_what_was_left(ledger: Ledger, migration: str) -> None:
-    """Append what processes that are gone had to keep back while the database was away. Each line stands there once."""
-    for path, lines in left_behind(migration):
+    """Append what processes that are gone had to keep back while the database was away. Each line stands there once.
+
+    A file with lines that this release does not know stays for the release that wrote them; the journal says so, once.
+    """
+    for left in left_behind(migration):
+        lines = [*left.lines, *_unread(left)]
 
         def work(connection: Connection, lines: list[journal.Line] = lines) -> None:
             for line in lines:
@@ -66,4 +71,13 @@ def bring_what_was_left(ledger: Ledger, migration: str) -> None:
 
         with suppress(CrossfadeError, psycopg.Error):
             ledger.change(work)
-            os.unlink(path)
+            if not left.unread:
+                os.unlink(left.path)
+
+
+def _unread(left: Left) -> list[journal.Line]:
+    if not left.unread:
+        return []
+    name, why = os.path.basename(left.path), "a newer release wrote them, and can read them"
+    number = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name} {left.unread}"))
+    return [journal.Line("lines left unread", {"count": left.unread, "file": name}, why, line=number)]

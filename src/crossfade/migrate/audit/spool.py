@@ -13,6 +13,8 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 from platformdirs import user_state_dir
 
@@ -80,8 +82,17 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
-def left_behind(migration: str) -> Iterator[tuple[str, list[Line]]]:
-    """The files of processes that are gone, locked while the caller has them, with their lines, oldest first."""
+@dataclass(frozen=True)
+class Left:
+    """A file of a process that is gone, and its lines; ``unread`` counts those of another shape, which a newer release wrote."""
+
+    path: str
+    lines: list[Line]
+    unread: int
+
+
+def left_behind(migration: str) -> Iterator[Left]:
+    """The files of processes that are gone, locked while the caller has them, oldest first."""
     try:
         folder = spool_folder()
         names = [name for name in os.listdir(folder) if name.startswith(f"{migration}-") and name.endswith(".jsonl")]
@@ -91,7 +102,7 @@ def left_behind(migration: str) -> Iterator[tuple[str, list[Line]]]:
     for path in sorted(paths, key=_age):
         with _abandoned(path) as file:
             if file is not None:
-                yield path, list(_lines(file))
+                yield _read(path, file)
 
 
 def _age(path: str) -> float:
@@ -118,9 +129,19 @@ def _abandoned(path: str) -> Iterator[int | None]:
         os.close(file)
 
 
-def _lines(file: int) -> Iterator[Line]:
+def _read(path: str, file: int) -> Left:
+    lines, unread = [], 0
+    for values in _values(file):
+        try:
+            lines.append(line_of(values))
+        except (ValueError, TypeError, KeyError):
+            unread += 1
+    return Left(path, lines, unread)
+
+
+def _values(file: int) -> Iterator[Any]:
     """What is whole: a line that was not finished was never said to be kept."""
     with os.fdopen(os.dup(file), encoding="utf-8") as text:
         for line in text:
-            with suppress(ValueError, TypeError, KeyError):
-                yield line_of(json.loads(line))
+            with suppress(ValueError):
+                yield json.loads(line)

@@ -6,10 +6,12 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
 from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
+from crossfade.migrate import carry
 from crossfade.migrate.decide import FOREIGN
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import Braked, footing_of
@@ -256,7 +258,7 @@ class Live(Engine):
             target=stores[1],
             sweeping=(stores[2], stores[3]),
             footing=None if root is None else self._footing or footing_of(root),
-            take=self._take,
+            take=partial(self._followed, run),
             pace=self._pace,
             keep_pause=self._pausing.keep,
         )
@@ -264,6 +266,12 @@ class Live(Engine):
         follower.brake.is_off = self._allow_removals
         follower.grace = self._grace
         return follower
+
+    def _followed(self, run: Run, outcome: carry.Outcome) -> None:
+        """Count a page; see that the budget holds for what is held now: one document is refused anew each time it is written."""
+        self._count(outcome)
+        if outcome.refused:
+            self._keep_to_held(run)
 
     def _open_side(self, run: Run, side: str, number: int) -> Store:
         recipe = run.source if side == "source" else run.target

@@ -9,6 +9,9 @@ from crossfade.migrate.handover.order import Order
 PROOF_SECONDS_MAX = 24 * 3600.0
 """A proof of the whole that is older is not worth much: what broke since then, unseen, would be handed over."""
 
+_JITTER_SECONDS = 1.0
+"""So far a clock may be set back by whoever keeps it right. Behind more, a proof would be young for as long."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -103,7 +106,10 @@ def _proof(facts: Facts, migration: str) -> GateState:
     again = f"crossfade validate {migration}"
     if facts.proved_seconds is None:
         return GateState("verified", False, "the whole was never proven", again)
-    hours = facts.proved_seconds / 3600
+    if facts.proved_seconds < -_JITTER_SECONDS:
+        ahead = "the last proof of the whole lies ahead of the server's clock, which was set back: its age is not known"
+        return GateState("verified", False, ahead, again)
+    hours = max(facts.proved_seconds, 0.0) / 3600
     if facts.proved_seconds > PROOF_SECONDS_MAX:
         return GateState("verified", False, f"the last proof of the whole is {hours:.0f} hours old", again)
     left = f"; {facts.unverified} changes since are still to be verified" if facts.unverified else ""

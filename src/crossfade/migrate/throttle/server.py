@@ -28,7 +28,8 @@ _ANSWER_SECONDS = 5.0
 _QUERY = b"""
 WITH ours AS (
     SELECT coalesce(array_agg(pid), '{}') AS pids FROM pg_stat_activity
-    WHERE usename = session_user AND application_name ~ '^crossfade ([0-9a-f]+ )?(worker|ledger|journal|governor)$'
+    WHERE usename = session_user AND application_name ~ '^crossfade ([0-9a-f]+ )?[a-z-]+$'
+      AND application_name <> 'crossfade writer' -- a program's own, which may wait for us like any other
 ), waiting AS MATERIALIZED (
     SELECT DISTINCT pid FROM pg_locks WHERE NOT granted
 )

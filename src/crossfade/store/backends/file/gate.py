@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from crossfade.errors import Fenced, GateShut, TargetUnwritable
+from crossfade.errors import Fenced, GateShut, TargetUnfit, TargetUnwritable
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.walk import OURS
 
@@ -87,13 +87,20 @@ class Gate:
     # The marker
 
     def read(self) -> Marker | None:
-        """The marker; None where no hand-over was ever prepared, or where it stood on a volume that is gone: the database knows."""
+        """The marker; None where no hand-over was ever prepared, or where it stood on a volume that is gone: the database knows.
+
+        Raises TargetUnfit for one that a newer release wrote, which may say more than this one understands.
+        """
         try:
             with open(self._path(_ROUTE), encoding="utf-8") as file:
                 values = json.load(file)
         except FileNotFoundError:
             return None
-        values.pop("schema_version")
+        if values.pop("schema_version") > _VERSION:
+            raise TargetUnfit(
+                f"{self._text(_ROUTE)} says who decides about these files, and was written by a newer release of crossfade",
+                hint="use that release here as well; python -m pip install --upgrade crossfade",
+            )
         return Marker(**values)
 
     def write(self, marker: Marker, *, instead_of: Marker | None = None) -> None:
