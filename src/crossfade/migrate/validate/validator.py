@@ -103,7 +103,7 @@ class Findings:
 
     def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
         """Note what could not be listed, and why."""
-        self.unreadable += unseen
+        self.unreadable += [item for item in unseen if item not in self.unreadable]
         self.unseen = self.unseen or bool(unseen)
 
     def move(self, path: bytes) -> None:
