@@ -123,6 +123,7 @@ class _Batch:
     moved: list[bytes] = field(default_factory=list)
     held: int = 0
     size: int = 0
+    after: bytes | None = None
     inventory: bytes = START
     sampled: frozenset[str] = frozenset()
 
@@ -193,11 +194,12 @@ class Validator:
                 continue
             if self._scope.is_remembered:
                 batch.inventory = listed(batch.inventory, one, other)
+            batch.after = (one or other or Entry(b"")).path
             if self._scope.has_moved(one, other):
                 batch.moved += [entry.path for entry in (one or other,) if entry is not None]
             else:
                 self._look(_present(one), _present(other), batch)
-            if len(batch.seen) >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
+            if len(batch.seen) + len(batch.moved) + batch.held >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
                 yield batch
                 batch = _Batch(inventory=batch.inventory, sampled=batch.sampled)
         if batch.seen or batch.moved or batch.held:
@@ -251,6 +253,7 @@ class Validator:
         findings.unreadable += measured.unreadable
         self._fold_roots(batch, measured, findings, waypoints)
         findings.inventory, findings.sampled = batch.inventory, batch.sampled
+        findings.after = batch.after
 
     def _fold_roots(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
         left_out = {path for path, _ in measured.unreadable}
@@ -258,7 +261,6 @@ class Validator:
             entry = one or other
             assert entry is not None
             _count(entry, findings)
-            findings.after = entry.path
             if entry.path in left_out:
                 continue
             here, there = measured.digests.get(entry.path, (b"", b""))
