@@ -55,6 +55,7 @@ class Findings:
 
     ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
+    ``quarantined`` are the kinds of what is held back, named or not.
     ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
     """
 
@@ -70,6 +71,7 @@ class Findings:
     sizes: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
+    quarantined: frozenset[str] = frozenset()
     answers: dict[str, KindAnswer] = field(default_factory=dict)
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
@@ -84,6 +86,8 @@ class Findings:
     def note(self, difference: Difference, limit: int) -> None:
         """Count a difference, and name it while there is room."""
         self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
+        if difference.klass == "quarantined":
+            self.quarantined |= {difference.kind}
         if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
 
