@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from crossfade.migrate.validate import looks, validator
-from support.person import Person, said
+from support.person import Person, refused, said
 from support.proxy import Proxy
 from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import Database
@@ -140,6 +140,28 @@ def _at_the_first_look(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], objec
         return look(*arguments)
 
     monkeypatch.setattr(looks, "_look", looking)
+
+
+def test_one_that_is_interrupted_while_it_looks_again_says_nothing(
+    terminal: Terminal, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What was to be looked at again is no difference yet: the proof stands, and the next one goes on."""
+    proof = "SELECT proved_at FROM migrations"
+    with _following(terminal, tree, database.url, person) as runner:
+        assert person.types("validate", tree, database.url, "--jobs", "1").status == 0
+        proven = database.all(proof)
+        runner.send_signal(signal.SIGSTOP)
+        (tree / "sessions" / "1.json").write_text('{"session_id":"changed"}')
+        with monkeypatch.context() as patched:
+            _at_the_first_look(patched, lambda: signal.raise_signal(signal.SIGINT))
+            run = person.types("validate", tree, database.url, "--jobs", "1")
+        assert refused(run, "CF601", 6)
+        assert database.all(proof) == proven
+
+        found = _validate(person, tree, database)
+        runner.send_signal(signal.SIGCONT)
+    assert (found["state"], found["resumed"]) == ("different", True)
+    assert {each["path"] for each in found["differences"]} >= {"sessions/1.json"}
 
 
 @pytest.mark.parametrize("is_awake", [True, False])

@@ -61,9 +61,12 @@ class Seen:
 def look_again(
     sides: Sides, crew: Crew, findings: Findings, limit: int, *, patience: Patience, stop: threading.Event
 ) -> Seen:
-    """Look again at what differs, while somebody brings changes over. What is equal by now, or on its way, is taken out of *findings*."""
+    """Look again at what differs, while somebody brings changes over. What is equal by now, or on its way, is taken out of *findings*.
+
+    Once *stop* is set no look tells anything any more: then all of them are as they were.
+    """
     seen, suspects = Seen(), {d.path: Suspect() for d in findings.differences if d.klass not in LASTING}
-    standing = findings.take(suspects)
+    standing = first = findings.take(suspects)
     lag = min(max(sides.lag_seconds() or 0.0, _LAG_SECONDS_MIN), _LAG_SECONDS_MAX)
     for number, wait in enumerate(waits := (*_WAITS, lag), 1):
         if not suspects or stop.is_set() or not sides.is_alive():
@@ -81,6 +84,8 @@ def look_again(
                 del suspects[path]
             elif number == len(waits) and _is_moving(suspect, shown.get(path), still[path], followed=sides.is_followed(lag)):
                 seen.moving.append(path)
+    if stop.is_set():
+        standing, seen = first, Seen()
     for difference in standing:
         if difference.path not in seen.moving:
             findings.note(difference, limit)

@@ -129,9 +129,8 @@ def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[s
     """The kinds that may answer differently though nothing is wrong, and why."""
     unread = [sides.layout.place(path).kind.name for path, _ in findings.unreadable]
     unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else unread
-    held = [d.kind for d in findings.differences if d.klass == "quarantined"]
     return {
-        **dict.fromkeys(held, "some of it is in quarantine"),
+        **dict.fromkeys(findings.quarantined, "some of it is in quarantine"),
         **dict.fromkeys(unread, "not all of it was read"),
         **dict.fromkeys(changed, "something came over meanwhile"),
     }

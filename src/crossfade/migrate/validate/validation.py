@@ -109,14 +109,20 @@ class _Validation:
                 one, other = (store.entries(after=findings.after) for store in (lists.source, lists.target))
                 Validator(workers, scope, is_over=self._stop.is_set).run(one, other, findings, told=self._told)
                 findings.see_not(lists.unseen())
-                return look_again(sides, workers, findings, options.limit, patience=options.patience, stop=self._stop)
+                seen = look_again(sides, workers, findings, options.limit, patience=options.patience, stop=self._stop)
         finally:
             lists.close()
+        self._heed(findings)  # or what was to be looked at again would count as a difference
+        return seen
 
     def _told(self, findings: Findings, measured: Measured) -> None:
         self._telling.took(findings, measured)
-        self._memory.keep(findings, at_once=self._stop.is_set())
+        self._memory.keep(findings)
+        self._heed(findings)
+
+    def _heed(self, findings: Findings) -> None:
         if self._stop.is_set():
+            self._memory.keep(findings, at_once=True)
             raise Interrupted("stopped; what was compared is remembered", hint=self._way_on())
 
     def _way_on(self) -> str:

@@ -55,6 +55,7 @@ class Findings:
 
     ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
+    ``quarantined`` are the kinds of what is held back, named or not.
     ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
     """
 
@@ -70,6 +71,7 @@ class Findings:
     sizes: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
+    quarantined: frozenset[str] = frozenset()
     answers: dict[str, KindAnswer] = field(default_factory=dict)
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
@@ -84,6 +86,8 @@ class Findings:
     def note(self, difference: Difference, limit: int) -> None:
         """Count a difference, and name it while there is room."""
         self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
+        if difference.klass == "quarantined":
+            self.quarantined |= {difference.kind}
         if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
 
@@ -103,7 +107,7 @@ class Findings:
 
     def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
         """Note what could not be listed, and why."""
-        self.unreadable += unseen
+        self.unreadable += [item for item in unseen if item not in self.unreadable]
         self.unseen = self.unseen or bool(unseen)
 
     def move(self, path: bytes) -> None:
@@ -123,6 +127,7 @@ class _Batch:
     moved: list[bytes] = field(default_factory=list)
     held: int = 0
     size: int = 0
+    after: bytes | None = None
     inventory: bytes = START
     sampled: frozenset[str] = frozenset()
 
@@ -193,11 +198,12 @@ class Validator:
                 continue
             if self._scope.is_remembered:
                 batch.inventory = listed(batch.inventory, one, other)
+            batch.after = (one or other or Entry(b"")).path
             if self._scope.has_moved(one, other):
                 batch.moved += [entry.path for entry in (one or other,) if entry is not None]
             else:
                 self._look(_present(one), _present(other), batch)
-            if len(batch.seen) >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
+            if len(batch.seen) + len(batch.moved) + batch.held >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
                 yield batch
                 batch = _Batch(inventory=batch.inventory, sampled=batch.sampled)
         if batch.seen or batch.moved or batch.held:
@@ -251,6 +257,7 @@ class Validator:
         findings.unreadable += measured.unreadable
         self._fold_roots(batch, measured, findings, waypoints)
         findings.inventory, findings.sampled = batch.inventory, batch.sampled
+        findings.after = batch.after
 
     def _fold_roots(self, batch: _Batch, measured: Measured, findings: Findings, waypoints: Waypoints) -> None:
         left_out = {path for path, _ in measured.unreadable}
@@ -258,7 +265,6 @@ class Validator:
             entry = one or other
             assert entry is not None
             _count(entry, findings)
-            findings.after = entry.path
             if entry.path in left_out:
                 continue
             here, there = measured.digests.get(entry.path, (b"", b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,12 @@ _RUN = 50_000
 """So many names are sorted in memory, some 4 MB of them."""
 
 _CHUNK = 1 << 16
+
+REFUSED = {errno.ENAMETOOLONG: "name-too-long", errno.EILSEQ: "name-not-allowed", errno.EINVAL: "name-not-allowed"}
+"""What a file system says of a name that it cannot hold; the entry goes to quarantine."""
+
+IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EILSEQ)
+"""What it says where it only looks for one: nothing can be there."""
 
 
 def in_order(names: Iterable[bytes]) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from crossfade.model.entries import Entry, Signature, Type
 from crossfade.model.kinds import Kind, Placement
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import ancestors_of, leaves_root
-from crossfade.store.backends.file.names import in_order
+from crossfade.store.backends.file.names import IMPOSSIBLE, in_order
 from crossfade.store.backends.file.tree import Tree
 
 OURS = b".crossfade"
@@ -90,7 +90,7 @@ def look(
     on_error: Callable[[bytes, OSError], None],
     fates: Sequence[str] = ("keep",),
 ) -> Found | None:
-    """What the walk would meet at *path*; None for what it would not."""
+    """What the walk would meet at *path*; None for what it would not, and where this file system cannot have anything."""
     if not path:
         return _root(tree, layout)
     if leaves_root(path):
@@ -99,7 +99,7 @@ def look(
     try:
         tree.directory(directory)
     except OSError as error:
-        if error.errno not in VANISHED:
+        if error.errno not in (*VANISHED, *IMPOSSIBLE):
             on_error(path, error)
         return None
     if any(_is_pruned(layout, above, fates) for above in ancestors_of(path)) or (
@@ -139,10 +139,9 @@ def _look(
         handle = tree.directory(directory)
         status = os.stat(name, dir_fd=handle, follow_symlinks=False)
         link = os.readlink(name, dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        on_error(path, error)
+        if error.errno not in (errno.ENOENT, *IMPOSSIBLE):
+            on_error(path, error)
         return None
     return _found(path, status, link, layout)
 

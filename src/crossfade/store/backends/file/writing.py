@@ -21,6 +21,7 @@ from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.appending import Appending
+from crossfade.store.backends.file.names import IMPOSSIBLE, REFUSED
 from crossfade.store.backends.file.spelling import OtherSpelling, refuse_other_spelling
 from crossfade.store.backends.file.staging import Staging, name_of
 from crossfade.store.backends.file.syncing import sync_each
@@ -28,8 +29,11 @@ from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import signature_of
 from crossfade.store.port import Applied, Refusal
 
-REFUSED = {errno.ENAMETOOLONG: "name-too-long", errno.EILSEQ: "name-not-allowed", errno.EINVAL: "name-not-allowed"}
-"""What a file system says of a name that it cannot hold; the entry goes to quarantine."""
+_GONE = (errno.ENOENT, *IMPOSSIBLE)
+"""What it says where nothing is to be removed."""
+
+_ABSENT = (*_GONE, errno.ENOTDIR)
+"""What it says of a path where nothing is."""
 
 _OPEN = 64
 """How many directories are held open at once, waiting to be synced."""
@@ -114,8 +118,11 @@ class PageWriter:
         if path not in self._seen:
             return False
         seen, now = self._seen[path], None
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             now = signature_of(self._tree.stat(path))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
         if now != (seen.signature if seen else None):
             self._left.add(path)
         return path in self._left
@@ -213,7 +220,9 @@ class PageWriter:
     def _remove(self, entry: Entry) -> None:
         try:
             handle, name = self._tree.place(entry.path)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             return
         if entry.type == "dir":
             self._tree.forget(entry.path)
@@ -303,7 +312,9 @@ def _change_mode(name: bytes, handle: int, mode: int) -> None:
 def _is_directory(tree: Tree, path: bytes) -> bool:
     try:
         tree.directory(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
         return False
     return True
 
@@ -311,12 +322,14 @@ def _is_directory(tree: Tree, path: bytes) -> bool:
 def _unlink(name: bytes, handle: int) -> None:
     try:
         os.unlink(name, dir_fd=handle)
-    except FileNotFoundError:
-        return
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
 
 
 def _rmdir(name: bytes, handle: int) -> None:
     try:
         os.rmdir(name, dir_fd=handle)
-    except FileNotFoundError:
-        return
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
