@@ -223,6 +223,10 @@ def test_a_file_that_cannot_be_read_is_named_at_once(person: Person, root: Path,
         wait_for(
             "it to be out of step", lambda: database.one("SELECT max(progress #>> '{lag,entries}') FROM migrations") == "1"
         )
+        wait_for(
+            "a rehearsal to name it",
+            lambda: "SHUT  cannot be read: sessions/secret.json" in rehearsed(person, root, database),
+        )
         done = person.types("cutover", root, database.url, "--writers-stopped", "--lag-max", "1h")
     finally:
         kill_group(process)
@@ -295,3 +299,8 @@ def test_a_verb_that_does_not_fit_is_a_line_in_the_journal(person: Person, root:
     assert person.types("pause", root, database.url).status == 0
     assert person.types("cutover", root, database.url, "--writers-stopped").status == 7
     assert database.one(query) == 2
+
+
+def rehearsed(person: Person, root: Path, database: Database) -> str:
+    """What a rehearsal of a cut-over says."""
+    return person.types("cutover", root, database.url, "--writers-stopped", "--dry-run").out

@@ -37,6 +37,7 @@ class Progress:
 
     ``lag_seconds`` is how long the target is behind, and by how many paths and bytes, once following. ``in_step``: the whole
     was looked at since then. ``still_seconds``: since when nothing was heard of the source.
+    ``unreadable`` are the first paths that cannot be read, with why; ``unheard`` is why not every change is heard of.
     ``position`` is what was applied and verified by then.
     ``counted`` says that the inventory is complete, so that totals are final and an ETA is honest.
     """
@@ -55,6 +56,8 @@ class Progress:
     behind_bytes: int = 0
     in_step: bool = False
     still_seconds: float = 0.0
+    unreadable: tuple[str, ...] = ()
+    unheard: str = ""
     position: Position | None = None
 
     @property
@@ -105,4 +108,6 @@ class Progress:
             "bytes": self.behind_bytes,
             "in_step": self.in_step,
             "still_seconds": self.still_seconds,
+            "unreadable": list(self.unreadable),
+            "unheard": self.unheard,
         }

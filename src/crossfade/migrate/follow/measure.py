@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from crossfade.migrate.handover.gates import NAMED, with_reasons
 from crossfade.observe.progress import Position, Progress
 
 
@@ -44,6 +45,14 @@ class Measured(Protocol):
     def still_seconds(self) -> float:
         """Since when nothing was heard of the source."""
 
+    @property
+    def unreadable(self) -> Mapping[bytes, str]:
+        """What cannot be read, and why."""
+
+    @property
+    def unheard(self) -> str:
+        """Why not every change is heard of; empty where it is, or not known."""
+
 
 def measured(progress: Progress, lanes: Sequence[Measured]) -> Progress:
     """*progress* with what *lanes* say, the main one first."""
@@ -54,6 +63,8 @@ def measured(progress: Progress, lanes: Sequence[Measured]) -> Progress:
         behind_bytes=sum(lane.behind_bytes for lane in lanes),
         in_step=all(lane.is_in_step for lane in lanes),
         still_seconds=round(lanes[0].still_seconds, 1),
+        unreadable=tuple(named for lane in lanes for named in with_reasons(lane.unreadable))[:NAMED],
+        unheard="; ".join(filter(None, (lane.unheard for lane in lanes))),
         position=added([lane.proving.position for lane in lanes]),
     )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossfade.migrate.handover.order import Order
+from crossfade.model.paths import text_of
+
+NAMED = 3
+"""How many paths a gate names."""
 
 PROOF_SECONDS_MAX = 24 * 3600.0
 """A proof of the whole that is older is not worth much: what broke since then, unseen, would be handed over."""
@@ -65,6 +70,11 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
     return found + ([_writers(order, facts), _still(order, facts)] if facts.from_files else [])
 
 
+def with_reasons(unreadable: Mapping[bytes, str]) -> tuple[str, ...]:
+    """Paths that cannot be read, each with its reason, as ``Facts`` has them."""
+    return tuple(f"{text_of(path)} ({why})" for path, why in sorted(unreadable.items()))
+
+
 def shut(found: list[GateState]) -> GateState | None:
     """The first gate that is not met."""
     return next((state for state in found if not state.met), None)
@@ -90,7 +100,7 @@ def _looked_over(facts: Facts, migration: str) -> GateState:
 
 def _readable(facts: Facts, order: Order, migration: str) -> list[GateState]:
     """A gate for what holds up everything, and no time will mend; none where there is nothing of that kind."""
-    named = "; ".join(facts.unreadable[:3])
+    named = "; ".join(facts.unreadable[:NAMED])
     hint = f"let it be read, then: crossfade {order.verb} {migration}"
     return [GateState("readable", False, f"cannot be read: {named}", hint)] if facts.unreadable else []
 

@@ -18,12 +18,11 @@ from crossfade.migrate.handover.choosing import far_of
 from crossfade.migrate.handover.completing import clear_up, refuse
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.foreign import writers_of
-from crossfade.migrate.handover.gates import Facts, GateState, gates
+from crossfade.migrate.handover.gates import Facts, GateState, gates, with_reasons
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.prepare import Run
-from crossfade.model.paths import text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, feed, journal
 from crossfade.store.backends.postgres.journal import Line
@@ -286,5 +285,5 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         still_seconds=follower.still_seconds,
         writers=writers_of(run.request.source.path) if asks else (),
         unheard=follower.unheard,
-        unreadable=tuple(f"{text_of(path)} ({why})" for path, why in sorted(follower.unreadable.items())),
+        unreadable=with_reasons(follower.unreadable),
     )

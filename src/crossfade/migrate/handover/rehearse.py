@@ -59,7 +59,8 @@ def _sees_as(runner: Runner) -> bool:
 
 def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location, runner: Runner | None) -> Facts:
     runs, from_files = runner is not None, not authority.is_database
-    lag = ((row.progress or {}).get("lag") or {}) if runs else {}
+    progress = (row.progress or {}) if runs else {}
+    lag, position = progress.get("lag") or {}, progress.get("position") or {}
     budget = Budget(**row.wanted.get("error_budget", {})) if runs else Budget()
     asks, sees = from_files and not order.writers_stopped, runner is None or _sees_as(runner)
     held = sum(ledger.quarantined(row.migration).values())
@@ -70,13 +71,15 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         lag_seconds=lag.get("seconds"),
         behind=lag.get("entries", 0),
         proved_seconds=ledger.ask(lambda c: direction.proof_age(c, ledger.schema, row.migration)),
-        unverified=0,
+        unverified=position.get("unverified", 0),
         quarantined=held,
         budget_allows=budget.allows(held, records),
         drift=ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration)),
         from_files=from_files,
         still_seconds=lag.get("still_seconds", 0.0),
         writers=(writers_of(authority.path) if sees else None) if asks else (),
+        unreadable=tuple(lag.get("unreadable", ())),
+        unheard=lag.get("unheard", ""),
     )
 
 
