@@ -75,9 +75,10 @@ def there_and_back(server: Bench, case: Case) -> dict[str, Any]:
     case.write(source)
     files, size = _counted(source)
     figures: dict[str, Any] = {"files": files, "bytes": size}
-    figures["copy"] = _watched(server, "start", source, server.url("bench"))
+    workers = ("--workers", case.workers) if case.workers else ()
+    figures["copy"] = _watched(server, "start", source, server.url("bench"), *workers)
     expect(f"{case.name}: bytes in the database", bytes_stored(server, "bench"), size)
-    figures["restore"] = _watched(server, "start", server.url("bench"), target)
+    figures["restore"] = _watched(server, "start", server.url("bench"), target, *workers)
     expect_same_trees(case.name, source, target)
     for tree in (source, target):
         shutil.rmtree(tree)

@@ -19,12 +19,13 @@ _ON_DISK_A_FILE = 4096 + 512
 
 @dataclass(frozen=True)
 class Case:
-    """A tree of about *size* bytes in *files* files, and how to write it."""
+    """A tree of about *size* bytes in *files* files, and how to write it; moved by so many *workers*, 0 for as many as usual."""
 
     name: str
     size: int
     files: int
     write: Callable[[Path], None]
+    workers: int = 0
 
     @property
     def room_bytes(self) -> int:
@@ -69,7 +70,7 @@ def _line(name: str, size: int) -> Case:
 
 
 def documents(name: str, count: int, size: int) -> Case:
-    """Documents that are each one long JSON value, so many that all workers have one at the same time."""
+    """Documents that are each one long JSON value, and a worker for each, so that all are in hand at the same time."""
 
     def write(root: Path) -> None:
         tree = Planter(str(root))
@@ -77,7 +78,7 @@ def documents(name: str, count: int, size: int) -> Case:
             tree.file(f"sessions/session-{number}.json".encode(), _record(size, number))
         tree.settle()
 
-    return Case(name, count * size, count, write)
+    return Case(name, count * size, count, write, workers=count)
 
 
 def _record(size: int, seed: int) -> Iterator[bytes]:

@@ -61,9 +61,19 @@ def load(path: str) -> dict[str, Any]:
     if hashlib.sha256(rest.encode()).hexdigest() != value.get("digest"):
         raise Unusable(f"{path} was edited: its digest is not that of its content")
     roots = value["roots"]
+    sizes = [value[name] for name in ("segment_bytes", "record_bytes_max")]
+    is_sized = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not is_sized or not are_points(value["waypoints"]) or not {"entries", "made_at"} <= value.keys():
+        raise Unusable(f"{path} is not what a certificate should be")
     if value["verdict"] not in ("equal", "quarantined", "unreadable") or roots["source"] != roots["target"]:
         raise Unusable(f"{path} certifies nothing: its verdict is '{value['verdict']}'")
     return value
+
+
+def are_points(found: Any) -> bool:
+    """True for places on the way: each a number, a path and the beginning of a root."""
+    shapes = ([type(part) for part in point] for point in found)
+    return isinstance(found, list) and all(shape == [int, str, str] for shape in shapes)
 
 
 def from_text(text: str) -> bytes:
@@ -397,7 +407,15 @@ def check(file: str, subject: str) -> tuple[str, dict[str, Any]]:
             return Comparison(certificate).compare(Dump(subject, certificate, folder).entries()), certificate
     except OSError as error:
         raise Unusable(f"cannot read {os.fsdecode(error.filename or subject)}: {error.strerror}") from None
-    except (sqlite3.Error, re.error, ValueError, LookupError, TypeError) as error:  # which may quote a record
+    except (
+        sqlite3.Error,
+        re.error,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # which may quote a record
         raise Unusable(f"{subject} is not what it should be, or the certificate is not ({type(error).__name__})") from None
 
 
@@ -407,6 +425,8 @@ def main() -> int:
     parser.add_argument("certificate")
     parser.add_argument("subject", metavar="TREE|DUMP.sql")
     options = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a certificate may hold what no terminal shows
     try:
         first, found = check(options.certificate, options.subject)
     except Unusable as error:

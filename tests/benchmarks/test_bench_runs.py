@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import peers
+from bench import bench_memory, peers
 from bench.bench_memory import measured
 from bench.cases import all_cases, documents
 from bench.content import bytes_stored, expect, expect_same_trees, of_schema, of_tree
@@ -80,8 +80,12 @@ def test_profile_says_who_used_the_processor_and_which_functions():
     assert re.search(r"\| `[a-z_/]+\.py:\d+ \w+` \| [\d,]+ \| \d+\.\d\d \| \d+% \|", out)
 
 
-def test_memory_is_measured_there_and_back():
-    """A shortened case, and documents of more than one piece each."""
+def test_memory_is_measured_there_and_back(monkeypatch: pytest.MonkeyPatch):
+    """A shortened case, and documents of more than one piece each, with a worker on each."""
+    said: list[str] = []
+    monkeypatch.setattr(
+        bench_memory, "popen", lambda *words, **more: (said.append(" ".join(map(str, words))), popen(*words, **more))[1]
+    )
     cases = [all_cases(0.0005)[0], documents("two", 2, 20_000_000)]
     figures = measured(cases)
 
@@ -91,6 +95,7 @@ def test_memory_is_measured_there_and_back():
     )
     assert 20 < figures["peak_memory_mb"] < 500
     assert {case["content"] for case in figures["cases"].values()} == {"identical"}
+    assert ["--workers 2" in words for words in said] == [False, False, True, True]
 
 
 def test_peers_that_cannot_be_had_are_said_to_be_so(server: Bench, monkeypatch: pytest.MonkeyPatch):

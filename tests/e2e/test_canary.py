@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from crossfade.migrate.validate.validation import _Validation
 from crossfade.store.backends.embedded import EmbeddedServer
 from crossfade.store.backends.postgres.server import Server
 from crossfade.store.location import parse
@@ -72,6 +75,24 @@ def test_records_and_passwords_are_in_no_output(person: Person, source: Path, cl
     silent(registry, *secrets)
     shown = person.types("quarantine", source, url, "list")
     assert shown.status == 4, shown
+
+
+def test_what_a_validation_remembers_is_where_the_records_are_and_goes_when_it_ends(
+    person: Person, source: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """The least and greatest values of columns, while it is interrupted; SECURITY.md says so. They are shown to nobody."""
+    person.moves(source, database.url)
+    heed = _Validation._heed
+    with monkeypatch.context() as patched:
+        patched.setattr(_Validation, "_heed", lambda self, found: (signal.raise_signal(signal.SIGINT), heed(self, found)))
+        heard = [person.types("validate", source, database.url)]
+    assert heard[0].status == 6, heard[0]
+    assert b64encode(CANARIES["a record"].encode()).decode() in str(database.all("SELECT state FROM validations"))
+
+    heard += [person.types(*words) for words in (("status", source, database.url), ("validate", source, database.url))]
+    assert heard[-1].status == 0, heard[-1]
+    assert database.all("SELECT state FROM validations") == []
+    silent("\n".join(run.out + run.err for run in heard))
 
 
 def _refuse(person: Person, source: Path, url: str, connection: psycopg.Connection, heard: list[Run]) -> None:

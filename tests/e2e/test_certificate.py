@@ -281,6 +281,52 @@ def test_what_is_no_certificate_is_refused(person: Person, database: Database, t
     assert verify(tmp_path / "made.json", tmp_path / "nowhere").status == 2
 
 
+SHAPES: dict[str, Any] = {
+    "waypoints": [[[1, 5, "aa"]], [5], [[1, "\\xzz", "aa"]], [["x", "", ""]], {}, None],
+    "segment_bytes": [0, -5, "1", 1.5, None],
+    "record_bytes_max": [0, -5, "1", 1.5, None],
+    "moved": [None, [], {}, {"include_transient": 1, "kinds": 5}],
+    "layout": [
+        None,
+        {"rules": 5},
+        {"rules": [5]},
+        {"rules": [{}]},
+        {"rules": [{"files": 5, "trees": None, "unless": None}]},
+    ],
+    "quarantine": [None, [5], [{"path": 5, "pos": None}]],
+    "unreadable": [None, [5], [{"path": None}]],
+    "roots": [None, 5, []],
+    "entries": [None, "1", -1],
+    "made_at": ["\ud800"],
+    "verdict": [None, [], "\ud800"],
+    "format_version": [None, "\ud800"],
+    "source": [None],
+    "target": [None, 5, {"schema": 5}],
+    "store": [None, [], "\ud800"],
+}
+
+
+def test_a_certificate_of_another_shape_is_answered_in_words(person: Person, database: Database, tree: Path, tmp_path: Path):
+    """Whoever edits one can make its digest anew: never a traceback, nor a verdict by way of one."""
+    value = _moved(person, tree, database.url, tmp_path / "made.json")
+    dumped, made = dump(database, tmp_path / "dump.sql"), tmp_path / "edited.json"
+    for key, parts in SHAPES.items():
+        for part in parts:
+            made.write_text(json.dumps(sealed({**value, key: part})))
+            for subject in (tree, dumped) if key in ("waypoints", "segment_bytes", "target", "store") else (tree,):
+                run = verify(made, subject)
+                assert "Traceback" not in run.err, (key, part, run)
+                assert run.status in ((0,) if key in ("made_at", "source", "target", "store") else ()) + (2, 3), (
+                    key,
+                    part,
+                    run,
+                )
+    for key in value.keys() - {"digest"}:
+        made.write_text(json.dumps(sealed({name: part for name, part in value.items() if name != key})))
+        run = verify(made, tree)
+        assert "Traceback" not in run.err, (key, run)
+
+
 def test_the_certificate_of_another_store_is_not_this_ones(person: Person, database: Database, tree: Path, tmp_path: Path):
     """Of a tree: it differs. Of a dump that has no such store: nothing can be said."""
     _moved(person, tree, database.url, tmp_path / "made.json")

@@ -189,10 +189,10 @@ def test_one_flipped_byte_is_found_in_its_segment(pair: Pair, side: str, line: i
     assert pair.places(LOG) == ("content", segment, segment * SEGMENT)
 
 
-@pytest.mark.parametrize("line", [0, SEGMENT // LINE, LINES - 1])
+@pytest.mark.parametrize("line", [0, *(SEGMENT // LINE + n for n in (-2, -1, 0, 1)), LINES - 1])
 @pytest.mark.parametrize("side", ["files", "database"])
 def test_a_missing_line_is_found_in_its_segment(pair: Pair, side: str, line: int):
-    """Even the first of a segment, whose place another one takes."""
+    """Even the first of a segment, whose place another one takes, and the last of one."""
     if side == "files":
         lines = pair.edit(LOG).read_bytes().splitlines(keepends=True)
         del lines[line]
@@ -219,6 +219,24 @@ def test_a_record_too_many_is_found(pair: Pair, side: str):
 
     for path, (_, segment) in places.items():
         assert pair.places(path) == ("content", segment, segment * SEGMENT)
+
+
+@pytest.mark.parametrize(("pos", "segment"), [(SEGMENT - LINE, 0), (SEGMENT, 1), (SEGMENT + LINE, 1)])
+def test_a_line_too_many_at_the_edge_of_a_segment_is_found(pair: Pair, pos: int, segment: int):
+    """In the segment where it starts: the one before holds what it held."""
+    data = pair.edit(LOG).read_bytes()
+    (pair.files / LOG).write_bytes(data[:pos] + b'{"id":"extra"}\n' + data[pos:])
+
+    assert pair.places(LOG) == ("content", segment, segment * SEGMENT)
+
+
+@pytest.mark.parametrize(("pos", "segment"), [(SEGMENT - 1, 0), (SEGMENT + 1, 1)])
+def test_a_row_too_many_at_the_edge_of_a_segment_is_found(pair: Pair, pos: int, segment: int):
+    """Beside the one that starts there: two have no place in common."""
+    row = f'(1, {_id(LOG)}, {pos}, \'{{"id":"x"}}\n\')'
+    pair.sql(f"INSERT INTO events (store_id, entry_id, pos, body) VALUES {row}")
+
+    assert pair.places(LOG) == ("content", segment, segment * SEGMENT)
 
 
 SWAPS = [(LOG, 3 * LINE, 4 * LINE, 0), (LOG, 0, LINES * LINE - LINE, 0), (LOG, SEGMENT, 2 * SEGMENT, 1), (UNEVEN, 0, 15, 0)]
