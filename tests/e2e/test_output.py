@@ -38,6 +38,22 @@ def another(servers: Servers) -> Iterator[Database]:
         yield made
 
 
+def test_a_validation_ends_with_its_counts_and_the_roots(person: Person, tiny: Path, database: Database, moved: str):
+    """Those of both sides where they are not the same."""
+    value = person.asks("validate", moved)
+    (sessions,) = (kind for kind in value["kinds"] if kind["kind"] == "sessions")
+    size = sum(path.stat().st_size for path in (tiny / "sessions").iterdir())
+    files = len(list((tiny / "sessions").iterdir()))
+    assert sessions == {"kind": "sessions", "entries": files, "records": files, "bytes": size}
+
+    database.run("UPDATE entries SET mode = 384 WHERE type = 'file'")
+    run = person.types("validate", moved)
+    assert run.status == 3
+    assert re.search(r"^  sessions +\d+ +\d+ ", run.out, re.MULTILINE), run.out
+    source, target = re.findall(r"roots: source ([0-9a-f]{16}), target ([0-9a-f]{16})", run.out)[0]
+    assert source != target
+
+
 def test_start_ends_with_its_report(person: Person, store: Path, database: Database):
     """Per kind and in sum, with the roots of both sides; the same again when there was nothing to do."""
     run = person.types("start", store, database.url, "--once", "--json")

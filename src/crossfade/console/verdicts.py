@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from crossfade.console.talk import counted, lasting, sized
+from crossfade.console.talk import counted, lasting, sized, table
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.verdict import Verdict, spoken
 from crossfade.model.paths import text_of
@@ -59,6 +59,7 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
     lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
     lines += [
+        *_counts(verdict),
         f"{counted(findings.entries, 'entry', 'entries')}, {sized(findings.size)} compared in {lasting(verdict.seconds)}{part}",
         *different(verdict),
     ]
@@ -67,13 +68,26 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     return "\n".join([*lines, *_unasked(verdict), *_ending(verdict, sides, words)])
 
 
+def _counts(verdict: Verdict) -> list[str]:
+    """What was compared, kind by kind."""
+    rows = [(k["kind"], f"{k['entries']:,}", f"{k['records']:,}", sized(k["bytes"])) for k in verdict.kinds]
+    return [table(("kind", "entries", "records", "bytes"), rows)] if rows else []
+
+
+def _roots(verdict: Verdict) -> str:
+    found = verdict.findings
+    return f"roots: source {found.source_root.hex()[:16]}, target {found.target_root.hex()[:16]}"
+
+
 def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> list[str]:
     if verdict.exit == 3:
         again = shlex.join(["crossfade", "validate", *(word.url for word in words)])
-        return [f"different: {again} --repair   # mends {sides[1]}"]
+        return [_roots(verdict), f"different: {again} --repair   # mends {sides[1]}"]
     if verdict.exit == 0:
         return [f"equal: {sides[0]} and {sides[1]}; root {verdict.findings.source_root.hex()[:16]}"]
-    lines = ["equal, but for what could not be read"] if verdict.findings.unreadable else []
+    lines = [_roots(verdict)]
+    if verdict.findings.unreadable:
+        lines.append("equal, but for what could not be read")
     if verdict.count:
         lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")
     return lines

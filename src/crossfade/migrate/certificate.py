@@ -103,7 +103,7 @@ def certificate(sides: Sides, verdict: Verdict) -> dict[str, Any]:
             "entries": found.rooted,
             "directories": found.directories,
             "links": found.links,
-            "kinds": _kinds(verdict),
+            "kinds": verdict.kinds,
             "exclusions": _exclusions(sides).values(),
             "quarantine": _quarantine(sides),
             "unreadable": [{"path": text_of(path), "why": why} for path, why in found.unreadable],
@@ -128,15 +128,6 @@ def _place(location: Location) -> dict[str, Any]:
 
 def _transient(sides: Sides) -> bool:
     return sides.reads.include_transient if isinstance(sides.reads, FileRecipe) else True
-
-
-def _kinds(verdict: Verdict) -> list[dict[str, Any]]:
-    found = verdict.findings
-    return [
-        {"kind": kind, "entries": entries, "records": found.records.get(kind, 0), "bytes": found.sizes.get(kind, 0)}
-        for kind, entries in sorted(found.kinds.items())
-        if kind != "-"
-    ]
 
 
 def _exclusions(sides: Sides) -> Exclusions:

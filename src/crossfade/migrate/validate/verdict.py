@@ -81,6 +81,16 @@ class Verdict:
         """The differences that are to be named."""
         return self.findings.differences[: self.options.limit]
 
+    @property
+    def kinds(self) -> list[dict[str, Any]]:
+        """Counts of what was looked at, kind by kind; records and bytes of what was compared."""
+        found = self.findings
+        return [
+            {"kind": kind, "entries": entries, "records": found.records.get(kind, 0), "bytes": found.sizes.get(kind, 0)}
+            for kind, entries in sorted(found.kinds.items())
+            if kind != "-"
+        ]
+
     def values(self) -> dict[str, Any]:
         """As ``validate --json`` shows it."""
         findings = self.findings
@@ -92,7 +102,7 @@ class Verdict:
             "entries": findings.entries,
             "compared": findings.compared,
             "bytes": findings.size,
-            "kinds": [{"kind": kind, "entries": count} for kind, count in sorted(findings.kinds.items()) if kind != "-"],
+            "kinds": self.kinds,
             "records": dict(sorted(findings.records.items())),
             "questions": self.questions,
             "unasked": list(self.unasked),
