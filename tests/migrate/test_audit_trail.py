@@ -104,10 +104,10 @@ def test_what_is_kept_comes_back_as_it_was_said(state: Path):
     assert list(left_behind("aa")) == [], "its writer lives"
     spool.close()
 
-    ((path, found),) = left_behind("aa")
-    assert found == lines
+    (left,) = left_behind("aa")
+    assert (left.lines, left.unread) == (lines, 0)
     assert line_of(json.loads(json.dumps(lines[0].values()))) == lines[0]
-    assert os.stat(path).st_mode & 0o077 == 0
+    assert os.stat(left.path).st_mode & 0o077 == 0
     assert os.stat(spool_folder()).st_mode & 0o077 == 0
     assert list(left_behind("a")) == []
 
@@ -122,7 +122,7 @@ def test_what_is_appended_is_gone_and_a_new_file_begins(state: Path):
     second = _said("two")
     spool.keep([second])
     spool.close()
-    assert [lines for _, lines in left_behind("aa")] == [[second]]
+    assert [left.lines for left in left_behind("aa")] == [[second]]
 
 
 def test_a_line_that_was_torn_was_never_kept(state: Path):
@@ -130,10 +130,10 @@ def test_a_line_that_was_torn_was_never_kept(state: Path):
     spool = Spool("aa")
     spool.keep([_said("one")])
     spool.close()
-    ((path, whole),) = left_behind("aa")
-    with open(path, "ab") as file:
+    (whole,) = left_behind("aa")
+    with open(whole.path, "ab") as file:
         file.write(b'{"event": "tw')
-    assert [lines for _, lines in left_behind("aa")] == [whole]
+    assert list(left_behind("aa")) == [whole]
 
 
 # What holds
