@@ -14,14 +14,14 @@ import pytest
 from crossfade.console import background
 
 TALKATIVE = """
-import sys, time
+import os, time
 from crossfade.console import background
 background._LOG_BYTES, background._LOOK_SECONDS = 20_000, 0.02
 log = background._log()
 print(log, flush=True)
 background._leave(log)
 for number in range(3_000):
-    print(f"line {number:040}", file=sys.stderr, flush=True)
+    os.write(2, f"line {number:040}\\n".encode())  # at once: a line in two parts may come to stand in two files
     time.sleep(0.0002)
 time.sleep(0.5)  # a change of files that has begun ends
 """
