@@ -27,9 +27,15 @@ settings.load_profile("crossfade")
 
 
 LONGEST = (
-    "test_failpoints.py",
+    "test_handover_databases.py",
     "test_random_kills.py",
+    "test_failpoints.py",
     "test_handover.py",
+    "test_soak.py",
+    "test_writing_by_sql.py",
+    "test_following_kills.py",
+    "test_validate_alive.py",
+    "test_wire.py",
     "test_interrupts.py",
     "test_certificate.py",
     "test_bench_runs.py",
@@ -39,7 +45,7 @@ LONGEST = (
     "test_audit.py",
     "test_stores.py",
 )
-"""Files of tests that take longest; with three files side by side, the one that is begun last should be short."""
+"""Files of tests that take longest; the one that is begun last should be short, or all wait for it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
