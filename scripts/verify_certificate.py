@@ -27,6 +27,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 _REST = {"fate": "keep", "kind": "other", "form": "blob"}
+_UNFIT = (sqlite3.Error, re.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What comes of a certificate, tree or dump that is not what it should be."""
+
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 
 
@@ -407,15 +410,7 @@ def check(file: str, subject: str) -> tuple[str, dict[str, Any]]:
             return Comparison(certificate).compare(Dump(subject, certificate, folder).entries()), certificate
     except OSError as error:
         raise Unusable(f"cannot read {os.fsdecode(error.filename or subject)}: {error.strerror}") from None
-    except (
-        sqlite3.Error,
-        re.error,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-    ) as error:  # which may quote a record
+    except _UNFIT as error:  # which may quote a record
         raise Unusable(f"{subject} is not what it should be, or the certificate is not ({type(error).__name__})") from None
 
 

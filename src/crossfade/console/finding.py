@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+
+import psycopg
 
 from crossfade.console import book
 from crossfade.console.talk import say
@@ -43,11 +45,12 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
 
 @contextmanager
 def _headed(found: Sought) -> Iterator[None]:
-    """A refusal names the journal's head, too."""
+    """A refusal names the journal's head, too; where the database cannot be asked for it, the refusal is what counts."""
     try:
         yield
     except (PhaseForbids, GateShut) as error:
-        error.head = error.head or found.ledger.journal_head(found.row.migration).hex()
+        with suppress(CrossfadeError, psycopg.Error):
+            error.head = error.head or found.ledger.journal_head(found.row.migration).hex()
         raise
 
 

@@ -107,7 +107,8 @@ class Findings:
 
     def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
         """Note what could not be listed, and why."""
-        self.unreadable += [item for item in unseen if item not in self.unreadable]
+        known = set(self.unreadable)
+        self.unreadable += [item for item in unseen if item not in known]
         self.unseen = self.unseen or bool(unseen)
 
     def move(self, path: bytes) -> None:

@@ -173,9 +173,10 @@ class Sender:
 
 
 def _is_whole(draft: Draft) -> bool:
-    """True for a document in one piece, which is one record."""
+    """True for a document in one piece, which is one record, and the only one that the page has of it."""
     block = draft.puts[0].block
-    return block.entry.form == "document" and block.record is None and block.last and bool(block.data)
+    is_one = len(draft.puts) == 1 and block.record is None and block.last
+    return is_one and block.entry.form == "document" and bool(block.data)
 
 
 def _few(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
