@@ -196,6 +196,28 @@ def test_ctrl_c_at_the_very_beginning_is_no_accident(judge, command, terminal: T
     assert advice(done.out)
 
 
+_INTERRUPTED_WITHIN_A_TEXT = """
+import signal, sys
+import crossfade.console.main
+from crossfade.__main__ import main
+
+def run():
+    try:
+        exec("press()", {"press": lambda: signal.raise_signal(signal.SIGINT)})
+    except KeyboardInterrupt:
+        sys.exit(6)
+
+crossfade.console.main.run = run
+main()
+"""
+
+
+def test_ctrl_c_while_a_module_makes_a_dataclass_is_exit_6(tmp_path: Path):
+    """As one did that came while a verb loaded its last modules: Python ended by the signal after all was said."""
+    (tmp_path / "interrupted.py").write_text(_INTERRUPTED_WITHIN_A_TEXT)
+    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False).returncode == 6
+
+
 def test_sigterm_is_a_ctrl_c(judge, command, terminal: Terminal, database: Database):
     """As a supervisor sends it, to the runner alone."""
     process = terminal.popen(*command)
