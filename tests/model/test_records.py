@@ -147,7 +147,14 @@ def test_lines_that_are_read_together_are_read_as_each_alone(block, padding):
     data = b"\n".join([*block, *[b'{"id": "' + b"a" * 9000 + b'"}'] * padding, *block])
     expected = [(line, *READER.read(line, CAPTURES, suspect=True)) for line in split_lines(data)]
 
-    assert list(READER.read_lines(data, READER.bind(CAPTURES))) == expected
+    found = []
+    for piece in READER.read_pieces(data, READER.bind(CAPTURES)):
+        reasons = piece.reasons or [None] * len(piece.lines)
+        found += [
+            (*line, list(values))
+            for *line, values in zip(piece.lines, reasons, zip(*piece.columns, strict=True), strict=True)
+        ]
+    assert found == expected
 
 
 @given(st.binary(max_size=60))

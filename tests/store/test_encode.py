@@ -17,7 +17,7 @@ from crossfade.model.entries import Entry
 from crossfade.model.figures import NULL, Encoding
 from crossfade.model.kinds import Column, Form, Kind
 from crossfade.model.records import Reader
-from crossfade.store.backends.postgres.encode import INLINE, Encoder, field_of
+from crossfade.store.backends.postgres.encode import Encoder, field_of, fields_of
 
 COLUMNS = (
     Column("id", ("/id", "{id}")),
@@ -123,10 +123,31 @@ def test_the_pieces_of_a_block_lie_end_to_end():
 @settings(max_examples=300)
 @given(objects.map(written))
 def test_fields_do_not_depend_on_how_they_are_made(line):
-    """In line, or by the function that stands for it; the first time, or remembered."""
-    quick, plain = Reader(KIND, field_of, NULL, INLINE), Reader(KIND, field_of, NULL)
+    """Many at once, or one by one; the first time, or remembered."""
+    quick, plain = Reader(KIND, field_of, NULL, fields_of), Reader(KIND, field_of, NULL)
     for _ in range(2):
         assert quick.read(line, CAPTURES, suspect=True) == plain.read(line, CAPTURES, suspect=True)
+
+
+nearly = st.sampled_from(
+    [
+        "2025-11-16T10:15:00.032051675Z", "2025-11-16T10:15:00.032051675Z2", "025-11-16T10:15:00.032051675Z", "2025-11-16T10:15:00Z",
+        "2025-11-16T10:15:60.032051675Z", "2025-11-16T10:15:00.03205167xZ", "2025-11-16T10:15:00,032051675Z", "2025-11-16T10:15:00.0320516755",
+        "2025-11-16T10:15:00.0320516\u0661Z", "2025-11-16T10:15:00.03205167\u00e9", "2025-11-16T24:15:00.032051675Z", "", "a", "b" * 2001, "\u00e9" * 1001,
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.none() | nearly | objects.map(json.dumps) | st.integers() | st.just(["a"]) | st.just({"a": "b"}), max_size=6)
+)
+def test_many_fields_are_what_each_of_them_is(values):
+    """Whatever stands beside a value in its column, and however many times it has been there."""
+    for column in KIND.columns:
+        one, many = field_of(column), fields_of(column)
+        for _ in range(2 if many else 0):
+            assert many(values) == [None if value is None else one(value) for value in values]
 
 
 @pytest.mark.parametrize("size", [TEXT_BYTES_MAX - 20, TEXT_BYTES_MAX, TEXT_BYTES_MAX + 1, 70_000])

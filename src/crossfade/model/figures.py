@@ -11,6 +11,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, repeat
 from typing import Any
 
 import msgspec
@@ -19,11 +20,12 @@ from crossfade.model.changes import Block
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT
 from crossfade.model.kinds import Kind
-from crossfade.model.records import suspicious
+from crossfade.model.records import Lines, suspicious
 
 OIDS = {"text": 25, "bigint": 20, "boolean": 16, "timestamp": 1184}
 NULL = struct.pack("!i", -1)
 _OID = struct.Struct("!i")
+_PLACE = struct.Struct("!q")
 _START = struct.Struct("!iii")
 """How many columns, the type of the first, and its length."""
 
@@ -54,6 +56,17 @@ class Sheet(msgspec.Struct, gc=False):
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def sheet_of(lines: Lines, offset: int | None) -> Sheet:
+    """Lines that lie end to end from *offset* on; without one, documents, each of which begins an entry."""
+    count = len(lines.lines)
+    places = repeat(0, count) if offset is None else accumulate(map(len, lines.lines[:-1]), initial=offset)
+    if lines.reasons is None:
+        reasons = [NULL] * count
+    else:
+        reasons = [NULL if reason is None else field(reason.encode()) for reason in lines.reasons]
+    return Sheet(list(map(_PLACE.pack, places)), lines.columns, reasons)
 
 
 def field(value: bytes) -> bytes:
@@ -97,27 +110,35 @@ class Gauge:
 
     def sheet(self, block: Block, captures: dict[str, str]) -> Sheet:
         """The rows that a block's bytes make."""
-        found = list(self._records(block, self._reader.bind(captures)))
-        rows = [row for _, _, row in found]
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.kind.columns)
-        reasons = [NULL if reason is None else field(reason.encode()) for _, reason, _ in found]
-        return Sheet([offset.to_bytes(8) for offset, _, _ in found], columns, reasons)
+        bound = self._reader.bind(captures)
+        if block.data and block.record is None and block.entry.form == "log":
+            return self._of_lines(block, bound)
+        found = self._record(block, bound)
+        if found is None:
+            return Sheet([], [[] for _ in self.kind.columns], [])
+        return sheet_of(Lines([block.data], [found[0]], [[value] for value in found[1]]), block.offset)
 
-    def _records(self, block: Block, bound: Any) -> Iterator[tuple[int, str | None, Sequence[bytes]]]:
-        """(offset, why it is raw, promoted columns) of each record that starts in *block*."""
+    def _of_lines(self, block: Block, bound: Any) -> Sheet:
+        offset, pieces = block.offset, list[Sheet]()
+        for lines in self._reader.read_pieces(block.data, bound):
+            pieces.append(sheet_of(lines, offset))
+            offset += sum(map(len, lines.lines))
+        columns = [list(chain.from_iterable(values)) for values in zip(*(piece.columns for piece in pieces), strict=True)]
+        places, reasons = (piece.places for piece in pieces), (piece.reasons for piece in pieces)
+        return Sheet(list(chain.from_iterable(places)), columns, list(chain.from_iterable(reasons)))
+
+    def _record(self, block: Block, bound: Any) -> tuple[str | None, Sequence[bytes]] | None:
+        """(why it is raw, promoted columns) of the one record that starts in *block*, if one does."""
         if not block.data or (block.record is not None and block.record != block.offset):
-            return
+            return None
         if block.record is not None:
-            yield block.offset, "long", self._reader.unread(bound)
-        elif block.entry.form == "blob":
-            yield block.offset, None if self.kind.form == "blob" else "compressed", self._reader.unread(bound)
-        elif block.entry.form == "document":
-            yield block.offset, *self._reader.read_bound(block.data, bound, suspect=suspicious(block.data))
-        else:
-            offset = block.offset
-            for line, reason, row in self._reader.read_lines(block.data, bound):
-                yield offset, reason, row
-                offset += len(line)
+            return "long", self._reader.unread(bound)
+        if block.entry.form == "blob":
+            return None if self.kind.form == "blob" else "compressed", self._reader.unread(bound)
+        found: tuple[str | None, Sequence[bytes]] = self._reader.read_bound(
+            block.data, bound, suspect=suspicious(block.data)
+        )
+        return found
 
 
 class Columns:

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from crossfade.model.columns import Convert, converter
 from crossfade.model.kinds import Column, Kind
-from crossfade.model.promotion import Bound, Inline, compile_promotion
+from crossfade.model.promotion import Bound, ConvertAll, Promotion
 
 DEPTH_LIMIT = 512
 
@@ -44,19 +42,19 @@ _HAZARD = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class Lines(msgspec.Struct, gc=False):
-    """Some lines of a log: their bytes, why they are raw (None where none is), and their values."""
+    """Some lines of a log: their bytes, why they are raw (None where none is), and their values, column by column."""
 
     lines: list[bytes]
     reasons: list[str | None] | None
-    values: list[Values]
+    columns: list[list[Any]]
 
 
 class Reader:
     """Reads records of one kind; never raises on any bytes.
 
     *convert* makes, for a column, the function from a JSON value to whatever the caller wants of it, None for nothing;
-    *nothing* stands for a column without a value. So a database can have its columns ready to send, in the same pass;
-    *inline* has shorter forms of what *convert* makes.
+    *convert_all*, the same for many values at once, where there is a quicker way than one by one; *nothing* stands for a
+    column without a value. So a database can have its columns ready to send, in the same pass.
     """
 
     def __init__(
@@ -64,15 +62,18 @@ class Reader:
         kind: Kind,
         convert: Callable[[Column], Convert] = converter,
         nothing: Any = None,
-        inline: Mapping[Any, Inline] = MappingProxyType({}),
+        convert_all: Callable[[Column], ConvertAll | None] = lambda _: None,
     ) -> None:
         self.kind = kind
         self._nothing = nothing
         self._columns = [(column.sources, convert(column)) for column in kind.columns]
         self._captures = [(s[1:-1], convert) for sources, convert in self._columns for s in sources if s[0] == "{"]
-        pointers = sorted({s for column in kind.columns for s in column.sources if s.startswith("/")})
-        self._promote, shape = compile_promotion(self._columns, pointers, nothing, inline)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(shape).decode
+        many = [
+            convert_all(column) or _one_by_one(one) for column, (_, one) in zip(kind.columns, self._columns, strict=True)
+        ]
+        self._promote = Promotion([(c.sources, every) for c, every in zip(kind.columns, many, strict=True)], nothing)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._promote.shape).decode
+        self._blank = self._promote.shape()
 
     def bind(self, captures: dict[str, str]) -> Bound:
         """What an entry's path contributes: worked out once, not once a record."""
@@ -89,43 +90,49 @@ class Reader:
 
     def read_bound(self, data: bytes, bound: Bound, *, suspect: bool) -> tuple[str | None, Values]:
         """As ``read``, with captures that are worked out already."""
-        reason = (_hazard(data) if suspect else None) or ("depth" if _is_deep(data) else None)
-        if reason is not None:
-            return reason, self._tolerant(data, bound)
-        try:
-            return None, self._promote(self._decode(data), bound)
-        except _UNUSUAL:
-            return self._slow(data, bound)
-
-    def read_lines(self, data: bytes, bound: Bound) -> Iterator[tuple[bytes, str | None, Values]]:
-        """(line, reason, values) of each line of *data*."""
-        for piece in self.read_pieces(data, bound):
-            yield from zip(piece.lines, piece.reasons or [None] * len(piece.lines), piece.values, strict=True)
+        reason, top, values = self._decoded(data, bound, suspect=suspect)
+        return reason, [value for (value,) in self._promote([top], [bound])] if values is None else values
 
     def read_pieces(self, data: bytes, bound: Bound) -> Iterator[Lines]:
         """The lines of *data*, a few at a time: the inner loop of every copy. A few, because they are at hand then."""
         for piece in _pieces(data):
             lines = split_lines(piece)
-            yield self._read_plain(piece, lines, repeat(bound)) or self._read_each(lines, repeat(bound))
+            bounds = [bound] * len(lines)
+            yield self._read_plain(piece, lines, bounds) or self._read_each(lines, bounds)
 
     def read_documents(self, documents: list[bytes], bounds: list[Bound]) -> Lines:
         """Documents, each with what its own path contributes, as if they were lines."""
         piece = b"\n".join(documents)
         return self._read_plain(piece, documents, bounds) or self._read_each(documents, bounds)
 
-    def _read_plain(self, piece: bytes, lines: list[bytes], bounds: Iterable[Bound]) -> Lines | None:
+    def _read_plain(self, piece: bytes, lines: list[bytes], bounds: list[Bound]) -> Lines | None:
         """The lines of *piece*, if all of them are what nearly all are; else None."""
-        promote, decode = self._promote, self._decode
         try:
             if _may_be_plain(piece, lines):
-                return Lines(lines, None, list(map(promote, map(decode, lines), bounds)))
+                return Lines(lines, None, self._promote(list(map(self._decode, lines)), bounds))
         except _UNUSUAL:
             pass
         return None
 
-    def _read_each(self, lines: list[bytes], bounds: Iterable[Bound]) -> Lines:
-        found = [self.read_bound(line, bound, suspect=True) for line, bound in zip(lines, bounds, strict=False)]
-        return Lines(lines, [reason for reason, _ in found], [values for _, values in found])
+    def _read_each(self, lines: list[bytes], bounds: list[Bound]) -> Lines:
+        """*lines*, some of which may be anything: those go their own way, and the others together."""
+        found = [self._decoded(line, bound, suspect=True) for line, bound in zip(lines, bounds, strict=True)]
+        columns = self._promote([top for _, top, _ in found], bounds)
+        for number, (_, _, values) in enumerate(found):
+            for column, value in zip(columns, values or (), strict=values is not None):
+                column[number] = value
+        return Lines(lines, [reason for reason, _, _ in found], columns)
+
+    def _decoded(self, data: bytes, bound: Bound, *, suspect: bool) -> tuple[str | None, Any, Values | None]:
+        """(reason, record, values): the values only of a record that the typed decode must not, or cannot, take."""
+        reason = (_hazard(data) if suspect else None) or ("depth" if _is_deep(data) else None)
+        if reason is not None:
+            return reason, self._blank, self._tolerant(data, bound)
+        try:
+            return None, self._decode(data), None
+        except _UNUSUAL:
+            reason, values = self._slow(data, bound)
+            return reason, self._blank, values
 
     def _slow(self, data: bytes, bound: Bound) -> tuple[str | None, Values]:
         """What the typed decode does not take: JSON that is no object, numbers out of range, or no JSON at all."""
@@ -163,6 +170,10 @@ class Reader:
         return next((value for value in found if value is not None), self._nothing)
 
 
+def _one_by_one(convert: Convert) -> ConvertAll:
+    return lambda values: [None if value is None else convert(value) for value in values]
+
+
 def suspicious(data: bytes) -> bool:
     """True when some record in *data* may be hazardous. One look at a block spares a look at each record."""
     if b"\\u" in data and _HAZARD.search(data):
@@ -194,7 +205,7 @@ def _may_be_plain(piece: bytes, lines: list[bytes]) -> bool:
         return False
     if not piece.isascii():
         b"".join(line for line in lines if not line.isascii()).decode()  # a newline is between any two
-    return max(map(len, lines)) <= _FLAT or not any(map(_is_deep, lines))
+    return not any(_is_deep(line) for line in lines if len(line) > _FLAT)
 
 
 def _hazard(data: bytes) -> str | None:

@@ -23,7 +23,7 @@ from crossfade.model.figures import field as sent
 from crossfade.model.kinds import Kind
 from crossfade.model.paths import text_of
 from crossfade.model.records import Reader
-from crossfade.store.backends.postgres.encode import INLINE, field_of
+from crossfade.store.backends.postgres.encode import field_of, fields_of
 from crossfade.store.backends.postgres.figures import by_kind
 from crossfade.store.backends.postgres.store import PostgresStore
 from crossfade.store.layers.retrying import Patience, Retrying, patiently
@@ -203,7 +203,7 @@ class Comparer:
 
     def _gauge(self, kind: Kind) -> Gauge:
         if kind.name not in self._gauges:
-            self._gauges[kind.name] = Gauge(kind, Reader(kind, field_of, NULL, INLINE))
+            self._gauges[kind.name] = Gauge(kind, Reader(kind, field_of, NULL, fields_of))
         return self._gauges[kind.name]
 
     def _asked(self, work: Callable[[], T]) -> T:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from crossfade.model.changes import Block
 from crossfade.model.columns import TEXT_BYTES_MAX, Convert, converter, second, text, timestamp
-from crossfade.model.figures import NULL, Sheet
+from crossfade.model.figures import NULL, Sheet, sheet_of
 from crossfade.model.kinds import Column, Kind
-from crossfade.model.promotion import Bound, Inline
+from crossfade.model.promotion import Bound, ConvertAll
 from crossfade.model.records import Lines, Reader, split_lines, suspicious
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
@@ -26,7 +26,6 @@ TRAILER = struct.pack("!h", -1)
 
 _LENGTH = struct.Struct("!i")
 _BIGINT = struct.Struct("!iq")
-_PLACE = struct.Struct("!q")
 _HEAD = struct.Struct("!hiiiqi")
 """The start of a row: how many fields, store_id, entry_id, and the length of the pos that follows."""
 
@@ -75,7 +74,7 @@ class Encoder:
 
     def __init__(self, kind: Kind, store_id: int) -> None:
         self.kind = kind
-        self._reader = Reader(kind, field_of, NULL, INLINE)
+        self._reader = Reader(kind, field_of, NULL, fields_of)
         self._store_id = store_id
         self._fields = 3 + len(kind.columns) + 3
         self._nothing = [NULL] * len(kind.columns)
@@ -94,7 +93,7 @@ class Encoder:
     def documents(self, rows: Sequence[int], documents: list[bytes], captures: Iterable[dict[str, str]]) -> Documents:
         """The rows of whole documents, entries' row numbers first; as ``rows``, but column by column, as of a log."""
         lines = self._reader.read_documents(documents, [self._reader.bind(found) for found in captures])
-        sheet = _sheet(lines, repeat(0, len(documents)))
+        sheet = sheet_of(lines, None)
         joined = self._joined(list(map(self._head, rows)), sheet, lines, list(map(len, documents)))
         return Documents(joined, sheet, lines.reasons or [None] * len(documents))
 
@@ -103,7 +102,7 @@ class Encoder:
         head, offset = self._head(entry_id), block.offset
         for lines in self._reader.read_pieces(block.data, self._reader.bind(captures)):
             sizes = list(map(len, lines.lines))
-            sheet = _sheet(lines, accumulate(sizes[:-1], initial=offset))
+            sheet = sheet_of(lines, offset)
             rows, size = self._joined([head], sheet, lines, sizes), sum(sizes)
             raws = [reason for reason in lines.reasons or () if reason is not None]
             yield Encoded(offset, size, [rows], sheet, raws, block.last and offset + size == block.end)
@@ -167,14 +166,6 @@ class Encoder:
         return self._row(entry_id, row.pos, data, reason, self._nothing)
 
 
-def _sheet(lines: Lines, places: Iterable[int]) -> Sheet:
-    if lines.reasons is None:
-        why = [NULL] * len(lines.lines)
-    else:
-        why = [NULL if reason is None else _text(reason) for reason in lines.reasons]
-    return Sheet(list(map(_PLACE.pack, places)), list(zip(*lines.values, strict=True)), why)
-
-
 def chunk(store_id: int, entry_id: int, pos: int, data: bytes) -> bytes:
     """A row of ``chunks``."""
     return _HEAD.pack(4, 4, store_id, 8, entry_id, 8) + pos.to_bytes(8) + _bytes(data)
@@ -200,7 +191,14 @@ def field_of(column: Column) -> Convert:
         found = convert(value)
         return None if found is None else encode(found)
 
-    return _remembering(field) if column.mapping else field
+    return field
+
+
+def fields_of(column: Column) -> ConvertAll | None:
+    """As ``field_of``, of many values, where that is quicker than one by one."""
+    if column.mapping:
+        return _remembering(field_of(column))
+    return {"text": _text_fields, "timestamp": _timestamp_fields}.get(column.type)
 
 
 def _text_field(value: Any) -> bytes | None:
@@ -215,17 +213,62 @@ def _timestamp_field(value: Any) -> bytes | None:
     return None if found is None else _BIGINT.pack(8, found)
 
 
-def _remembering(field: Convert) -> Convert:
-    """For a column of few values: what *field* made of a short text is kept."""
-    known: dict[str, Any] = {}
+def _text_fields(values: list[Any]) -> list[bytes | None]:
+    """As ``_text_field`` of each: most columns hold short texts and nothing else."""
+    try:
+        return [None if value is None else _LENGTHS[len(data := value.encode())] + data for value in values]
+    except (AttributeError, IndexError):
+        return [None if value is None else _text_field(value) for value in values]
 
-    def remembered(value: Any) -> Any:
-        found = known.get(value) if type(value) is str else None
-        if found is None:
-            found = field(value)
-            if type(value) is str and len(value) < _KNOWN and len(known) < _KNOWN:
-                known[value] = found
+
+def _timestamp_fields(values: list[Any]) -> list[bytes | None]:
+    """As ``_timestamp_field`` of each: most columns hold nanoseconds of UTC, each as long as the other, and nothing else."""
+    try:
+        return _nanoseconds(values)
+    except (TypeError, ValueError):
+        return [None if value is None else _timestamp_field(value) for value in values]
+
+
+def _nanoseconds(values: list[str]) -> list[bytes | None]:
+    """As ``_timestamp_fields`` of texts like 2025-11-16T10:15:00.032051675Z, all at once: the dearest column one by one.
+
+    Raises TypeError or ValueError for any other.
+    """
+    data, count = "".join(values).encode(), len(values)
+    if set(map(len, values)) != {30} or data[19::30] + data[29::30] != b"." * count + b"Z" * count:
+        raise ValueError
+    if len(data) != 30 * count or not b"".join(data[digit::30] for digit in range(20, 29)).isdigit():
+        raise ValueError
+    pack, thousands, ones = _BIGINT.pack, _THOUSANDS, _ONES
+    return [pack(8, _second(at) + thousands[high] + ones[low]) for at, high, low in _NANOSECONDS.iter_unpack(data)]
+
+
+@lru_cache(maxsize=4096)
+def _second(value: bytes) -> int:
+    """As ``columns.second``. Raises ValueError for what is no second."""
+    if (found := second(value.decode())) is None:
+        raise ValueError
+    return found
+
+
+def _remembering(field: Convert) -> ConvertAll:
+    """For a column of few values: what *field* made of a short text is kept."""
+    known: dict[Any, bytes | None] = {}
+
+    def learnt(value: Any) -> bytes | None:
+        found: bytes | None = field(value)
+        if type(value) is str and len(value) < _KNOWN and len(known) < _KNOWN:
+            known[value] = found
         return found
+
+    def remembered(values: list[Any]) -> list[bytes | None]:
+        try:
+            found = list(map(known.get, values))
+        except TypeError:  # an object, or a list
+            found = [None] * len(values)
+        if None not in found:
+            return found
+        return [learnt(v) if there is None and v is not None else there for there, v in zip(found, values, strict=True)]
 
     return remembered
 
@@ -241,19 +284,12 @@ def _bool(value: bool) -> bytes:
 _KNOWN = 256
 """Values that are remembered for a column, and how long each may be."""
 
+_NANOSECONDS = struct.Struct("19sx3s3s4x")
+"""The second, and the first six digits behind it, three at a time."""
+
+_ONES = {b"%03d" % number: number for number in range(1000)}
+_THOUSANDS = {digits: number * 1000 for digits, number in _ONES.items()}
+
 _LENGTHS = [_LENGTH.pack(length) for length in range(TEXT_BYTES_MAX + 1)]
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": _text, "bigint": _int, "boolean": _bool}
-
-INLINE = {
-    _text_field: Inline(
-        "lengths[len(b)] + b if len(b := v.encode()) <= text_bytes_max else None",
-        {"lengths": _LENGTHS, "text_bytes_max": TEXT_BYTES_MAX},
-    ),
-    _timestamp_field: Inline(
-        "bigint(8, s + int(v[20:26])) if len(v) > 26 and v[19] == '.' and v[-1] == 'Z' and v.isascii() and v[20:-1].isdigit()"
-        " and (s := second(v[:19])) is not None else timestamp_field(v)",
-        {"bigint": _BIGINT.pack, "second": second, "timestamp_field": _timestamp_field},
-    ),
-}
-"""The usual text, and the usual timestamp, in one step. See ``promotion.Inline``."""
