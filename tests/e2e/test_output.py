@@ -54,6 +54,23 @@ def test_a_validation_ends_with_its_counts_and_the_roots(person: Person, tiny: P
     assert source != target
 
 
+def test_what_is_not_moved_is_counted_at_the_end(person: Person, tiny: Path, database: Database):
+    """A pipe among it, and as many as the plan names; a database as source holds nothing of the kind."""
+    os.mkfifo(tiny / "pipe")
+    (tiny / "locks").mkdir(exist_ok=True)
+    (tiny / "locks/one.lock").touch()
+    named = [item["fate"] for item in person.asks("plan", tiny, database.url)["excluded"]]
+    counted = {**{fate: named.count(fate) for fate in set(named)}, "special": 1}
+    assert counted["transient"] >= 1
+
+    run = person.types("start", tiny, database.url, "--once")
+    assert f"{counted['transient']} transient" in run.out
+    assert "1 no file, directory or link" in run.out
+    assert person.asks("validate", tiny, database.url)["left_out"] == counted
+    person.types("start", database.url, tiny.parent / "back", "--once")
+    assert person.asks("validate", database.url, tiny.parent / "back")["left_out"] == {}
+
+
 def test_start_ends_with_its_report(person: Person, store: Path, database: Database):
     """Per kind and in sum, with the roots of both sides; the same again when there was nothing to do."""
     run = person.types("start", store, database.url, "--once", "--json")

@@ -158,3 +158,28 @@ def test_a_directory_without_a_watch_is_trouble(root: Path, monkeypatch: pytest.
     with Watch(os.fsencode(root), ear.hear, ear.miss) as watch:
         wait(lambda: why in watch.trouble)
         assert not watch.hears_all
+
+
+def test_once_the_machine_has_watches_again_all_is_heard(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever raises the limit need not start the runner again; what happened meanwhile may have been missed."""
+    is_full = True
+
+    def full(self: Watches, path: bytes, add: Callable[..., bool] = Watches._watch) -> bool:
+        if path == b"a/b" and is_full:
+            self._leave_out(path, OSError(errno.ENOSPC, "no watch is left"))
+            return False
+        return add(self, path)
+
+    monkeypatch.setattr(Watches, "_watch", full)
+    monkeypatch.setattr("crossfade.migrate.follow.hints._LIMIT_SECONDS", 0.05)
+    monkeypatch.setattr("crossfade.migrate.follow.hints._AGAIN_SECONDS", 0.05)
+    ear = Ear()
+    with Watch(os.fsencode(root), ear.hear, ear.miss) as watch:
+        wait(lambda: "max_user_watches" in watch.trouble)
+        time.sleep(0.3)
+        assert (watch.hears_all, ear.missed) == (False, 1), "it began anew though there is no more room than before"
+        is_full = False
+        wait(lambda: watch.hears_all)
+        assert ear.missed >= 2
+        (root / "a/b/file").touch()
+        wait(lambda: b"a/b/file" in ear.heard)

@@ -41,8 +41,16 @@ def proven(verdict: Verdict) -> list[str]:
     return [
         f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
         f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
+        *_left_out(verdict),
         *_unasked(verdict),
     ]
+
+
+def _left_out(verdict: Verdict) -> list[str]:
+    """What the source has and a migration does not move, as ``plan`` names it."""
+    names = {"exclude": "excluded", "transient": "transient", "special": "no file, directory or link"}
+    parts = [f"{count:,} {names[fate]}" for fate, count in verdict.findings.left_out.items()]
+    return [f"  not moved: {', '.join(parts)}"] if parts else []
 
 
 def _unasked(verdict: Verdict) -> list[str]:
@@ -65,7 +73,7 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
-    return "\n".join([*lines, *_unasked(verdict), *_ending(verdict, sides, words)])
+    return "\n".join([*lines, *_left_out(verdict), *_unasked(verdict), *_ending(verdict, sides, words)])
 
 
 def _counts(verdict: Verdict) -> list[str]:

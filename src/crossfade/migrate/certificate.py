@@ -139,8 +139,7 @@ def _exclusions(sides: Sides) -> Exclusions:
     try:
         for found in store.walk():
             if not store.moves(found):
-                fate = "special" if found.special else found.placement.fate
-                exclusions.add(found.entry.path, fate, found.placement.rule, text_of(found.entry.path))
+                exclusions.add(found.entry.path, found.fate, found.placement.rule, text_of(found.entry.path))
     finally:
         store.close()
     return exclusions

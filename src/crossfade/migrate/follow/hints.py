@@ -17,6 +17,7 @@ from crossfade.migrate.follow.inotify import News, Watches
 _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
 _CHECK_SECONDS = 1.0
+_LIMIT_SECONDS = 30.0
 _numbers = count()
 """Of all watches: several may hear of one barrier."""
 
@@ -113,13 +114,16 @@ class Watch:
 
     def _listen(self, watches: Watches) -> None:
         self._begin(watches)
-        due = time.monotonic() + _CHECK_SECONDS
+        due, limit_due = time.monotonic() + _CHECK_SECONDS, time.monotonic() + _LIMIT_SECONDS
         while not self._over.wait(_STEP_SECONDS):
             self._tell(watches.read())
             self.trouble = watches.trouble
             if time.monotonic() >= due:
                 watches.check_root()
                 due = time.monotonic() + _CHECK_SECONDS
+            if time.monotonic() >= limit_due:
+                watches.check_limit()
+                limit_due = time.monotonic() + _LIMIT_SECONDS
 
     def _begin(self, watches: Watches) -> None:
         with self._news:

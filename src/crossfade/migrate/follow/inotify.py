@@ -47,7 +47,8 @@ class Watches:
         self._paths: dict[int, bytes] = {}
         self._barrier: int | None = None
         self._unwatched: dict[bytes, str] = {}
-        self._is_full = self._are_more = False
+        self._are_more = False
+        self._full_at: bytes | None = None
         try:
             self._standing = _identity(root)
             self._watch(b"")
@@ -65,7 +66,7 @@ class Watches:
     @property
     def trouble(self) -> str:
         """Why not all of the tree is heard; empty where it is."""
-        if self._is_full:
+        if self._full_at is not None:
             return f"not all directories can be watched: {_LIMIT}"
         if not self._unwatched:
             return "some directories cannot be watched" if self._are_more else ""
@@ -80,6 +81,15 @@ class Watches:
         """Raises OSError where another directory stands at the root's path by now, or none."""
         if _identity(self._root) != self._standing:
             raise FileNotFoundError(errno.ENOENT, "the root was replaced", self._root)
+
+    def check_limit(self) -> None:
+        """Raises OSError where directories were left out for want of watches, and the machine has some again: begin anew."""
+        if self._full_at is None:
+            return
+        path, self._full_at = self._full_at, None
+        self._watch(path)
+        if self._full_at is None:
+            raise OSError(errno.EAGAIN, "there are watches again")
 
     def read(self) -> News:
         """What happened since the last call. Raises OSError where the root is gone."""
@@ -129,7 +139,7 @@ class Watches:
     def _below(self, path: bytes) -> None:
         """Watch every directory below *path*, which is watched: what comes into it from now on is heard of."""
         waiting = [path]
-        while waiting and not self._is_full:
+        while waiting and self._full_at is None:
             waiting += [below for below in self._directories(waiting.pop()) if self._watch(below)]
 
     def _directories(self, path: bytes) -> Iterator[bytes]:
@@ -153,7 +163,7 @@ class Watches:
     def _leave_out(self, path: bytes, error: OSError) -> None:
         """What is gone is told by its parent; anything else leaves a hole."""
         if error.errno == errno.ENOSPC:
-            self._is_full = True
+            self._full_at = path
         elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
             self._are_more |= len(self._unwatched) >= _NAMED
             if not self._are_more:

@@ -135,6 +135,7 @@ class _Ending:
             source = lists.source.entries(tombstones=self._run.to_files)
             validator.run(source, lists.target.entries(tombstones=True), findings, told=self._told)
             findings.see_not(lists.unseen())
+            findings.left_out = lists.left_out()
         finally:
             lists.close()
         findings.answers |= {kind: seen.answer for kind, seen in passed.items()}

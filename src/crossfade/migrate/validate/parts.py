@@ -71,6 +71,11 @@ class Lists:
         """What could not be listed, and why."""
         return [item for store in self._opened if isinstance(store, FileStore) for item in store.passed_over]
 
+    def left_out(self) -> dict[str, int]:
+        """What the source's list met and does not move, by its fates; a database holds nothing of the kind."""
+        source = self._opened[0]
+        return dict(sorted(source.left_out.items())) if isinstance(source, FileStore) else {}
+
     def close(self) -> None:
         """Let go of both sides."""
         self.source.close()

@@ -109,6 +109,7 @@ class _Validation:
                 one, other = (store.entries(after=findings.after) for store in (lists.source, lists.target))
                 Validator(workers, scope, is_over=self._stop.is_set).run(one, other, findings, told=self._told)
                 findings.see_not(lists.unseen())
+                findings.left_out = lists.left_out()
                 seen = look_again(sides, workers, findings, options.limit, patience=options.patience, stop=self._stop)
         finally:
             lists.close()

@@ -77,6 +77,7 @@ class Findings:
     moved_count: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
     unseen: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
     sampled: frozenset[str] = frozenset()
     rooted: int = 0
     source_root: bytes = START

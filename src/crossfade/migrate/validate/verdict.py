@@ -110,6 +110,7 @@ class Verdict:
             "differences": [spoken(difference) for difference in self.named],
             "moving": [text_of(path) for path in self.moving],
             "unreadable": [{"path": text_of(path), "why": why} for path, why in findings.unreadable],
+            "left_out": findings.left_out,
             "sample": {"percentage": self.options.extent.percentage, "seed": self.options.extent.seed},
             "source_root": findings.source_root.hex(),
             "target_root": findings.target_root.hex(),

@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,7 +36,8 @@ _MAGIC = max(map(len, COMPRESSED))
 
 
 class FileStore:
-    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that.
+    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that;
+    ``left_out`` counts, by their fates, what the last list of entries met and does not move.
 
     With *waits* a file that is being written is waited for. Without, whoever follows gets it at once: a document flagged
     ``unstable``, and a signature without ctime where another change in the same tick of the clock would not show.
@@ -59,6 +61,7 @@ class FileStore:
         self.layout = layout
         self.skip_unreadable = skip_unreadable
         self.passed_over: list[tuple[bytes, str]] = []
+        self.left_out = Counter[str]()
         self.fence: Callable[[], None] = _nobody_else
         with _rooted(location):
             self._tree = Tree(location.path)
@@ -69,11 +72,20 @@ class FileStore:
     ) -> Iterator[Entry]:
         """See the port. What the layout excludes is left out; nothing is known of what was removed."""
         del tombstones
-        found = (found.entry for found in self.walk(under=under, directories=directories) if self.moves(found))
+        self.left_out.clear()
+        found = self._moved(self.walk(under=under, directories=directories))
         if after is None:
             return found
         last = key_of(after)
         return (entry for entry in found if key_of(entry.path) > last)
+
+    def _moved(self, everything: Iterator[Found]) -> Iterator[Entry]:
+        """The moved set; what else is met is counted."""
+        for found in everything:
+            if self.moves(found):
+                yield found.entry
+            else:
+                self.left_out[found.fate] += 1
 
     def moves(self, found: Found) -> bool:
         """True for what is in the moved set."""

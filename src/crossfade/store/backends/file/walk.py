@@ -38,6 +38,11 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     owner: tuple[int, int] = (0, 0)
     sparse: bool = False
 
+    @property
+    def fate(self) -> str:
+        """What becomes of it: the placement's ``fate``, or ``special``."""
+        return "special" if self.special else self.placement.fate
+
 
 def walk(
     tree: Tree,
