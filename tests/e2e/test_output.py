@@ -312,9 +312,10 @@ def test_a_migration_that_is_not_found_is_helped_with(
 def test_an_id_s_beginning_that_means_several(person: Person, tiny: Path, database: Database, tmp_path: Path):
     """It is not guessed which: in one database, and in the list of this user."""
     person.moves(tiny, database.url)
-    lines = json.loads((person.home / "crossfade" / "migrations.json").read_text())
+    registry = person.home / "crossfade" / "migrations.json"
+    lines = json.loads(registry.read_text())["migrations"]
     twin = {**lines[0], "migration": lines[0]["migration"][:6] + "ffffff"}
-    (person.home / "crossfade" / "migrations.json").write_text(json.dumps([*lines, twin]))
+    registry.write_text(json.dumps({"version": 1, "migrations": [*lines, twin]}))
     sentence, hint = refused(person.types("status", twin["migration"][:4]), "CF104", 1)
 
     assert lines[0]["migration"] in sentence
@@ -329,12 +330,26 @@ def test_an_id_s_beginning_that_means_several(person: Person, tiny: Path, databa
     assert "zz2 (" in sentence
 
 
+def test_a_newer_release_s_list_is_left_as_it_is(person: Person, tiny: Path, database: Database):
+    """What it says is not understood here, so that a line more would be many lines less."""
+    registry = person.home / "crossfade" / "migrations.json"
+    registry.parent.mkdir(parents=True, exist_ok=True)
+    registry.write_text('{"version": 2, "migrations": {"abc": ["file:///a"]}}')
+    run = person.types("start", tiny, database.url, "--once")
+
+    assert run.status == 0, run
+    assert "not added to this user's list of migrations (that list is of a newer release)" in run.err
+    assert json.loads(registry.read_text())["version"] == 2
+    assert person.types("status", tiny, database.url).status == 0
+
+
 def test_a_store_that_is_gone_does_not_hide_the_others(person: Person, tiny: Path, database: Database):
     """The list of a user grows old; what can be looked into is."""
     person.moves(tiny, database.url)
     registry = person.home / "crossfade" / "migrations.json"
     gone = {"migration": "0" * 12, "source": "file:///a", "target": "embedded:///gone", "store": "embedded:///gone"}
-    registry.write_text(json.dumps([gone, *json.loads(registry.read_text())]))
+    known = json.loads(registry.read_text())
+    registry.write_text(json.dumps({**known, "migrations": [gone, *known["migrations"]]}))
 
     for verb in ("status", "list"):
         run = person.types(verb)

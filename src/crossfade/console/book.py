@@ -15,6 +15,8 @@ from platformdirs import user_state_dir
 
 from crossfade.observe.failpoints import durable
 
+_VERSION = 1
+
 
 @dataclass(frozen=True)
 class Line:
@@ -31,12 +33,21 @@ def _file() -> str:
 
 
 def read() -> list[Line]:
-    """All lines, oldest first. A file that cannot be read has none: it is a convenience."""
+    """All lines, oldest first. A file that cannot be read, or is of a newer release, has none: it is a convenience."""
+    version, lines = _read()
+    return lines if version <= _VERSION else []
+
+
+def _read() -> tuple[int, list[Line]]:
+    """The file's version, and its lines as far as they can be read."""
+    version = 0
     try:
         with open(_file(), encoding="utf-8") as file:
-            return [Line(**line) for line in json.load(file)]
-    except (OSError, ValueError, TypeError):
-        return []
+            found = json.load(file)
+        version = int(found["version"])
+        return version, [Line(**line) for line in found["migrations"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return version, []
 
 
 def knows(migration: str) -> bool:
@@ -45,14 +56,17 @@ def knows(migration: str) -> bool:
 
 
 def remember(line: Line) -> None:
-    """Add or renew a line. The file is replaced whole."""
-    lines = [other for other in read() if other.migration != line.migration] + [line]
+    """Add or renew a line. The file is replaced whole, but not one of a newer release. Raises OSError where that cannot be."""
+    version, known = _read()
+    if version > _VERSION:
+        raise FileExistsError(errno.EEXIST, "that list is of a newer release")
+    lines = [other for other in known if other.migration != line.migration] + [line]
     folder = os.path.dirname(_file())
     if not os.path.isabs(folder):  # neither HOME nor an entry in passwd: "~" would be made where we stand
         raise FileNotFoundError(errno.ENOENT, "this user has no home")
     os.makedirs(folder, 0o700, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-        json.dump([asdict(other) for other in lines], file, indent=1)
+        json.dump({"version": _VERSION, "migrations": [asdict(other) for other in lines]}, file, indent=1)
         file.flush()
         with durable("registry.save"):
             os.fsync(file.fileno())
