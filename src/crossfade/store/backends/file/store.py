@@ -20,7 +20,7 @@ from crossfade.model.digests import EMPTY, Digester, Segment
 from crossfade.model.entries import RECORD_LIMIT, SEGMENT, Entry, Signature
 from crossfade.model.kinds import Form
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import key_of, text_of
+from crossfade.model.paths import ancestors_of, key_of, text_of
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import VANISHED, Found, look, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
@@ -61,6 +61,7 @@ class FileStore:
         self.layout = layout
         self.skip_unreadable = skip_unreadable
         self.passed_over: list[tuple[bytes, str]] = []
+        self._unseen: set[bytes] = set()
         self.left_out = Counter[str]()
         self.fence: Callable[[], None] = _nobody_else
         with _rooted(location):
@@ -94,6 +95,7 @@ class FileStore:
     def walk(self, *, everything: bool = False, under: bytes = b"", directories: bool = False) -> Iterator[Found]:
         """All that is there, or below *under*, with the rule that placed it; for a plan, which names what is left out."""
         self.passed_over.clear()
+        self._unseen.clear()
         with _rooted(self.location):
             self._tree.renew()
         return walk(
@@ -110,10 +112,11 @@ class FileStore:
         if not self.skip_unreadable:
             raise _unreadable(path, error) from None
         self.passed_over.append((path, error.strerror or str(error)))
+        self._unseen.add(path)
 
     def hides(self, path: bytes) -> bool:
         """True for what the last walk could not see: at and below a directory that it could not read."""
-        return any(not left or path == left or path.startswith(left + b"/") for left, _ in self.passed_over)
+        return bool(self._unseen) and not self._unseen.isdisjoint((b"", path, *ancestors_of(path)))
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """See the port. Sees what the layout leaves in, as the walk does; directories may have been exchanged meanwhile."""
