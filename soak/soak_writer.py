@@ -97,7 +97,7 @@ def _beset(server: Bench, root: Path, tally: Path, following: Following, options
             if now >= next_death:
                 writer.kill()
                 next_death = now + _pause(chance, options.every)
-            if now >= next_kill:
+            if next_kill <= now < next_pause:  # a pause that is due comes first: it waits until there is a follower to pause
                 _kill(following, chance)
                 next_kill = time.monotonic() + _pause(chance, options.every)
             if now >= next_pause and following.has_arrived():
