@@ -122,6 +122,9 @@ class Store(Protocol):
     def weigh(self, spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
         """How many bytes each span holds, and their SHA-256, computed now, where they are. Nothing, where the entry is gone."""
 
+    def hides(self, path: bytes, *, looked: bool = False) -> bool:
+        """True where the last list, or the last look if *looked*, could not see *path*: that it was not met says nothing."""
+
     def close(self) -> None:
         """Let go of files and connections. May be called twice."""
 

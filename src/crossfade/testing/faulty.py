@@ -112,6 +112,10 @@ class FaultyStore:
         yield from self._store.weigh(spans)
         self._fail("weigh", "after")
 
+    def hides(self, path: bytes, *, looked: bool = False) -> bool:
+        """As the store below."""
+        return self._store.hides(path, looked=looked)
+
     def close(self) -> None:
         """As the store below; never fails."""
         self._store.close()

@@ -110,6 +110,7 @@ class Batches:
     def _settle(self, batch: Sequence[Dirt], left: _Left) -> None:
         """What is left is looked at again; the rest of *batch* is in step."""
         now = time.monotonic()
+        self._keep_hidden(left)
         known = {dirt.path: dirt for dirt in batch}
         first = min((dirt.number for dirt in batch), default=NEVER)
         for path, pause in left.unsettled.items():
@@ -122,6 +123,12 @@ class Batches:
             self.unreadable.pop(path, None)
         self._drift.brought(settled)
         self._dirty.settled()
+
+    def _keep_hidden(self, left: _Left) -> None:
+        """What could not be looked at stays as it was brought, and nothing is handed over until it can be."""
+        left.unsettled |= dict.fromkeys(self._look.hidden, _UNREADABLE_SECONDS)
+        self.unreadable |= dict.fromkeys(self._look.hidden, "it cannot be looked at")
+        self._look.hidden.clear()
 
     def _look_again(self, dirt: Dirt, left: _Left, now: float, pause: float | None) -> None:
         if dirt.path in left.renewed:

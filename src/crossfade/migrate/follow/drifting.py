@@ -185,7 +185,7 @@ class Drifting:
         ours = {task.entry.path for task in self.ours(self._look.tasks(batch, frozenset(self.anew)), theirs)}
         if ours:
             self._dirty.add(dict.fromkeys(ours, False), time.monotonic())
-        self.in_step([dirt.path for dirt in batch if dirt.path not in ours | theirs])
+        self.in_step([dirt.path for dirt in batch if dirt.path not in ours | theirs | self._look.hidden])
 
     def carry_out(self, *, force: bool = False) -> None:
         """Do what is wished; with *force*, ignore all that is open."""

@@ -11,9 +11,15 @@ from crossfade.model.entries import Entry
 from crossfade.model.paths import is_below, key_of
 from crossfade.store.port import Store
 
+_HIDDEN = 1_000
+
 
 class Look:
-    """Looks at both sides. *kinds* bounds the files to these; *tombstones* asks the source for what it removed."""
+    """Looks at both sides. *kinds* bounds the files to these; *tombstones* asks the source for what it removed.
+
+    ``hidden`` collects paths that would have been removed, had the source been able to look there: some of them, once there
+    are many, for a look at everything names one again as long as that lasts.
+    """
 
     def __init__(
         self, source: Store, target: Store, decide: Decide, kinds: frozenset[str] | None, *, tombstones: bool
@@ -23,6 +29,7 @@ class Look:
         self._decide = decide
         self._kinds = kinds
         self._tombstones = tombstones
+        self.hidden: set[bytes] = set()
 
     def tasks(self, batch: Sequence[Dirt], anew: frozenset[bytes] = frozenset()) -> Iterator[Task]:
         """What differs at the paths of *batch*, and below those that are deep, in key order for each; those *anew* in any case."""
@@ -30,13 +37,15 @@ class Look:
             return
         paths = [dirt.path for dirt in batch]
         sources = {entry.path: entry for entry in self._source.look(paths)}
+        hidden = {path for path in paths if self._source.hides(path, looked=True)}
         targets = {entry.path: entry for entry in self._target.look(paths)}
         through: bytes | None = None
         for dirt in sorted(batch, key=lambda dirt: key_of(dirt.path)):
             if through is not None and is_below(dirt.path, through):
                 continue  # met there; twice in a page it would be written twice
             one, other = sources.get(dirt.path), targets.get(dirt.path)
-            yield from self._task(one, other) if dirt.path not in anew else self._anew(one, other)
+            found = self._task(one, other) if dirt.path not in anew else self._anew(one, other)
+            yield from self._believed(found, hidden.__contains__)
             if dirt.deep and (_is_directory(one) or _is_directory(other)):
                 through = dirt.path
                 yield from self._below(dirt.path)
@@ -44,7 +53,15 @@ class Look:
     def _below(self, path: bytes) -> Iterator[Task]:
         ones = self._source.entries(under=path, tombstones=self._tombstones)
         for one, other in merge(ones, self._target.entries(under=path, tombstones=True)):
-            yield from self._task(one, other)
+            yield from self._believed(self._task(one, other), self._source.hides)
+
+    def _believed(self, tasks: Iterator[Task], is_hidden: Callable[[bytes], bool]) -> Iterator[Task]:
+        """*tasks*, but for the removal of what only could not be looked at."""
+        for task in tasks:
+            if task.verb != "remove" or not is_hidden(task.entry.path):
+                yield task
+            elif len(self.hidden) < _HIDDEN:
+                self.hidden.add(task.entry.path)
 
     def _task(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
         entry = one or other

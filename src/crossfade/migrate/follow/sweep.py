@@ -101,7 +101,10 @@ class Sweep:
 def look_over(
     source: Store, target: Store, decide: Callable[..., Task | None], kinds: frozenset[str] | None, *, tombstones: bool
 ) -> Iterator[Task | None]:
-    """One round: a task for each path that differs, None for each that does not."""
+    """One round: a task for each path that differs, None for each that does not.
+
+    Of removals where the source cannot be looked at, which whoever looks there does not believe, the first of many is enough.
+    """
     marker = Task("touch", None, None)
     found = tasks(
         source.entries(tombstones=tombstones),
@@ -109,4 +112,8 @@ def look_over(
         lambda one, other: decide(one, other) or marker,
         kinds,
     )
-    return (None if task is marker else task for task in found)
+    was_hidden = False
+    for task in found:
+        is_hidden = task.verb == "remove" and source.hides(task.entry.path)
+        yield None if task is marker or (is_hidden and was_hidden) else task
+        was_hidden = is_hidden

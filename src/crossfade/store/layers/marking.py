@@ -66,6 +66,10 @@ class Marking:
         """As the store below."""
         return self._store.weigh(spans)
 
+    def hides(self, path: bytes, *, looked: bool = False) -> bool:
+        """As the store below."""
+        return self._store.hides(path, looked=looked)
+
     def close(self) -> None:
         """As the store below, and what marks."""
         self._store.close()

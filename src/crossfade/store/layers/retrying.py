@@ -84,6 +84,10 @@ class Retrying:
         """As the store below, all of it at once."""
         return iter(self._patiently(lambda: list(self._store.weigh(spans))))
 
+    def hides(self, path: bytes, *, looked: bool = False) -> bool:
+        """As the store below."""
+        return self._store.hides(path, looked=looked)
+
     def close(self) -> None:
         """As the store below."""
         self._store.close()

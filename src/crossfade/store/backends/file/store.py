@@ -36,8 +36,7 @@ _MAGIC = max(map(len, COMPRESSED))
 
 
 class FileStore:
-    """The tree at *location*. ``passed_over`` collects what could not be read, where *skip_unreadable* allows that;
-    ``left_out`` counts, by their fates, what the last list of entries met and does not move.
+    """The tree at *location*. ``left_out`` counts, by their fates, what the last list of entries met and does not move.
 
     With *waits* a file that is being written is waited for. Without, whoever follows gets it at once: a document flagged
     ``unstable``, and a signature without ctime where another change in the same tick of the clock would not show.
@@ -60,8 +59,8 @@ class FileStore:
         self._fates = ("keep", "transient") if include_transient else ("keep",)
         self.layout = layout
         self.skip_unreadable = skip_unreadable
-        self.passed_over: list[tuple[bytes, str]] = []
-        self._unseen: set[bytes] = set()
+        self._unlisted: dict[bytes, str] = {}
+        self._unlooked: set[bytes] = set()
         self.left_out = Counter[str]()
         self.fence: Callable[[], None] = _nobody_else
         with _rooted(location):
@@ -94,8 +93,7 @@ class FileStore:
 
     def walk(self, *, everything: bool = False, under: bytes = b"", directories: bool = False) -> Iterator[Found]:
         """All that is there, or below *under*, with the rule that placed it; for a plan, which names what is left out."""
-        self.passed_over.clear()
-        self._unseen.clear()
+        self._unlisted.clear()
         with _rooted(self.location):
             self._tree.renew()
         return walk(
@@ -111,19 +109,30 @@ class FileStore:
     def _cannot_read(self, path: bytes, error: OSError) -> None:
         if not self.skip_unreadable:
             raise _unreadable(path, error) from None
-        self.passed_over.append((path, error.strerror or str(error)))
-        self._unseen.add(path)
+        self._unlisted[path] = error.strerror or str(error)
 
-    def hides(self, path: bytes) -> bool:
-        """True for what the last walk could not see: at and below a directory that it could not read."""
-        return bool(self._unseen) and not self._unseen.isdisjoint((b"", path, *ancestors_of(path)))
+    def _cannot_look(self, path: bytes, error: OSError) -> None:
+        self._cannot_read(path, error)
+        self._unlooked.add(path)
+
+    @property
+    def passed_over(self) -> list[tuple[bytes, str]]:
+        """What could not be read since the last list began, where *skip_unreadable* allows that, each with the reason."""
+        return list(self._unlisted.items())
+
+    def hides(self, path: bytes, *, looked: bool = False) -> bool:
+        """See the port: what is at, or below, a directory that cannot be read."""
+        if looked:
+            return path in self._unlooked
+        return not self._unlisted.keys().isdisjoint((b"", path, *ancestors_of(path))) if self._unlisted else False
 
     def look(self, paths: Sequence[bytes]) -> Iterator[Entry]:
         """See the port. Sees what the layout leaves in, as the walk does; directories may have been exchanged meanwhile."""
         with _rooted(self.location):
             self._tree.renew()
+        self._unlooked.clear()
         for path in sorted(set(paths), key=key_of):
-            found = look(self._tree, path, self.layout, self._cannot_read, self._fates)
+            found = look(self._tree, path, self.layout, self._cannot_look, self._fates)
             if found is not None and self.moves(found):
                 yield found.entry
 

@@ -134,6 +134,12 @@ class PageWriter:
         if removed:
             rows = [entry.row for entry in removed]
             connection.execute(statement("entries_remove", self._schema), {"store_id": self._store_id, "entries": rows})
+            self._forget(connection, rows)
+
+    def _forget(self, connection: Connection, rows: list[int]) -> None:
+        """What the source removed has no mark any more: a mark on a tombstone says that somebody removed it here by hand."""
+        query = "DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)"
+        connection.execute(self._sql(query), [self._name(), rows])
 
     def _delete(self, connection: Connection, entries: Iterable[Entry]) -> None:
         files = sorted((e for e in entries if e.type == "file" and e.kind), key=lambda e: e.kind)
