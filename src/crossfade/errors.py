@@ -278,7 +278,10 @@ class Unfinished(CrossfadeError):
 class Interrupted(Unfinished):
     code = "CF601"
     retry = "later"
-    meaning = "Ctrl-C or SIGTERM: the page was finished, its position recorded. The same command continues."
+    meaning = (
+        "Ctrl-C or SIGTERM: the page was finished, its position recorded. The same command continues. "
+        "A run that follows ends with 0 on SIGTERM."
+    )
 
 
 class SourceMoved(Unfinished):

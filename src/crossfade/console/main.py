@@ -175,7 +175,9 @@ def validate(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="processes that compare side by side")] = 2,
     max_report: Annotated[int, typer.Option("--max-report", help="name at most so many paths")] = 100,
-    repair: Annotated[bool, typer.Option("--repair", help="mend the target, then validate again")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="mend the side that does not decide, then validate again")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="with --repair: show what would be mended")] = False,
     delete_extra: DeleteExtra = False,
     skip_unreadable: SkipUnreadable = False,
