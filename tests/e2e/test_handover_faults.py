@@ -57,6 +57,12 @@ class Stage:
         self._held.callback(kill_group, process)
         return process
 
+    def runs(self, program: str) -> subprocess.Popen[bytes]:
+        """A follower that *program* is, which has arrived."""
+        process = following(self.terminal, self.root, self.database, program=program)
+        self._held.callback(kill_group, process)
+        return process
+
     def asks(self, verb: str, *options: str) -> subprocess.Popen[bytes]:
         """Somebody who gives an order, and waits."""
         vouched = () if verb == "finish" else ("--writers-stopped",)
@@ -247,6 +253,47 @@ def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):
     assert before is not None
     stage.gate.write(replace(before, authority={"": "undecided"}))
     wait_for("a side", lambda: stage.gate.read() == before, 10)
+    stops_well(follower)
+
+
+CANNOT_MARK = """
+import sys
+from crossfade.console.main import run
+from crossfade.errors import TargetUnwritable
+from crossfade.migrate.handover.far_files import FarFiles
+mark, tries = FarFiles.mark, []
+def marked(self):
+    tries.append(1)
+    if len(tries) == 1:
+        raise {error}
+    mark(self)
+FarFiles.mark = marked
+run()
+"""
+"""A follower that once cannot write the marker behind the decision."""
+
+
+@pytest.mark.parametrize(
+    "error", ["TargetUnwritable('the marker cannot be written', hint='mend it')", "OSError(30, 'Read-only file system')"]
+)
+def test_what_fails_behind_the_decision_does_not_undo_it(stage: Stage, error: str):
+    """The order is done, what is left of it is completed, and nobody follows the side that decides no more."""
+    follower = stage.runs(CANNOT_MARK.format(error=error))
+    done = stage.does("cutover", "--json")
+    assert done.status == 0, done
+    assert list(said(done)["left"]) == ["mark"]
+    assert stage.side == "here"
+    assert stage.database.one("SELECT reversed FROM migrations")
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"by hand"}')
+    stage.write("later")
+    wait_for("the other side", lambda: stage.has("later") == (True, True))
+    marker = stage.gate.read()
+
+    assert marker is not None
+    assert marker.side_of("") == "database"
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over refused'") == 0
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'completed'") == 1
+    assert stage.database.one("SELECT count(*) FROM sessions WHERE body->>'n' = 'by hand'") == 0
     stops_well(follower)
 
 

@@ -206,8 +206,10 @@ class Acts:
     # After
 
     def _do_open(self) -> None:
-        self._far.open()
-        self.release()
+        try:
+            self._far.open()
+        finally:  # where it did not, they are sent on; what comes next may need what is held
+            self.release()
 
     def _do_mark(self) -> None:
         self._far.mark()

@@ -216,13 +216,13 @@ class Orders:
             follower.overrule(order.timeout)
         acts = Acts(run, far, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
         try:
-            carry_out(far.steps(leaves=not run.from_control), acts, acts.is_decided)
+            left = carry_out(far.steps(leaves=not run.from_control), acts, acts.is_decided)
         finally:
             self._held_seconds.append(acts.hold_seconds)
         self.standing, self.outcome = move.after, "turned"
         hold, tries = round(max(self._held_seconds) * 1000, 1), len(self._held_seconds)
         detail = {"order": order.number, "hold_ms": hold, "tries": tries, "step_ms": acts.step_ms, "epoch": acts.epoch + 1}
-        run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
+        run.ledger.note(run.migration, "hand-over completed", detail | ({"left": left} if left else {}), order.verb)
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
