@@ -245,6 +245,49 @@ def test_a_connection_that_breaks_at_the_decision_is_tried_again(stage: Stage):
     stops_well(follower)
 
 
+@pytest.mark.parametrize(("verb", "place"), [("cutover", "gate.marker:after@2"), ("finish", "postgres.decision:before")])
+def test_an_order_that_is_taken_back_while_its_runner_is_at_it_is_not_carried_out(stage: Stage, verb: str, place: str):
+    """It has heard of the order, and hears nothing more before it decides: so it asks then. Another order is heard afterwards."""
+    if verb == "finish":
+        assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+        assert stage.does("cutover").status == 0
+    follower = stage.follower(place)
+    asked = stage.asks(verb)
+    asleep(follower)
+    asked.send_signal(signal.SIGINT)
+    done = finish(asked, 30)
+    assert done.status == 6, done
+    assert "taken back, and nothing was handed over" in done.err
+    other = stage.asks("rollback", "--timeout", "30")
+    wait_for("another order", lambda: stage.database.one("SELECT wanted #>> '{switch,verb}' FROM migrations") == "rollback")
+    wakes(follower)
+    done = finish(other)
+    assert done.status == 0, done
+
+    (refused,) = stage.database.all("SELECT reason FROM journal WHERE event = 'hand-over refused'")
+    assert "taken back" in refused[0]
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'handed over'") == (2 if verb == "finish" else 0)
+    assert stage.side == "elsewhere"
+    finish(follower) if verb == "cutover" else stops_well(follower)
+
+
+def test_who_takes_an_order_back_waits_for_the_decision_that_is_on_its_way(stage: Stage):
+    """And is told that it was carried out."""
+    follower = stage.follower("postgres.decision:before")
+    asked = stage.asks("cutover", "--hold-max", "20s")
+    asleep(follower)
+    asked.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        asked.wait(1)
+    wakes(follower)
+    done = finish(asked, 30)
+
+    assert done.status == 0, done
+    assert stage.side == "here"
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over taken back'") == 0
+    stops_well(follower)
+
+
 def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):
     """As it is left where a full disk kept the runner from writing it."""
     follower = stage.follower()

@@ -140,6 +140,10 @@ class Attempts:
             return False
         return True
 
+    def end(self) -> None:
+        """If this try is of no avail, no other one will be."""
+        self._is_final = True
+
     def _try(self) -> None:
         try:
             self._check()
