@@ -50,16 +50,10 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def follower(self, stop_at: str = "") -> subprocess.Popen[bytes]:
-        """A follower that has arrived, and sleeps once it comes to that place."""
+    def follower(self, stop_at: str = "", program: str = "") -> subprocess.Popen[bytes]:
+        """A follower that has arrived, and sleeps once it comes to that place; *program* is another main program."""
         places = {"CROSSFADE_FAILPOINT": stop_at, "CROSSFADE_FAILPOINT_SIGNAL": "SIGSTOP"} if stop_at else {}
-        process = following(Terminal(self.terminal.home, places), self.root, self.database)
-        self._held.callback(kill_group, process)
-        return process
-
-    def runs(self, program: str) -> subprocess.Popen[bytes]:
-        """A follower that *program* is, which has arrived."""
-        process = following(self.terminal, self.root, self.database, program=program)
+        process = following(Terminal(self.terminal.home, places), self.root, self.database, program=program)
         self._held.callback(kill_group, process)
         return process
 
@@ -321,7 +315,7 @@ run()
 )
 def test_what_fails_behind_the_decision_does_not_undo_it(stage: Stage, error: str):
     """The order is done, what is left of it is completed, and nobody follows the side that decides no more."""
-    follower = stage.runs(CANNOT_MARK.format(error=error))
+    follower = stage.follower(program=CANNOT_MARK.format(error=error))
     done = stage.does("cutover", "--json")
     assert done.status == 0, done
     assert list(said(done)["left"]) == ["mark"]
@@ -337,6 +331,36 @@ def test_what_fails_behind_the_decision_does_not_undo_it(stage: Stage, error: st
     assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over refused'") == 0
     assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'completed'") == 1
     assert stage.database.one("SELECT count(*) FROM sessions WHERE body->>'n' = 'by hand'") == 0
+    stops_well(follower)
+
+
+CANNOT_BRING = """
+from crossfade.console.main import run
+from crossfade.migrate.follow.bring import Bringer
+bring, tries = Bringer.bring, []
+def brought(self, tasks):
+    if self.is_final and not tries:
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+    return bring(self, tasks)
+Bringer.bring = brought
+run()
+"""
+"""A follower whose store fails once while writers wait."""
+
+
+def test_what_could_not_be_brought_in_one_try_is_brought_in_the_next_one(stage: Stage):
+    """The file system has told of it, and does not tell of it again."""
+    follower = stage.follower("gate.marker:after@2", CANNOT_BRING)
+    asked = stage.asks("cutover", "--timeout", "30", "--json")
+    asleep(follower)
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"last"}')
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 0, done
+    assert said(done)["tries"] == 2
+    assert stage.database.one("SELECT body->>'n' FROM sessions") == "last"
     stops_well(follower)
 
 
