@@ -209,6 +209,28 @@ def test_an_edit_at_the_beginning_of_a_log_that_is_followed_by_its_end_is_brough
     assert finish(process).status == 0
 
 
+@pytest.mark.parametrize("grace", ["30s", "0s"])
+def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_follower_has_ended(
+    terminal: Terminal, root: Path, database: Database, grown: Path, grace: str
+):
+    """The next one could not know which logs to read again. Where the time was too short, it is said what finds it."""
+    events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
+    process = following(terminal, root, database, "--grace", grace)
+    with grown.open("ab", 0) as file:
+        file.write(b'{"id":"end"}\n')
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    edit(grown, b'{"id":"last"}\n')
+    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
+    process.terminate()
+    done = finish(process)
+
+    assert done.status == 0, done
+    is_read = grace != "0s"
+    assert database.one(f"{events} WHERE id = 'fixed'") == is_read
+    assert ("stopped; all is in step" in done.err) == is_read
+    assert ("of 1 log that grew only the end was read: crossfade validate" in done.err) != is_read
+
+
 def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_database_decides(
     terminal: Terminal, root: Path, database: Database, grown: Path
 ):

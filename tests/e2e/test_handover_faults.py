@@ -50,10 +50,10 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def follower(self, stop_at: str = "") -> subprocess.Popen[bytes]:
-        """A follower that has arrived, and sleeps once it comes to that place."""
+    def follower(self, stop_at: str = "", program: str = "") -> subprocess.Popen[bytes]:
+        """A follower that has arrived, and sleeps once it comes to that place; *program* is another main program."""
         places = {"CROSSFADE_FAILPOINT": stop_at, "CROSSFADE_FAILPOINT_SIGNAL": "SIGSTOP"} if stop_at else {}
-        process = following(Terminal(self.terminal.home, places), self.root, self.database)
+        process = following(Terminal(self.terminal.home, places), self.root, self.database, program=program)
         self._held.callback(kill_group, process)
         return process
 
@@ -239,6 +239,49 @@ def test_a_connection_that_breaks_at_the_decision_is_tried_again(stage: Stage):
     stops_well(follower)
 
 
+@pytest.mark.parametrize(("verb", "place"), [("cutover", "gate.marker:after@2"), ("finish", "postgres.decision:before")])
+def test_an_order_that_is_taken_back_while_its_runner_is_at_it_is_not_carried_out(stage: Stage, verb: str, place: str):
+    """It has heard of the order, and hears nothing more before it decides: so it asks then. Another order is heard afterwards."""
+    if verb == "finish":
+        assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+        assert stage.does("cutover").status == 0
+    follower = stage.follower(place)
+    asked = stage.asks(verb)
+    asleep(follower)
+    asked.send_signal(signal.SIGINT)
+    done = finish(asked, 30)
+    assert done.status == 6, done
+    assert "taken back, and nothing was handed over" in done.err
+    other = stage.asks("rollback", "--timeout", "30")
+    wait_for("another order", lambda: stage.database.one("SELECT wanted #>> '{switch,verb}' FROM migrations") == "rollback")
+    wakes(follower)
+    done = finish(other)
+    assert done.status == 0, done
+
+    (refused,) = stage.database.all("SELECT reason FROM journal WHERE event = 'hand-over refused'")
+    assert "taken back" in refused[0]
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'handed over'") == (2 if verb == "finish" else 0)
+    assert stage.side == "elsewhere"
+    finish(follower) if verb == "cutover" else stops_well(follower)
+
+
+def test_who_takes_an_order_back_waits_for_the_decision_that_is_on_its_way(stage: Stage):
+    """And is told that it was carried out."""
+    follower = stage.follower("postgres.decision:before")
+    asked = stage.asks("cutover", "--hold-max", "20s")
+    asleep(follower)
+    asked.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        asked.wait(1)
+    wakes(follower)
+    done = finish(asked, 30)
+
+    assert done.status == 0, done
+    assert stage.side == "here"
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over taken back'") == 0
+    stops_well(follower)
+
+
 def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):
     """As it is left where a full disk kept the runner from writing it."""
     follower = stage.follower()
@@ -247,6 +290,77 @@ def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):
     assert before is not None
     stage.gate.write(replace(before, authority={"": "undecided"}))
     wait_for("a side", lambda: stage.gate.read() == before, 10)
+    stops_well(follower)
+
+
+CANNOT_MARK = """
+import sys
+from crossfade.console.main import run
+from crossfade.errors import TargetUnwritable
+from crossfade.migrate.handover.far_files import FarFiles
+mark, tries = FarFiles.mark, []
+def marked(self):
+    tries.append(1)
+    if len(tries) == 1:
+        raise {error}
+    mark(self)
+FarFiles.mark = marked
+run()
+"""
+"""A follower that once cannot write the marker behind the decision."""
+
+
+@pytest.mark.parametrize(
+    "error", ["TargetUnwritable('the marker cannot be written', hint='mend it')", "OSError(30, 'Read-only file system')"]
+)
+def test_what_fails_behind_the_decision_does_not_undo_it(stage: Stage, error: str):
+    """The order is done, what is left of it is completed, and nobody follows the side that decides no more."""
+    follower = stage.follower(program=CANNOT_MARK.format(error=error))
+    done = stage.does("cutover", "--json")
+    assert done.status == 0, done
+    assert list(said(done)["left"]) == ["mark"]
+    assert stage.side == "here"
+    assert stage.database.one("SELECT reversed FROM migrations")
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"by hand"}')
+    stage.write("later")
+    wait_for("the other side", lambda: stage.has("later") == (True, True))
+    marker = stage.gate.read()
+
+    assert marker is not None
+    assert marker.side_of("") == "database"
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over refused'") == 0
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'completed'") == 1
+    assert stage.database.one("SELECT count(*) FROM sessions WHERE body->>'n' = 'by hand'") == 0
+    stops_well(follower)
+
+
+CANNOT_BRING = """
+from crossfade.console.main import run
+from crossfade.migrate.follow.bring import Bringer
+bring, tries = Bringer.bring, []
+def brought(self, tasks):
+    if self.is_final and not tries:
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+    return bring(self, tasks)
+Bringer.bring = brought
+run()
+"""
+"""A follower whose store fails once while writers wait."""
+
+
+def test_what_could_not_be_brought_in_one_try_is_brought_in_the_next_one(stage: Stage):
+    """The file system has told of it, and does not tell of it again."""
+    follower = stage.follower("gate.marker:after@2", CANNOT_BRING)
+    asked = stage.asks("cutover", "--timeout", "30", "--json")
+    asleep(follower)
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"last"}')
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 0, done
+    assert said(done)["tries"] == 2
+    assert stage.database.one("SELECT body->>'n' FROM sessions") == "last"
     stops_well(follower)
 
 

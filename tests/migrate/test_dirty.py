@@ -49,3 +49,15 @@ def test_what_a_look_finds_is_news_once():
     assert not dirty.found([b"a"], 3.0)
     dirty.settled()
     assert dirty.found([b"b", b"a"], 4.0)
+
+
+def test_what_was_taken_and_put_back_waits_as_before():
+    """Since when, and with what was heard of it meanwhile."""
+    dirty = Dirty()
+    dirty.add({b"a": True, b"b": False}, 1.0)
+    dirty.take(2.0, 10)
+    dirty.add({b"b": False}, 3.0)
+    dirty.put_back()
+
+    assert dirty.first_unsettled() == 1
+    assert {dirt.path: (dirt.since, dirt.deep) for dirt in dirty.take(3.0, 10)} == {b"a": (1.0, True), b"b": (1.0, False)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import psycopg
 import pytest
 
-from crossfade.errors import CrossfadeError, GateShut
+from crossfade.errors import CrossfadeError, Fenced, GateShut, TargetUnwritable
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
 from crossfade.migrate.handover.gates import Facts, GateState, gates, shut
 from crossfade.migrate.handover.order import Order, Verb, ordered
@@ -76,13 +77,33 @@ def test_what_fails_before_the_decision_is_undone_in_reverse(name: str):
     assert doer.said == [*done, *(f"-{step}" for step in reversed(done)), "release"]
 
 
+BEHIND = [
+    GateShut("another runner replaces the marker", hint="try again"),
+    TargetUnwritable("it is read-only", hint="mend it"),
+    OSError(errno.EROFS, "Read-only file system"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    psycopg.errors.InsufficientPrivilege("no"),
+]
+
+
+@pytest.mark.parametrize("error", BEHIND)
 @pytest.mark.parametrize("name", NAMES[DECISION + 1 :])
-def test_what_fails_behind_it_is_left_to_be_completed(name: str):
-    doer = Doer(name)
-    with pytest.raises(GateShut):
+def test_what_fails_behind_it_is_left_to_be_completed(name: str, error: Exception):
+    """It is decided: whoever follows does the rest, in the new direction. A refusal would have the old one followed on."""
+    doer = Doer(name, error)
+    left = carry_out(STEPS, doer, never)
+
+    assert doer.said == [*NAMES, "release"]
+    assert list(left) == [name]
+
+
+def test_a_runner_that_was_replaced_goes_on_with_nothing_behind_it():
+    """The other one completes it."""
+    doer = Doer(NAMES[DECISION + 1], Fenced("replaced", hint="status"))
+    with pytest.raises(Fenced):
         carry_out(STEPS, doer, never)
 
-    assert doer.said == [*NAMES[: NAMES.index(name) + 1], "release"]
+    assert doer.said == [*NAMES[: DECISION + 2], "release"]
 
 
 def test_between_databases_the_source_is_closed_before_the_decision_and_opened_after_it():
@@ -145,15 +166,6 @@ def test_what_cannot_be_undone_keeps_nothing_else_from_being_undone():
         *(f"-{step}" for step in reversed(NAMES[: NAMES.index("drain") + 1])),
         "release",
     ]
-
-
-@pytest.mark.parametrize("name", NAMES[DECISION + 1 :])
-def test_behind_the_decision_a_fault_that_passes_ends_nothing(name: str):
-    """It is decided; whoever follows does the rest a moment later."""
-    doer = Doer(name, OSError(28, "No space left on device"))
-    carry_out(STEPS, doer, never)
-
-    assert doer.said == [*NAMES, "release"]
 
 
 def test_before_the_decision_a_fault_that_passes_is_waited_for():

@@ -51,3 +51,15 @@ def test_what_cannot_be_read_is_owed_and_a_hand_over_waits_for_it(
         assert rereading.rush(time.monotonic() + 5) == ([], False)
     assert rereading.rush(time.monotonic() + 5) == ([], True)
     assert rereading.rush(time.monotonic() + 5) == ([], True), "it was read, and is owed no more"
+
+
+def test_what_was_read_lately_is_read_once_more_in_the_end(rereading: Rereading, source: FileStore, tmp_path: Path):
+    """A hand-over need not wait for it; whoever ends would forget it."""
+    assert rereading.rush(time.monotonic() + 5) == ([], True)
+    rereading.grew(PATH)
+    (tmp_path / os.fsdecode(PATH)).write_bytes(DATA.replace(b"0", b"1", 1))
+
+    assert rereading.rush(time.monotonic() + 5) == ([], True)
+    assert rereading.owed == 1
+    assert rereading.settle(time.monotonic() + 5) == ([PATH], True)
+    assert rereading.owed == 0

@@ -12,14 +12,14 @@ from support.servers import Database
 
 
 def following(
-    terminal: Terminal, source: object, database: Database, *options: str, target: object = None
+    terminal: Terminal, source: object, database: Database, *options: str, target: object = None, program: str = ""
 ) -> subprocess.Popen[bytes]:
-    """A follower that has arrived: of *source* in *database*; or of *database*, in *target*."""
+    """A follower that has arrived: of *source* in *database*; or of *database*, in *target*. *program* is another main program."""
     table = f"{database.location.schema}.journal"
     query = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
     arrived = 0 if database.one("SELECT to_regclass(%s)", table) is None else database.one(query)
     pair = (source, database.url) if target is None else (database.url, target)
-    process = terminal.popen("start", *pair, "--cpu-max", "100", *options)
+    process = terminal.popen("start", *pair, "--cpu-max", "100", *options, program=program)
 
     def has_arrived() -> bool:
         assert process.poll() is None, finish(process)

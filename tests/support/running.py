@@ -44,12 +44,13 @@ class Terminal:
     environment: dict[str, str] = field(default_factory=dict)
 
     def popen(
-        self, *arguments: object, environment: Mapping[str, str] | None = None, **options: object
+        self, *arguments: object, environment: Mapping[str, str] | None = None, program: str = "", **options: object
     ) -> subprocess.Popen[bytes]:
-        """Start a command in a process group of its own."""
+        """Start a command in a process group of its own; *program* is Python to run in crossfade's place."""
+        command = [sys.executable, "-c", program] if program else CROSSFADE
         env = {**os.environ, "XDG_STATE_HOME": str(self.home), **self.environment, **(environment or {})}
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-        return subprocess.Popen([*CROSSFADE, *map(str, arguments)], env=env, start_new_session=True, **options)  # type: ignore[call-overload]
+        return subprocess.Popen([*command, *map(str, arguments)], env=env, start_new_session=True, **options)  # type: ignore[call-overload]
 
     def run(self, *arguments: object, seconds: float = 120, **environment: str) -> Run:
         """Run a command to its end."""

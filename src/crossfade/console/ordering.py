@@ -81,17 +81,17 @@ class Ordering:
     def _taken_back(self, why: str) -> dict[str, Any]:
         """Take the order back. A runner that is at it may have decided meanwhile: then that is what came of it."""
         ledger, migration, number = self._ledger, self._migration, self._order.number
-        line = Line("hand-over taken back", {"order": number}, why)
-        ledger.change(lambda c: wishes.take_back(c, ledger.schema, migration, WISH, number, line))
-        with suppress(GateShut):
+        line = Line(wishes.TAKEN_BACK, {"order": number}, why)
+        is_gone = ledger.change(lambda c: wishes.take_back(c, ledger.schema, migration, WISH, number, line))
+        with suppress(GateShut):  # a runner that is at it lets go of it first
             done = self._heard() or self._awaited(_LAST_SECONDS if self._is_begun else 0.0)
             if done is not None:
                 return done
-            if self._is_begun:
-                raise Interrupted(
-                    f"{why}: the order was taken back; its runner was at it, and has not said what came of it",
-                    hint=f"crossfade status {migration}",
-                )
+        if not is_gone:
+            raise Interrupted(
+                f"{why}: the order was decided before it could be taken back",
+                hint=f"crossfade status {migration}",
+            )
         raise Interrupted(f"{why}: the order was taken back, and nothing was handed over", hint="give it again")
 
 

@@ -49,7 +49,8 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
 def _ending(live: Live) -> str:
     if live.outcome:
         return f"it is {live.outcome}: nobody follows any more"
-    return f"stopped; {live.left}: the next run goes on there" if live.left else "stopped; all is in step"
+    left = f"{live.left}: the next run goes on there" if live.left else "" if live.unread else "all is in step"
+    return "; ".join(filter(None, ("stopped", left, live.unread)))
 
 
 def _refuse_rolled_back(run: Run) -> None:

@@ -129,6 +129,8 @@ def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -
     if "authority" in done:
         show(f"its runner ended behind the decision; crossfade resume {found.row.migration} completes the rest")
         return
+    for step, why in done.get("left", {}).items():
+        show(f"left      {step}: {why}; whoever follows does it, or crossfade repair {found.row.migration}")
     if done.get("phase") == "rolled-back":
         held = found.ledger.totals(found.row.store_id)
         size = f"{counted(sum(t.entries for t in held), 'entry', 'entries')}, {sized(sum(t.bytes for t in held))}"

@@ -79,7 +79,17 @@ class Batches:
         return self._tries.get(path, 0) < _TRIES
 
     def bring(self, batch: list[Dirt]) -> int:
-        """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were."""
+        """Bring over what differs at the paths of *batch*; what is not settled stays dirty. How many tasks there were.
+
+        Where it raises, all of *batch* does: a hand-over that it stopped is tried again, and nobody names its paths again.
+        """
+        try:
+            return self._bring(batch)
+        except BaseException:
+            self._dirty.put_back()
+            raise
+
+    def _bring(self, batch: list[Dirt]) -> int:
         done, left = 0, _Left(time.monotonic())
         ahead = self._drift.ours(self._look.tasks(batch, frozenset(self._drift.anew)), set())
         while tasks := self._next(ahead):

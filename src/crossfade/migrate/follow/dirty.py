@@ -98,7 +98,7 @@ class Dirty:
             heapq.heappush(self._heap, (dirt.due, dirt.path))
 
     def take(self, now: float, most: int) -> list[Dirt]:
-        """Up to *most* that are due, the longest due first. They are the caller's, until it has ``settled`` them."""
+        """Up to *most* that are due, the longest due first. They are the caller's, until it has ``settled`` or ``put_back``."""
         taken: list[Dirt] = []
         with self._lock:
             while self._heap and len(taken) < most and self._heap[0][0] <= now:
@@ -114,6 +114,13 @@ class Dirty:
         """What was taken last is in step, or was put back with ``again``."""
         with self._lock:
             self._taken = {}
+
+    def put_back(self) -> None:
+        """What was taken last was not dealt with: it waits as before."""
+        with self._lock:
+            taken, self._taken = self._taken, {}
+            for dirt in taken.values():
+                self._add(dirt)
 
     def miss(self) -> int:
         """Something was lost of which no path is known: everything has to be looked at. What ``made_good`` will reach."""

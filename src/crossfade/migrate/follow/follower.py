@@ -50,6 +50,7 @@ _LONG_BEAT_SECONDS = 0.2
 _SETTLE_SECONDS = 0.005
 _PREPARE_SECONDS = 1.0
 _REREAD_SECONDS = 5.0
+_REREAD_SLICE_SECONDS = 0.2
 _MISSED = "something may have happened in the source that was not heard of; nothing was handed over"
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
 
@@ -271,19 +272,36 @@ class Follower:
         return not len(self._dirty)
 
     def finish(self) -> str:
-        """Bring over all that is out of step, heard of or not, as far as the grace goes; what is left, in words."""
+        """Bring over all that is out of step, heard of or not, as far as the grace goes; what is left, in words.
+
+        Then logs that grew by their ends are read whole: the next runner cannot know which they were.
+        """
         chunks = self._sweep.whole() if self._run.from_files else iter(())
-        is_whole = False
+        is_whole = is_reread = False
         while not self.grace.is_over():
             done = self._bring(self._dirty.take(float("inf"), BATCH))
             found = None if is_whole else next(chunks, None)
             is_whole = found is None
             self._dirty.found(self.drift.without_theirs(found or ()), time.monotonic())
             if is_whole and not self._pending:
-                break
-            if is_whole and not done:
+                if is_reread:
+                    break
+                is_reread = self._settle_logs()
+            elif is_whole and not done:
                 time.sleep(_IDLE_SECONDS)
         return left_behind(self._pending, is_whole=is_whole)
+
+    @property
+    def owed(self) -> int:
+        """How many logs were followed by their ends, and not read whole since."""
+        return self._rereading.owed
+
+    def _settle_logs(self) -> bool:
+        """Read on in the logs that are owed, for a moment. True where none is left, or none can be read just now."""
+        until = time.monotonic() + _REREAD_SLICE_SECONDS
+        edited, is_whole = self._rereading.settle(until)
+        self._bring_anew(edited)
+        return is_whole or time.monotonic() < until
 
     @property
     def _pending(self) -> int:

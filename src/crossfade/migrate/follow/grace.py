@@ -32,3 +32,9 @@ def left_behind(paths: int, *, is_whole: bool) -> str:
     found = [f"{paths:,} {'paths are' if paths > 1 else 'path is'} still out of step"] if paths else []
     found += [] if is_whole else ["not all of it was looked at once more"]
     return ", ".join(found)
+
+
+def unread(logs: int) -> str:
+    """That so many logs grew, and were not read whole since; nothing for none. The next run cannot know which they were."""
+    what = "1 log" if logs == 1 else f"{logs:,} logs"
+    return f"of {what} that grew only the end was read: crossfade validate compares the rest" if logs else ""

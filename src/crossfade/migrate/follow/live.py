@@ -18,7 +18,7 @@ from crossfade.migrate.follow.brake import Braked, footing_of
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Follower
 from crossfade.migrate.follow.gone import removals_of, why_not_gone
-from crossfade.migrate.follow.grace import Grace
+from crossfade.migrate.follow.grace import Grace, unread
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, give_up, standing_of
@@ -45,7 +45,8 @@ _DRIFT_SECONDS = 60.0
 class Live(Engine):
     """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is out of step.
 
-    ``left`` says afterwards what did not fit into it; nothing where all did. ``outcome`` says which verb ended it, if one did.
+    ``left`` says afterwards what did not fit into it; nothing where all did. ``unread`` says what of that the next run will not
+    find either. ``outcome`` says which verb ended it, if one did.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Live(Engine):
         self._grace = Grace(stop, grace_seconds)
         self._allow_removals = allow_removals
         self.left = ""
+        self.unread = ""
         self.outcome: Outcome = ""
         self._order: Order | None = None
         self._done: set[str] = set()
@@ -224,7 +226,7 @@ class Live(Engine):
         if orders.outcome == "turned":
             self._run = standing_as(self._run, orders.standing)
         elif not orders.outcome:
-            self._leave("stopped", self.left)
+            self._leave("stopped", "; ".join(filter(None, (self.left, self.unread))))
         return orders.outcome
 
     def _keep_following(self, main: Follower, orders: Orders) -> None:
@@ -234,6 +236,7 @@ class Live(Engine):
                 self.left = "it is paused"
             elif self._lost is None and not orders.outcome:
                 self.left = "; ".join(filter(None, (lane.finish() for lane in (main, *main.beside))))
+            self.unread = "" if orders.outcome else unread(sum(lane.owed for lane in (main, *main.beside)))
         except Braked as braked:
             raise self._removed(str(braked)) from None
         except ContentDiffers as differs:

@@ -69,6 +69,16 @@ class Rereading:
         found = self._read_until(until, self._stalest)
         return found, self._log is None and self._stalest() is None
 
+    def settle(self, until: float) -> tuple[list[bytes], bool]:
+        """The same for the last time, with those that were read lately: what they owe since then nobody will know of."""
+        found = self._read_until(until, lambda: next(iter(self._grown), None))
+        return found, not self.owed
+
+    @property
+    def owed(self) -> int:
+        """How many logs grew since they were read."""
+        return len(self._grown) + (self._log is not None)
+
     def _read_until(self, until: float, choose: Callable[[], bytes | None]) -> list[bytes]:
         found: list[bytes] = []
         while time.monotonic() < until and (self._log is not None or self._take(choose())):

@@ -28,7 +28,10 @@ _MARGIN_SECONDS = 2.0
 
 
 class Acts:
-    """The acts of one try of *order*. *drain* brings over what is known, within so many seconds; *prove* verifies it."""
+    """The acts of one try of *order*. *drain* brings over what is known, within so many seconds; *prove* verifies it.
+
+    *check* is asked in the transaction of the decision, and raises GateShut where the order does not stand any more.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Acts:
         prepare: Callable[[], None],
         drain: Callable[[list[bytes], float], None],
         prove: Callable[[float], None],
+        check: Callable[[Connection], None],
     ) -> None:
         self._run = run
         self._far = far
@@ -49,6 +53,7 @@ class Acts:
         self._prepare = prepare
         self._drain = drain
         self._prove = prove
+        self._check = check
         self._held = ExitStack()
         self._connection: Connection | None = None
         self._epoch = route.epoch_of(self._control.routes())
@@ -167,6 +172,7 @@ class Acts:
         if not route.switch(connection, schema, run.store_id, self._move.kinds, authority, epoch):
             raise GateShut("the route was changed by somebody else", hint=f"crossfade status {run.migration}")
         self._turn_feed(connection)
+        self._check(connection)
         direction.turn(
             connection,
             schema,
@@ -206,8 +212,10 @@ class Acts:
     # After
 
     def _do_open(self) -> None:
-        self._far.open()
-        self.release()
+        try:
+            self._far.open()
+        finally:  # where it did not, they are sent on; what comes next may need what is held
+            self.release()
 
     def _do_mark(self) -> None:
         self._far.mark()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import psycopg
 
-from crossfade.errors import CrossfadeError, GateShut
+from crossfade.errors import CrossfadeError, Fenced, GateShut
 from crossfade.migrate.handover.gates import GateState, shut
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.steps import Step
@@ -38,17 +38,21 @@ class Undecided(Exception):
     """The decision was sent, and nobody heard whether it stands. Nothing is undone: whoever comes next asks, and completes."""
 
 
-def carry_out(steps: tuple[Step, ...], doer: Doer, is_decided: Callable[[], bool]) -> None:
-    """Do *steps*. What fails before the decision leaves everything as it was; behind it, it is raised, to be completed.
+def carry_out(steps: tuple[Step, ...], doer: Doer, is_decided: Callable[[], bool]) -> dict[str, str]:
+    """Do *steps*. What fails before the decision leaves everything as it was; behind it, it is left out: the decision stands,
+    and whoever follows does it again. The names of those, each with why. Raises Fenced, by then too: another one completes it.
 
-    *is_decided* asks the database, where the answer to the decision was not heard. What fails behind it by a fault that passes
-    is left out: whoever follows does it again.
+    *is_decided* asks the database, where the answer to the decision was not heard.
     """
     begun: list[Step] = []
+    left: dict[str, str] = {}
     try:
         for step in steps:
             begun.append(step)
-            _do(step, doer, is_decided)
+            if step.part == "after":
+                left |= _do_behind(step, doer)
+            else:
+                _do(step, doer, is_decided)
     except Undecided:
         raise
     except BaseException:
@@ -57,6 +61,7 @@ def carry_out(steps: tuple[Step, ...], doer: Doer, is_decided: Callable[[], bool
         raise
     finally:
         doer.release()
+    return left
 
 
 def _undo(begun: Sequence[Step], doer: Doer) -> None:
@@ -74,9 +79,22 @@ def _do(step: Step, doer: Doer, is_decided: Callable[[], bool]) -> None:
             doer.release()  # it may take long to know; writers ask the database, and hear of it when it is known there
             if _heard(is_decided):
                 return
-        elif step.part == "after" and passes(error):
-            return
         raise
+
+
+def _do_behind(step: Step, doer: Doer) -> dict[str, str]:
+    """What is left of a step behind the decision: to take its failing for a refusal would be to follow the wrong way."""
+    try:
+        doer.act(step.name)
+    except Fenced:
+        raise
+    except (CrossfadeError, psycopg.Error, OSError) as error:
+        return {step.name: _spoken(error)}
+    return {}
+
+
+def _spoken(error: Exception) -> str:
+    return error.sentence if isinstance(error, CrossfadeError) else fault_of(error)
 
 
 def _heard(is_decided: Callable[[], bool]) -> bool:
@@ -122,6 +140,10 @@ class Attempts:
             return False
         return True
 
+    def end(self) -> None:
+        """If this try is of no avail, no other one will be."""
+        self._is_final = True
+
     def _try(self) -> None:
         try:
             self._check()
@@ -129,8 +151,9 @@ class Attempts:
         except Exception as error:
             if self._is_over() or not passes(error):
                 raise
-            what = error.sentence if isinstance(error, CrossfadeError) else fault_of(error)
-            raise GateShut(f"it was not possible just then ({what}); nothing was handed over", hint="try again") from None
+            raise GateShut(
+                f"it was not possible just then ({_spoken(error)}); nothing was handed over", hint="try again"
+            ) from None
 
     def _check(self) -> None:
         state = shut(self._look())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
@@ -24,7 +24,7 @@ from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import direction, drift, feed, journal
+from crossfade.store.backends.postgres import direction, drift, feed, journal, wishes
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
 
@@ -122,8 +122,7 @@ class Orders:
                 return False
             self._attempts = self._begin(order)
         if order is None:
-            gone = GateShut("it was taken back by whoever asked for it; nothing was handed over", hint="give it again")
-            self._refuse(cast("Attempts", self._attempts).order, gone)
+            self._refuse(cast("Attempts", self._attempts).order, _taken_back())
             return False
         try:
             return self._turn(cast("Attempts", self._attempts))
@@ -214,15 +213,24 @@ class Orders:
         run, follower, far = lane.run, lane.follower, far_of(lane.run)
         if order.force:
             follower.overrule(order.timeout)
-        acts = Acts(run, far, order, move, prepare=follower.prepare, drain=follower.settle, prove=follower.prove)
+        acts = Acts(
+            run,
+            far,
+            order,
+            move,
+            prepare=follower.prepare,
+            drain=follower.settle,
+            prove=follower.prove,
+            check=self._check_stands,
+        )
         try:
-            carry_out(far.steps(leaves=not run.from_control), acts, acts.is_decided)
+            left = carry_out(far.steps(leaves=not run.from_control), acts, acts.is_decided)
         finally:
             self._held_seconds.append(acts.hold_seconds)
         self.standing, self.outcome = move.after, "turned"
         hold, tries = round(max(self._held_seconds) * 1000, 1), len(self._held_seconds)
         detail = {"order": order.number, "hold_ms": hold, "tries": tries, "step_ms": acts.step_ms, "epoch": acts.epoch + 1}
-        run.ledger.note(run.migration, "hand-over completed", detail, order.verb)
+        run.ledger.note(run.migration, "hand-over completed", detail | ({"left": left} if left else {}), order.verb)
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
@@ -230,26 +238,49 @@ class Orders:
         run = self._run
         paths = control_of(run).noted_until_now(order.hold_max) if run.from_control else []
         self._lanes[0].follower.settle(paths, order.timeout)
-        end(self._run, order, "finished")
+        end(self._run, order, "finished", self._check_stands)
         self.outcome = "finished"
 
     def _give_up(self, order: Order) -> None:
-        give_up(self._run, order)
+        give_up(self._run, order, self._check_stands)
         self.outcome = "rolled-back"
 
+    def _check_stands(self, connection: Connection) -> None:
+        """In the transaction of a decision: whoever takes the order back waits for it. Raises GateShut where somebody has.
 
-def give_up(run: Run, order: Order) -> None:
+        What is wanted is heard a moment later than it is written, so that what was heard is no answer here.
+        """
+        run, attempts = self._run, cast("Attempts", self._attempts)
+        if self._only is None and not wishes.stands(
+            connection, run.ledger.schema, run.migration, WISH, attempts.order.number
+        ):
+            attempts.end()
+            raise _taken_back()
+
+
+def _taken_back() -> GateShut:
+    return GateShut("it was taken back by whoever asked for it; nothing was handed over", hint="give it again")
+
+
+def give_up(run: Run, order: Order, check: Callable[[Connection], None] = lambda _: None) -> None:
     """A roll back before the cut-over: the source was never touched, so there is nothing to bring back."""
-    far_of(run).leave()
-    end(run, order, "rolled-back")
+
+    def leave(connection: Connection) -> None:
+        check(connection)
+        far_of(run).leave()
+
+    end(run, order, "rolled-back", leave)
 
 
-def end(run: Run, order: Order, phase: str) -> None:
-    """Enter a phase in which nobody follows. Raises Fenced for a runner that was replaced: by now another one follows."""
+def end(run: Run, order: Order, phase: str, check: Callable[[Connection], None]) -> None:
+    """Enter a phase in which nobody follows. Raises Fenced for a runner that was replaced: by now another one follows;
+    and what *check* raises, which is asked in the same transaction.
+    """
 
     def work(connection: Connection) -> None:
         if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
             raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+        check(connection)
         feed.retire(connection, run.ledger.schema, run.migration, run.store_id)
         direction.end(connection, run.ledger.schema, run.migration, phase, WISH, order.number)
         line = Line("hand-over completed", {"order": order.number, "phase": phase}, order.verb)

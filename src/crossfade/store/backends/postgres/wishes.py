@@ -18,6 +18,10 @@ from crossfade.store.backends.postgres.server import Connection
 CHANNEL = "crossfade_wishes"
 """Where a runner is woken; the payload is the migration."""
 
+TAKEN_BACK = "hand-over taken back"
+_DECIDED = ("handed over", "hand-over completed")
+"""Of an order, in the journal."""
+
 
 def wish(connection: Connection, schema: str, migration: str, wanted: dict[str, Any], line: Line) -> None:
     """Want *wanted* beside what was wanted before, and have the runner hear of it, in the caller's transaction."""
@@ -27,12 +31,44 @@ def wish(connection: Connection, schema: str, migration: str, wanted: dict[str, 
     journal.append(connection, schema, migration, line)
 
 
-def take_back(connection: Connection, schema: str, migration: str, name: str, number: str, line: Line) -> None:
-    """Want the order *number* no more, where it is still what stands under *name*; and have the runner hear of it."""
+def take_back(connection: Connection, schema: str, migration: str, name: str, number: str, line: Line) -> bool:
+    """Want the order *number* no more, which stands under *name* or did; and have the runner hear of it.
+
+    False where it is decided: nothing is changed then. A decision that is on its way is waited for.
+    """
+    _locked(connection, schema, migration, name)
+    if _is_told(connection, schema, migration, _DECIDED, number):
+        return False
     query = "UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s AND wanted -> %s ->> 'number' = %s"
-    if connection.execute(_sql(query, schema), [name, migration, name, number]).rowcount:
-        connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, migration])
-        journal.append(connection, schema, migration, line)
+    connection.execute(_sql(query, schema), [name, migration, name, number])
+    connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, migration])
+    journal.append(connection, schema, migration, line)
+    return True
+
+
+def stands(connection: Connection, schema: str, migration: str, name: str, number: str) -> bool:
+    """True unless the order *number* was taken back; until the caller's transaction ends it is not.
+
+    Another one that was given since, under the same *name*, takes its place and not its right: it is heard afterwards.
+    """
+    there = _locked(connection, schema, migration, name)
+    return there == number or (there is not None and not _is_told(connection, schema, migration, (TAKEN_BACK,), number))
+
+
+def _locked(connection: Connection, schema: str, migration: str, name: str) -> str | None:
+    """The number of what stands under *name*, which nobody changes until the caller's transaction ends."""
+    query = "SELECT wanted #>> ARRAY[%s, 'number'] FROM {}.migrations WHERE migration_id = %s FOR NO KEY UPDATE"
+    row = connection.execute(_sql(query, schema), [name, migration]).fetchone()
+    return cast("str | None", row[0]) if row else None
+
+
+def _is_told(connection: Connection, schema: str, migration: str, events: tuple[str, ...], number: str) -> bool:
+    """True where the journal tells one of *events* of the order *number*, which no other text is like."""
+    query = (
+        "SELECT EXISTS (SELECT FROM {}.journal WHERE migration_id = %s AND event = ANY(%s) AND position(%s IN detail) > 0)"
+    )
+    row = connection.execute(_sql(query, schema), [migration, list(events), number]).fetchone()
+    return bool(row and row[0])
 
 
 def read(connection: Connection, schema: str, migration: str) -> dict[str, Any]:
