@@ -72,11 +72,12 @@ class Bringer(Carrier):
         self._grew = grew
         self._brought = Brought()
         self._growing: dict[bytes, Growing] = {}
+        self._reopened: set[bytes] = set()
         self._stillness = Stillness()
 
     def bring(self, tasks: list[Task]) -> Brought:
         """Carry out *tasks*."""
-        self._brought, self._growing = Brought(), {}
+        self._brought, self._growing, self._reopened = Brought(), {}, set()
         carried: Carried = self.carry(tasks)
         self._brought.moved += carried.moved
         self._brought.unreadable += carried.unreadable
@@ -168,10 +169,9 @@ class Bringer(Carrier):
         return found
 
     def _grow(self, block: Block, task: Task, growing: Growing) -> Change:
-        change, path = super()._grow(block, task, growing), block.entry.path
+        change = super()._grow(block, task, growing)
         if block.data and block.entry.signature is not None:
-            tail = _tail_after(block, growing)
-            self._tails.keep(path, tail if tail.record else None)
+            self._keep_tail(block, growing)
         return change
 
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
@@ -190,8 +190,14 @@ class Bringer(Carrier):
             growing.add(block.offset, block.data)
         if block.last:
             del self._growing[path]
-            tail = _tail_after(block, growing)
-            self._tails.keep(path, tail if tail.record else None)
+            self._keep_tail(block, growing)
+
+    def _keep_tail(self, block: Block, growing: Growing) -> None:
+        path, tail = block.entry.path, _tail_after(block, growing)
+        self._tails.keep(path, tail if tail.record and path not in self._reopened else None)
+
+    def _was_reopened(self, path: bytes) -> None:
+        self._reopened.add(path)
 
 
 def _stands(tail: Tail, block: Block) -> bool:
