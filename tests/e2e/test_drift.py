@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crossfade.migrate.follow.drifting import Drifting
 from support.following import following
 from support.person import Person, refused, said
 from support.running import Terminal, compare, finish, kill_group, wait_for
@@ -195,6 +197,30 @@ def test_what_changed_since_it_was_seen_is_left_open(pair: Pair):
     assert (root / THREE).read_text() == DOCUMENT % THREE
     (kept,) = root.with_name("live.crossfade").glob("drift/*-three.json")
     assert kept.read_text() == "rogue three"
+
+
+def test_what_is_written_again_while_it_is_put_back_is_open_anew(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """The wish was about what was there before; it is over, and the next one is done as the first was."""
+    (pair.root / ONE).write_text("rogue one")
+    numbers = pair.await_drift(sessions__one_json="changed")
+    pair.stop()
+    brought = Drifting.brought
+
+    def meddled(self: Drifting, paths: AbstractSet[bytes]) -> None:
+        if ONE.encode() in paths & self.anew:
+            (pair.root / ONE).write_text("rogue again")
+            monkeypatch.undo()
+        brought(self, paths)
+
+    monkeypatch.setattr(Drifting, "brought", meddled)
+    (left,) = pair.drift("ignore", numbers[ONE], status=3)["items"]
+    assert (left["state"], left["wish"], left["size"]) == ("open", None, len("rogue again"))
+    assert "somebody wrote it again" in left["outcome"]
+    assert (pair.root / ONE).read_text() == "rogue again"
+
+    (done,) = pair.drift("ignore", numbers[ONE], status=0)["items"]
+    assert Path(done["outcome"].removeprefix("kept as ")).read_text() == "rogue again"
+    assert (pair.root / ONE).read_text() == DOCUMENT % ONE
 
 
 def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from crossfade.model.changes import Change, Page, Put, Touch
 from crossfade.model.entries import Entry
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.postgres.store import PostgresStore
+from crossfade.store.layers.retrying import Patience, Retrying
 from crossfade.store.location import parse
 from crossfade.store.port import Applied, Store
 from crossfade.testing.contract import LAYOUT
@@ -82,10 +84,16 @@ class Moving:
         (self.root / name).write_bytes(data)
 
     def run(
-        self, *, pages: int = 1_000_000, page_bytes: int = 3 * SEGMENT, skip_unreadable: bool = False
+        self,
+        *,
+        pages: int = 1_000_000,
+        page_bytes: int = 3 * SEGMENT,
+        skip_unreadable: bool = False,
+        patience: Patience | None = None,
     ) -> tuple[Watched, Carried]:
         """One run, by a new worker; cut short after some pages."""
-        source = FileStore(parse(str(self.root)), LAYOUT)
+        files = FileStore(parse(str(self.root)), LAYOUT)
+        source = Retrying(files, patience, lambda error: None) if patience else files
         target = Watched(self._open(), pages_left=pages)
         todo = list(tasks(source.entries(), target.entries(tombstones=True), toward_database, None))
         self.outcomes: list[Outcome] = []
@@ -384,3 +392,34 @@ def test_a_source_that_does_not_hold_what_it_says_is_not_copied_further(moving, 
     target.close()
 
     assert not (tmp_path / "target" / "doc.json").exists()
+
+
+@pytest.mark.parametrize("grew", [False, True])
+def test_a_file_that_was_replaced_where_its_read_broke_is_taken_again(moving, monkeypatch, grew):
+    """A fault that passes has the read go on behind the last block: of one file the head, of another the tail."""
+    head = lines(4 * SEGMENT)
+    if grew:
+        moving.write("log.jsonl", head)
+        moving.run()
+    moving.write("log.jsonl", head + lines(8 * SEGMENT, 100))
+    replaced = lines(4 * SEGMENT, 500) + lines(8 * SEGMENT, 900)
+    opened, is_broken = FileStore._read_open, False
+
+    def broken(self, descriptor, reading):
+        nonlocal is_broken
+        for block in opened(self, descriptor, reading):
+            if block.offset > 5 * SEGMENT and not is_broken:
+                is_broken = True
+                moving.write("new", replaced)
+                (moving.root / "new").replace(moving.root / "log.jsonl")
+                raise OSError(errno.ESTALE, "Stale file handle")
+            yield block
+
+    monkeypatch.setattr(FileStore, "_read_open", broken)
+    moving.run(patience=Patience())
+    assert is_broken
+    assert moving.content("log.jsonl") != replaced
+    moving.run()
+
+    assert moving.content("log.jsonl") == replaced
+    assert moving.entry("log.jsonl").digest == moving.digest("log.jsonl")

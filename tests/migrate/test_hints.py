@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inotify_simple import Event, INotify, flags
 
 from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.inotify import Watches
@@ -96,6 +98,75 @@ def test_a_directory_that_left_the_tree_is_heard_no_more(watch: Watch, ear: Ear,
     (root / "file").write_bytes(b"1")
     wait(lambda: b"file" in ear.heard)
     assert set(ear.heard) == {b"file", b""}
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Have two names change places at once, as no shell can."""
+    at_cwd, both = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), both):
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_directories_that_changed_places_are_both_heard(root: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool):
+    """Each leaves where the other came already; the kernel tells it one after the other, perhaps to two reads."""
+    (root / "c/d").mkdir(parents=True)
+    with Watches(os.fsencode(root)) as watches:
+        exchange(root / "a", root / "c")
+        if not at_once:
+            events = iter(watches._queue.read(timeout=0))
+            monkeypatch.setattr(watches._queue, "read", lambda timeout: [event] if (event := next(events, None)) else [])
+            while watches.read().paths:
+                pass
+            monkeypatch.undo()
+        watches.read()
+        written = {b"a/1", b"a/d/1", b"c/1", b"c/b/1"}
+        for path in written:
+            (root / os.fsdecode(path)).touch()
+        assert (written - watches.read().paths.keys(), watches.trouble) == (set(), "")
+
+
+def test_what_was_exchanged_back_is_heard(root: Path):
+    (root / "c").mkdir()
+    with Watches(os.fsencode(root)) as watches:
+        exchange(root / "a", root / "c")
+        exchange(root / "c", root / "a")
+        watches.read()
+        (root / "a/b/1").touch()
+        (root / "c/1").touch()
+        assert {b"a/b/1", b"c/1"} <= watches.read().paths.keys()
+
+
+@pytest.mark.parametrize("mask", [flags.UNMOUNT, flags.IGNORED])
+def test_a_directory_that_goes_without_a_word_of_its_parent_has_all_looked_at(
+    root: Path, ear: Ear, monkeypatch: pytest.MonkeyPatch, mask: int
+):
+    """As when what was mounted below the root is unmounted: what stood under it is there again, and nobody is told."""
+    read = INotify.read
+    told: list[Event] = []
+    monkeypatch.setattr(INotify, "read", lambda self, timeout: [told.pop()] if told else read(self, timeout=timeout))
+    monkeypatch.setattr("crossfade.migrate.follow.hints._AGAIN_SECONDS", 0.05)
+    with Watch(os.fsencode(root), ear.hear, ear.miss) as watch:
+        wait(lambda: watch.hears_all)
+        assert watch._watches is not None
+        number = next(number for number, path in watch._watches._paths.items() if path == b"a/b")
+        told.append(Event(number, mask, 0, ""))
+        wait(lambda: ear.missed >= 3)  # the end of the one, the beginning of the other
+        wait(lambda: watch.hears_all)
+        (root / "a/b/file").touch()
+        wait(lambda: b"a/b/file" in ear.heard)
+
+
+def test_directories_that_are_removed_or_moved_are_no_reason_to_begin_anew(watch: Watch, ear: Ear, root: Path):
+    (root / "a/b").rename(root / "c")
+    wait(lambda: b"c" in ear.heard)
+    (root / "c").rmdir()
+    (root / "a").rename(root.parent / "outside")
+    wait(lambda: b"a" in ear.heard)
+    (root / "file").touch()
+    wait(lambda: b"file" in ear.heard)
+    assert (ear.missed, watch.hears_all) == (1, True)
 
 
 def test_a_link_to_a_directory_is_not_followed(watch: Watch, ear: Ear, root: Path):

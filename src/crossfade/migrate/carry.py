@@ -232,7 +232,7 @@ class Carrier:
         source, target = source_of(task), target_of(task)
         if not (target.complete and target.form == source.form == "log" and 0 < target.size < source.size):
             return None
-        return begins_with(target, self._source.read([Reading(source)]))
+        return begins_with(target, self._read([Reading(source)]))
 
     def _appended(self, left: list[Task], growing: Growing, signature: Signature | None) -> Iterator[Change]:
         """What was appended to a log behind what *growing* has taken."""
@@ -252,8 +252,21 @@ class Carrier:
         return Put(msgspec.structs.replace(block, entry=entry), whole, digest)
 
     def _blocks(self, readings: list[Reading]) -> Iterator[Block]:
-        for block in self._source.read(readings):
+        for block in self._read(readings):
             yield from parts(block, self._limits, self._lines_in)
+
+    def _read(self, readings: list[Reading]) -> Iterator[Block]:
+        """What the source has. A read that broke went on in whatever file stood there by then, so an entry keeps its first mark."""
+        first: Entry | None = None
+        for block in self._source.read(readings):
+            if first is None or first.path != block.entry.path:
+                first = block.entry
+            elif first.signature != block.entry.signature:
+                self._was_reopened(first.path)
+            yield _as_seen(block, first.signature)
+
+    def _was_reopened(self, path: bytes) -> None:
+        """What was read of *path* may be the beginning of one file, and the end of another."""
 
     def _records_in(self, block: Block) -> int:
         return self._lines_in(block.data) if block.entry.form == "log" else 1
@@ -294,7 +307,7 @@ class Carrier:
         digester = Digester()
         last: Block | None = None
         going_on: dict[int, int] = {}
-        for block in self._source.read([Reading(source_of(task))]):
+        for block in self._read([Reading(source_of(task))]):
             digester.add(block.offset, block.data)
             last = block
             if block.record is not None and block.record < block.offset:

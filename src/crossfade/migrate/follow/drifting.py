@@ -30,6 +30,7 @@ _KNOWN = 10_000
 _BATCH = 512
 _WISHES_SECONDS = 0.5
 _AGAIN_SECONDS = 30.0
+_WRITTEN_AGAIN = "it was put back, and somebody wrote it again; look at it again"
 
 
 class Drifting:
@@ -126,7 +127,16 @@ class Drifting:
         """Write down what *tasks* found to be somebody else's. Raises Braked where all of it is gone."""
         left, side = self._run.request.manner.merge, self._dealing.side
         found = [seen_of(side, task.source, task.target) for task in tasks if not (left and task.verb == "stranger")]
+        again = {seen.key for seen in found if seen.key in self._put_back and seen.path not in self.anew}
+        for key in again:
+            del self._put_back[key]
         self._note(found)
+        self._leave_open(again)
+
+    def _leave_open(self, keys: AbstractSet[bytes]) -> None:
+        """What was put back at *keys* was written again before that was seen: people decide about it anew."""
+        if keys:
+            self._end([(item, "open", _WRITTEN_AGAIN) for item in self._items() if item.seen.key in keys])
 
     def saw_wrong(self, wrong: Sequence[Wrong]) -> None:
         """The same, for what verifying found: what somebody wrote is looked at; records that are wrong, no look can see."""

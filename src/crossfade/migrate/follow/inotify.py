@@ -17,7 +17,9 @@ from crossfade.model.paths import is_below
 
 _CAME = flags.CREATE | flags.MOVED_TO
 _WENT = flags.DELETE | flags.MOVED_FROM
-_ITSELF_GONE = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT
+_ITSELF_GONE = flags.DELETE_SELF | flags.MOVE_SELF
+_UNTOLD = flags.UNMOUNT | flags.IGNORED
+"""What ends a watch though no parent tells of it. What is deleted or moved is not watched any more when this comes of it."""
 _WATCHED = flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | _CAME | _WENT | flags.DELETE_SELF | flags.MOVE_SELF
 _HOW = flags.ONLYDIR | flags.DONT_FOLLOW
 
@@ -49,6 +51,7 @@ class Watches:
         self._unwatched: dict[bytes, str] = {}
         self._are_more = False
         self._full_at: bytes | None = None
+        self._left: set[bytes] = set()
         try:
             self._standing = _identity(root)
             self._watch(b"")
@@ -92,11 +95,19 @@ class Watches:
             raise OSError(errno.EAGAIN, "there are watches again")
 
     def read(self) -> News:
-        """What happened since the last call. Raises OSError where the root is gone."""
+        """What happened since the last call. Raises OSError where the root is gone, or watches ended that nobody told of."""
         news = News()
         for event in self._queue.read(timeout=0):
             self._hear(event, news)
+        self._watch_again()
         return news
+
+    def _watch_again(self) -> None:
+        """Watch what stands by now where a directory left: of two that changed places, each leaves where the other came already."""
+        left, self._left = self._left, set()
+        for path in left:
+            if self._watch(path):
+                self._below(path)
 
     def _hear(self, event: Event, news: News) -> None:
         news.lost |= bool(event.mask & flags.Q_OVERFLOW)
@@ -107,11 +118,13 @@ class Watches:
 
     def _hear_of(self, directory: bytes, event: Event, news: News) -> None:
         """What happened in, or to, a *directory*. Its own end is told by its parent, too; that of the root by nobody else."""
-        if event.mask & flags.IGNORED:
-            del self._paths[event.wd]
-        if event.mask & (_ITSELF_GONE | flags.IGNORED):
+        if event.mask & (_ITSELF_GONE | _UNTOLD):
             if not directory:
                 raise FileNotFoundError(errno.ENOENT, "the root is gone", self._root)
+            if event.mask & _UNTOLD:
+                raise OSError(errno.ESTALE, "a directory went out of sight", os.path.join(self._root, directory))
+            if event.mask & flags.DELETE_SELF:
+                del self._paths[event.wd]
             return
         path = _joined(directory, os.fsencode(event.name))
         if event.mask & flags.ISDIR:
@@ -135,6 +148,7 @@ class Watches:
         for number in [n for n, at in self._paths.items() if at == path or is_below(at, path)]:
             del self._paths[number]
             self._queue.rm_watch(number)
+        self._left.add(path)
 
     def _below(self, path: bytes) -> None:
         """Watch every directory below *path*, which is watched: what comes into it from now on is heard of."""

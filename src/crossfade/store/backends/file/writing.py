@@ -17,7 +17,7 @@ from typing import TypeVar
 from crossfade.errors import TargetForeign
 from crossfade.model.changes import Move, Page, Put, Remove, Touch
 from crossfade.model.digests import Segment
-from crossfade.model.entries import Entry, altered
+from crossfade.model.entries import Entry, Signature, altered
 from crossfade.model.paths import leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.appending import Appending
@@ -99,7 +99,7 @@ class PageWriter:
         if leaves_root(entry.path) and (entry.path or entry.type != "dir"):
             raise ValueError("escapes-root")
         if isinstance(change, Remove):
-            if not self._is_left(entry.path):
+            if self._signature(entry.path) is None or not self._is_left(entry.path):  # a repeated page has removed it
                 self._remove(entry)
             return b""
         if entry.type == "dir":
@@ -117,15 +117,19 @@ class PageWriter:
         """True where something else stands than was seen: it is somebody else's, and stays. A rename would cover it."""
         if path not in self._seen:
             return False
-        seen, now = self._seen[path], None
+        seen = self._seen[path]
+        if self._signature(path) != (seen.signature if seen else None):
+            self._left.add(path)
+        return path in self._left
+
+    def _signature(self, path: bytes) -> Signature | None:
+        """Of what stands at *path* now; None for nothing."""
         try:
-            now = signature_of(self._tree.stat(path))
+            return signature_of(self._tree.stat(path))
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
-        if now != (seen.signature if seen else None):
-            self._left.add(path)
-        return path in self._left
+        return None
 
     def _stage(self, put: Put, name: bytes) -> bytes:
         """Append to the staged file *name*. It is ours alone until it is whole. Empty where the entry has its own name by now."""

@@ -139,3 +139,15 @@ BEGIN
     END LOOP;
     RETURN found;
 END $body$;
+
+-- Refuse to remove or move a directory in a transaction that keeps its snapshot: what others have put into it since, which has
+-- left no lock and no trace in the directory's row, would not be seen, and would stay without a directory above it.
+CREATE OR REPLACE FUNCTION {schema}.check_snapshot(path bytea) RETURNS void
+LANGUAGE plpgsql AS $body$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'what is in the directory % cannot be told in a transaction that is %',
+            quote_literal({schema}.text_of(path)), upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'XF005', HINT = 'remove or move directories in a transaction that is READ COMMITTED';
+    END IF;
+END $body$;

@@ -17,7 +17,9 @@ BEGIN
     IF old = new THEN
         RETURN;
     END IF;
-    IF there.type = 'dir' THEN  -- two of them, into one another, would wait in a circle
+    IF there.type = 'dir' THEN
+        PERFORM {schema}.check_snapshot(old);
+        -- two of them, into one another, would wait in a circle
         PERFORM pg_advisory_xact_lock(hashtext('crossfade move {schema}'), tree.store_id);
         IF substr(new, 1, octet_length(old) + 1) = old || convert_to('/', 'UTF8') THEN
             RAISE EXCEPTION 'a directory cannot be moved into itself'

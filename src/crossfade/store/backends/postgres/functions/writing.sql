@@ -313,9 +313,12 @@ BEGIN
     IF coalesce(held.type, 'gone') = 'gone' THEN
         RETURN false;
     END IF;
-    IF held.type = 'dir' AND EXISTS (SELECT FROM {schema}.below(tree.store_id, path)) THEN
-        RAISE EXCEPTION 'the directory % is not empty', quote_literal(held.path)
-            USING ERRCODE = 'XF005', HINT = 'remove what is in it first';
+    IF held.type = 'dir' THEN
+        PERFORM {schema}.check_snapshot(path);
+        IF EXISTS (SELECT FROM {schema}.below(tree.store_id, path)) THEN
+            RAISE EXCEPTION 'the directory % is not empty', quote_literal(held.path)
+                USING ERRCODE = 'XF005', HINT = 'remove what is in it first';
+        END IF;
     END IF;
     PERFORM {schema}.bury(held);
     RETURN true;

@@ -1,0 +1,100 @@
+"""Bringing into files: what somebody writes there between the look and the page is left, and looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.bring import Bringer, Brought
+from crossfade.migrate.follow.tails import Tails
+from crossfade.migrate.plan import Limits
+from crossfade.model.entries import Entry
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.location import parse
+from crossfade.testing.contract import LAYOUT
+
+CHANGED, NEW, GONE, LINK, OTHER = b"changed.json", b"new.json", b"gone.json", b"link", b"other.json"
+
+
+class Between:
+    """Two directories, of which the second is written between the look and the page."""
+
+    def __init__(self, home: Path) -> None:
+        self.roots = home / "one", home / "other"
+        for root in self.roots:
+            root.mkdir()
+        for name in ("changed.json", "new.json", "other.json"):
+            (self.roots[0] / name).write_text('{"id":"ours"}')
+        for name in ("changed.json", "gone.json", "other.json"):
+            (self.roots[1] / name).write_text('{"id":"old"}')
+        for root, leads_to in zip(self.roots, ("new", "old"), strict=True):
+            (root / "link").symlink_to(leads_to)
+        self.stores = [FileStore(parse(str(root)), LAYOUT) for root in self.roots]
+
+    def bring(self, meanwhile: Callable[[], object]) -> Brought:
+        """All that differs; *meanwhile* happens before the first page is applied."""
+        one, other = self.stores
+        acts = iter([meanwhile])
+        bringer = Bringer(
+            one,
+            other,
+            Limits(),
+            tails=Tails(),
+            ready=lambda page, records: next(acts, lambda: None)(),
+            done=lambda outcome: None,
+            stop=lambda: False,
+            patient=lambda path: False,
+            took=lambda page, applied: None,
+            grew=lambda path: True,
+        )
+        found: list[dict[bytes, Entry]] = [{entry.path: entry for entry in store.entries()} for store in self.stores]
+        verbs = {GONE: "remove", LINK: "touch"}
+        paths = (GONE, CHANGED, LINK, NEW, OTHER)
+        return bringer.bring([Task(verbs.get(path, "put"), found[0].get(path), found[1].get(path)) for path in paths])
+
+    def standing(self) -> dict[str, str]:
+        """What the second has."""
+        found = sorted(self.roots[1].iterdir())
+        return {path.name: str(path.readlink()) if path.is_symlink() else path.read_text() for path in found}
+
+
+@pytest.fixture
+def between(tmp_path: Path) -> Iterator[Between]:
+    made = Between(tmp_path)
+    yield made
+    for store in made.stores:
+        store.close()
+
+
+def test_what_somebody_writes_between_the_look_and_the_page_is_left(between: Between):
+    """Changed, new, removed and a link; and what nobody touched is brought."""
+
+    def meddle() -> None:
+        for name in ("changed.json", "new.json", "gone.json"):
+            (between.roots[1] / name).write_text("rogue")
+        (between.roots[1] / "link").unlink()
+        (between.roots[1] / "link").symlink_to("rogue")
+
+    brought = between.bring(meddle)
+
+    rogue = dict.fromkeys(("changed.json", "gone.json", "link", "new.json"), "rogue")
+    assert between.standing() == {**rogue, "other.json": '{"id":"ours"}'}
+    assert sorted(brought.moved) == [CHANGED, GONE, LINK, NEW]
+
+
+def test_what_somebody_removes_between_the_look_and_the_page_is_not_written_again(between: Between):
+    brought = between.bring((between.roots[1] / "changed.json").unlink)
+
+    assert between.standing() == {"link": "new", "new.json": '{"id":"ours"}', "other.json": '{"id":"ours"}'}
+    assert brought.moved == [CHANGED]
+
+
+def test_what_nobody_touches_is_brought(between: Between):
+    brought = between.bring(lambda: None)
+
+    ours = dict.fromkeys(("changed.json", "new.json", "other.json"), '{"id":"ours"}')
+    assert between.standing() == {**ours, "link": "new"}
+    assert brought.moved == []
