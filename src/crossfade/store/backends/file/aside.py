@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, islice
 
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.tree import Tree
@@ -17,6 +18,8 @@ from crossfade.store.backends.file.walk import OURS
 _FOLDER = b"drift"
 _NAME_BYTES = 180
 _NEW_DIRECTORY = 0o700
+_TIMES = 100
+"""So often at most one item is looked for."""
 
 
 class Aside:
@@ -51,33 +54,37 @@ class Aside:
         return place
 
     def find(self, path: bytes, item: int) -> bytes:
-        """Where something was put aside for *item* before; empty where nothing was."""
-        ours, name = os.path.realpath(self._root).rstrip(b"/") + OURS, _name(path, item)
-        places = (os.path.join(ours, _FOLDER, name), os.path.join(self._root, OURS, _hidden(path, item)))
-        return next((place for place in places if os.path.lexists(place)), b"")
+        """Where something was put aside for *item* last; empty where nothing was."""
+        ours = os.path.realpath(self._root).rstrip(b"/") + OURS
+        folders = ((os.path.join(ours, _FOLDER), _name), (os.path.join(self._root, OURS), _hidden))
+        places = (islice(_places(folder, name, path, item), _TIMES) for folder, name in folders)
+        found = (list(filter(os.path.lexists, some)) for some in places)
+        return next((some[-1] for some in found if some), b"")
 
     def _place(self, path: bytes, item: int, device: int) -> bytes:
-        """A free name, in a directory of ours on the tree's own file system."""
+        """A free name, in a directory of ours on the tree's own file system: an item may be put aside more than once."""
         ours = os.path.realpath(self._root).rstrip(b"/") + OURS
         os.makedirs(ours, _NEW_DIRECTORY, exist_ok=True)
-        if os.stat(ours).st_dev != device:
-            inside = os.path.join(self._root, OURS)
-            os.makedirs(inside, _NEW_DIRECTORY, exist_ok=True)
-            return os.path.join(inside, _hidden(path, item))
-        folder = os.path.join(ours, _FOLDER)
+        is_beside = os.stat(ours).st_dev == device
+        folder = os.path.join(ours, _FOLDER) if is_beside else os.path.join(self._root, OURS)
         os.makedirs(folder, _NEW_DIRECTORY, exist_ok=True)
-        name, number = _name(path, item), 1
-        while os.path.lexists(place := os.path.join(folder, name if number == 1 else b"%b.%d" % (name, number))):
-            number += 1
-        return place
+        places = _places(folder, _name if is_beside else _hidden, path, item)
+        return next(place for place in places if not os.path.lexists(place))
 
 
-def _name(path: bytes, item: int) -> bytes:
-    return b"%d-%b" % (item, os.path.basename(path)[:_NAME_BYTES])
+def _places(folder: bytes, name: Callable[[bytes, int, int], bytes], path: bytes, item: int) -> Iterator[bytes]:
+    """The names of what is put aside for *item*, one after the other."""
+    return (os.path.join(folder, name(path, item, number)) for number in count(1))
 
 
-def _hidden(path: bytes, item: int) -> bytes:
-    return hashlib.sha256(b"%d\0%b" % (item, path)).hexdigest()[:40].encode()
+def _name(path: bytes, item: int, number: int) -> bytes:
+    name = b"%d-%b" % (item, os.path.basename(path)[:_NAME_BYTES])
+    return name if number == 1 else b"%b.%d" % (name, number)
+
+
+def _hidden(path: bytes, item: int, number: int) -> bytes:
+    what = b"%d\0%b" % (item, path) if number == 1 else b"%d\0%b\0%d" % (item, path, number)
+    return hashlib.sha256(what).hexdigest()[:40].encode()
 
 
 def _sync(directory: bytes) -> None:
