@@ -11,9 +11,11 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.bring import Bringer, Brought
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.plan import Limits
+from crossfade.model.changes import Page
 from crossfade.model.entries import Entry
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.location import parse
+from crossfade.store.port import Applied
 from crossfade.testing.contract import LAYOUT
 
 CHANGED, NEW, GONE, LINK, OTHER = b"changed.json", b"new.json", b"gone.json", b"link", b"other.json"
@@ -90,6 +92,24 @@ def test_what_somebody_removes_between_the_look_and_the_page_is_not_written_agai
 
     assert between.standing() == {"link": "new", "new.json": '{"id":"ours"}', "other.json": '{"id":"ours"}'}
     assert brought.moved == [CHANGED]
+
+
+def test_a_page_that_is_repeated_knows_what_it_has_put_there_itself(between: Between, monkeypatch: pytest.MonkeyPatch):
+    """It may have broken off behind any of its names; and what somebody writes between the two tries is left all the same."""
+    other = between.stores[1]
+    apply = other.apply
+
+    def twice(page: Page) -> Applied:
+        apply(page)
+        (between.roots[1] / "other.json").write_text("rogue")
+        return apply(page)
+
+    monkeypatch.setattr(other, "apply", twice)
+    brought = between.bring(lambda: None)
+
+    ours = dict.fromkeys(("changed.json", "new.json"), '{"id":"ours"}')
+    assert between.standing() == {**ours, "link": "new", "other.json": "rogue"}
+    assert brought.moved == [OTHER]
 
 
 def test_what_nobody_touches_is_brought(between: Between):

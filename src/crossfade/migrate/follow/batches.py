@@ -28,7 +28,7 @@ _TRIES = 12
 @dataclass
 class _Left:
     """What of a batch is to be looked at again: *unsettled* paths, each with how long to pause, if that is known, and those
-    *waiting* for another one. Of what is *renewed* all was brought that was there when the batch *began*. *stopped*: not all
+    *waiting* for another one, or *hidden* from the look. Of what is *renewed* all was brought that was there when the batch *began*. *stopped*: not all
     of it was carried out.
     """
 
@@ -36,6 +36,7 @@ class _Left:
     unsettled: dict[bytes, float | None] = field(default_factory=dict)
     renewed: set[bytes] = field(default_factory=set)
     waiting: list[Dirt] = field(default_factory=list)
+    hidden: set[bytes] = field(default_factory=set)
     stopped: bool = False
 
     def add(self, brought: Brought) -> None:
@@ -136,7 +137,8 @@ class Batches:
 
     def _keep_hidden(self, left: _Left) -> None:
         """What could not be looked at stays as it was brought, and nothing is handed over until it can be."""
-        left.unsettled |= dict.fromkeys(self._look.hidden, _UNREADABLE_SECONDS)
+        left.hidden = set(self._look.hidden)
+        left.unsettled |= dict.fromkeys(left.hidden, _UNREADABLE_SECONDS)
         self.unreadable |= dict.fromkeys(self._look.hidden, "it cannot be looked at")
         self._look.hidden.clear()
 
@@ -145,4 +147,6 @@ class Batches:
             dirt = replace(dirt, since=left.began, tries=0)
         self._tries[dirt.path] = dirt.tries + 1
         number = NEVER if dirt.path in self.unreadable else dirt.number
-        self._dirty.again(replace(dirt, deep=dirt.deep and left.stopped, number=number), now, pause)
+        self._dirty.again(
+            replace(dirt, deep=dirt.deep and (left.stopped or dirt.path in left.hidden), number=number), now, pause
+        )

@@ -159,7 +159,7 @@ class Doubts:
             if isinstance(change, Put):
                 puts.setdefault(change.entry.path, []).append(change)
         for path, change in {change.entry.path: change for change in page.changes}.items():
-            if path in refused:
+            if path in refused or path in applied.left:
                 self._drop(path)
             elif isinstance(change, Move):
                 self._expect(standing[path], None, now, at)

@@ -14,7 +14,7 @@ from crossfade.errors import GateShut
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.brake import Braked, Footing, footing_of
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
-from crossfade.migrate.follow.dirty import Dirty
+from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.lanes import has
 from crossfade.migrate.follow.look import Look
@@ -190,7 +190,14 @@ class Drifting:
 
     def _look_at_touched(self, due: float) -> None:
         batch = self._touched.take(due, _BATCH)
+        try:
+            self._look_at(batch)
+        except BaseException:
+            self._touched.put_back()
+            raise
         self._touched.settled()
+
+    def _look_at(self, batch: Sequence[Dirt]) -> None:
         theirs: set[bytes] = set()
         ours = {task.entry.path for task in self.ours(self._look.tasks(batch, frozenset(self.anew)), theirs)}
         if ours:

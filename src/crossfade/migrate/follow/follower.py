@@ -293,8 +293,8 @@ class Follower:
 
     @property
     def owed(self) -> int:
-        """How many logs were followed by their ends, and not read whole since."""
-        return self._rereading.owed
+        """How many logs were followed by their ends, and not read whole since, or not brought whole though they must be."""
+        return self._rereading.owed + len(self.drift.anew)
 
     def _settle_logs(self) -> bool:
         """Read on in the logs that are owed, for a moment. True where none is left, or none can be read just now."""

@@ -18,6 +18,7 @@ _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
 _CHECK_SECONDS = 1.0
 _LIMIT_SECONDS = 30.0
+_LIMIT_SECONDS_MOST = 3600.0
 _numbers = count()
 """Of all watches: several may hear of one barrier."""
 
@@ -56,6 +57,7 @@ class Watch:
         self._met: set[bytes] = set()
         self._news = threading.Condition()
         self._over = threading.Event()
+        self._limit_seconds = _LIMIT_SECONDS
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self.trouble = ""
         self.unread = 0
@@ -114,7 +116,7 @@ class Watch:
 
     def _listen(self, watches: Watches) -> None:
         self._begin(watches)
-        due, limit_due = time.monotonic() + _CHECK_SECONDS, time.monotonic() + _LIMIT_SECONDS
+        due, limit_due = time.monotonic() + _CHECK_SECONDS, time.monotonic() + self._limit_seconds
         while not self._over.wait(_STEP_SECONDS):
             self._tell(watches.read())
             self.trouble = watches.trouble
@@ -122,8 +124,16 @@ class Watch:
                 watches.check_root()
                 due = time.monotonic() + _CHECK_SECONDS
             if time.monotonic() >= limit_due:
-                watches.check_limit()
-                limit_due = time.monotonic() + _LIMIT_SECONDS
+                self._check_limit(watches)
+                limit_due = time.monotonic() + self._limit_seconds
+
+    def _check_limit(self, watches: Watches) -> None:
+        """Begin anew where there seem to be watches again; each time less eagerly, for there may be one, and no second."""
+        try:
+            watches.check_limit()
+        except OSError:
+            self._limit_seconds = min(2 * self._limit_seconds, _LIMIT_SECONDS_MOST)
+            raise
 
     def _begin(self, watches: Watches) -> None:
         with self._news:

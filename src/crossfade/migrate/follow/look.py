@@ -17,8 +17,8 @@ _HIDDEN = 1_000
 class Look:
     """Looks at both sides. *kinds* bounds the files to these; *tombstones* asks the source for what it removed.
 
-    ``hidden`` collects paths that would have been removed, had the source been able to look there: some of them, once there
-    are many, for a look at everything names one again as long as that lasts.
+    ``hidden`` collects paths at which the source could not look, so that nothing is done about them: some, once there are
+    many, for a look at everything names one again as long as that lasts.
     """
 
     def __init__(
@@ -44,8 +44,11 @@ class Look:
             if through is not None and is_below(dirt.path, through):
                 continue  # met there; twice in a page it would be written twice
             one, other = sources.get(dirt.path), targets.get(dirt.path)
+            if one is None and dirt.path in hidden:
+                self._hide(dirt.path)
+                continue
             found = self._task(one, other) if dirt.path not in anew else self._anew(one, other)
-            yield from self._believed(found, hidden.__contains__)
+            yield from found
             if dirt.deep and (_is_directory(one) or _is_directory(other)):
                 through = dirt.path
                 yield from self._below(dirt.path)
@@ -53,15 +56,15 @@ class Look:
     def _below(self, path: bytes) -> Iterator[Task]:
         ones = self._source.entries(under=path, tombstones=self._tombstones)
         for one, other in merge(ones, self._target.entries(under=path, tombstones=True)):
-            yield from self._believed(self._task(one, other), self._source.hides)
+            if one is None and other is not None and self._source.hides(other.path):
+                self._hide(other.path)
+            else:
+                yield from self._task(one, other)
 
-    def _believed(self, tasks: Iterator[Task], is_hidden: Callable[[bytes], bool]) -> Iterator[Task]:
-        """*tasks*, but for the removal of what only could not be looked at."""
-        for task in tasks:
-            if task.verb != "remove" or not is_hidden(task.entry.path):
-                yield task
-            elif len(self.hidden) < _HIDDEN:
-                self.hidden.add(task.entry.path)
+    def _hide(self, path: bytes) -> None:
+        """The source could not look at *path*, so that nothing is known of what is there."""
+        if len(self.hidden) < _HIDDEN:
+            self.hidden.add(path)
 
     def _task(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
         entry = one or other

@@ -50,6 +50,7 @@ class PageWriter:
         self._staging = Staging(tree)
         self._seen: dict[bytes, Entry | None] = {}
         self._left: set[bytes] = set()
+        self._placed: dict[bytes, Signature] = {}
         self._appending = Appending(tree, self._unlock)
 
     def write(self, page: Page) -> Applied:
@@ -57,6 +58,7 @@ class PageWriter:
         refusals: dict[bytes, Refusal] = {}
         touched: set[bytes] = set()
         self._seen, self._left = page.seen, set()
+        self._placed = {path: signature for path, signature in self._placed.items() if path in page.seen}
         try:
             self._appending.begin()
             whole = self._prepare(page, refusals, touched)
@@ -114,11 +116,14 @@ class PageWriter:
         return b""
 
     def _is_left(self, path: bytes) -> bool:
-        """True where something else stands than was seen: it is somebody else's, and stays. A rename would cover it."""
+        """True where something else stands than was seen, or than an earlier try of this page has put there: it is somebody
+        else's, and stays. A rename would cover it.
+        """
         if path not in self._seen:
             return False
-        seen = self._seen[path]
-        if self._signature(path) != (seen.signature if seen else None):
+        seen, now = self._seen[path], self._signature(path)
+        is_ours = path in self._placed and now == self._placed[path]
+        if now != (seen.signature if seen else None) and not is_ours:
             self._left.add(path)
         return path in self._left
 
@@ -182,7 +187,10 @@ class PageWriter:
             self._rename(name, handle, final, directory)
         else:
             _dress(final, handle, entry)
-        return altered(entry, signature=signature_of(os.stat(final, dir_fd=handle, follow_symlinks=False)))
+        signature = signature_of(os.stat(final, dir_fd=handle, follow_symlinks=False))
+        if entry.path in self._seen:
+            self._placed[entry.path] = signature
+        return altered(entry, signature=signature)
 
     def _rename(self, name: bytes, handle: int, final: bytes, directory: bytes) -> None:
         staging = self._staging.handle
