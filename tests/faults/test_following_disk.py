@@ -41,6 +41,8 @@ def test_a_disk_that_is_full_below_the_files(terminal: Terminal, cluster: Cluste
     with stopped_at_the_end(process, said):
         files, ballast = seen_by(process, disk / "files"), Ballast(seen_by(process, disk))
         in_step(files, program)
+        follows = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
+        wait_for("the end of its copy", lambda: database.one(follows) == 1, 40)
         ballast.fill()
         for number in range(4):
             program.append("events/a/j/events-1.jsonl", LINE % (number, b"x" * 100_000))
