@@ -28,8 +28,8 @@ _TRIES = 12
 @dataclass
 class _Left:
     """What of a batch is to be looked at again: *unsettled* paths, each with how long to pause, if that is known, and those
-    *waiting* for another one, or *hidden* from the look. Of what is *renewed* all was brought that was there when the batch *began*. *stopped*: not all
-    of it was carried out.
+    *waiting* for another one, or *hidden* from the look. Of what is *renewed* all was brought that was there when the batch
+    *began*. *stopped*: not all of it was carried out.
     """
 
     began: float
