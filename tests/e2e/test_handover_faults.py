@@ -70,7 +70,7 @@ class Stage:
 
     def takes_over(self) -> subprocess.Popen[bytes]:
         """Another follower, once the lease of the one that sleeps is over."""
-        self.database.run("UPDATE leases SET expires_at = clock_timestamp()")
+        self.database.run("UPDATE leases SET expires_at = 'epoch'")
         return self.follower()
 
     @property

@@ -16,6 +16,8 @@ from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.tally import Result
 from crossfade.migrate.validate import ending
+from crossfade.migrate.validate.measure import Comparer
+from crossfade.migrate.validate.verdict import Verdict
 from crossfade.observe.progress import Progress
 from crossfade.store.location import parse
 from support.person import Person, refused, said
@@ -268,6 +270,48 @@ def test_a_file_that_changes_before_the_end_is_named(database: Database, tree: P
         _interfered(tree, database.url, "building indexes", lambda: (tree / "new").write_text("{}"))
 
 
+def _overtaken(monkeypatch: pytest.MonkeyPatch, tree: Path, database: Database, *meddling: str) -> Verdict:
+    """The proof of a copy that is followed, in which a log grew before the proof, and *meddling* was done in the target."""
+    judged: list[Verdict] = []
+    monkeypatch.setattr(Engine, "is_followed", True)
+    monkeypatch.setattr(Engine, "_judge", lambda _self, verdict, _final: judged.append(verdict))
+
+    def deed() -> None:
+        with (tree / OTHER).open("a") as log:
+            log.write('{"id":"c"}\n')
+        database.run(*meddling)
+
+    _interfered(tree, database.url, "building indexes", deed)
+    (verdict,) = judged
+    assert (verdict.findings.moved, verdict.findings.moved_count) == ([OTHER.encode()], 1)
+    return verdict
+
+
+def test_what_passed_by_is_proven_though_some_of_it_moved_on(
+    monkeypatch: pytest.MonkeyPatch, database: Database, tree: Path
+):
+    """And without reading it again: what a program appends to its logs meanwhile is all the rule."""
+    verdict = _overtaken(monkeypatch, tree, database)
+    assert (verdict.exit, verdict.named, verdict.read, verdict.unasked) == (0, [], (), {})
+    assert verdict.questions > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "klass", "path"),
+    [
+        (f"UPDATE events SET event_type = 'x' WHERE pos = {AT}", "column", LOG),
+        ("UPDATE events SET body = '{}' WHERE event_type = 'rare'", "content", OTHER),
+    ],
+)
+def test_a_kind_of_which_some_moved_on_is_not_taken_for_proven(
+    monkeypatch: pytest.MonkeyPatch, database: Database, tree: Path, wrong: str, klass: str, path: str
+):
+    """Neither what stayed as it was, nor what an entry had before it moved."""
+    verdict = _overtaken(monkeypatch, tree, database, wrong)
+    assert verdict.exit == 3
+    assert (klass, path.encode()) in {(found.klass, found.path) for found in verdict.named}
+
+
 def _edit(path: Path, at: int, data: bytes) -> None:
     status = path.stat()
     with path.open("r+b") as file:
@@ -305,6 +349,43 @@ def test_the_source_may_change_under_a_restore(person: Person, database: Databas
         _interfered(database.url, tmp_path / "restored", "validating", lambda: person.moves(tree, database.url))
     person.moves(database.url, tmp_path / "restored")
     assert "Completed" in (tmp_path / "restored" / SESSION).read_text()
+
+
+def test_the_source_may_change_while_its_figures_are_asked_for(
+    person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It was listed before: what is found then is no difference."""
+    person.moves(tree, database.url)
+    compare, changed = Comparer.compare, list[bool]()
+
+    def change(self: Comparer, pairs: Any) -> Any:
+        if not changed:
+            changed.append(True)
+            (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
+            person.moves(tree, database.url)
+        return compare(self, pairs)
+
+    monkeypatch.setattr(Comparer, "compare", change)
+    with pytest.raises(SourceMoved, match=r"1 of the source's entries .*sessions/one\.json"):
+        _interfered(database.url, tmp_path / "restored", "validating", lambda: None)
+
+
+def test_the_source_may_change_while_it_is_asked_questions(
+    person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Then its answers are another time's, and say nothing."""
+    person.moves(tree, database.url)
+    ask = ending.compare_answers
+
+    def change(*arguments: Any) -> Any:
+        (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
+        person.moves(tree, database.url)
+        return ask(*arguments)
+
+    monkeypatch.setattr(ending, "compare_answers", change)
+    result = _interfered(database.url, tmp_path / "restored", "validating", lambda: None)
+    assert result.verdict is not None
+    assert (result.verdict.exit, result.verdict.unasked) == (0, {"sessions": "something came over meanwhile"})
 
 
 def test_columns_of_the_database_are_checked_on_the_way_back(person: Person, database: Database, tree: Path, tmp_path: Path):

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from support.person import Person, refused
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
@@ -58,7 +60,7 @@ def test_a_follower_that_was_asleep_finds_its_next_page_refused(terminal: Termin
     second = third = None
     try:
         os.killpg(first.pid, signal.SIGSTOP)
-        database.run("UPDATE leases SET expires_at = clock_timestamp()")
+        database.run("UPDATE leases SET expires_at = 'epoch'")
         second = follower(terminal, root, database.url, database)
         os.killpg(second.pid, signal.SIGSTOP)
         (root / "sessions/two.json").write_text('{"id":"two"}')
@@ -76,3 +78,27 @@ def test_a_follower_that_was_asleep_finds_its_next_page_refused(terminal: Termin
     finally:
         for process in filter(None, (first, second, third)):
             kill_group(process)
+
+
+@pytest.mark.parametrize("to_files", [False, True])
+def test_a_server_whose_clock_jumps_ends_no_lease(
+    terminal: Terminal, person: Person, database: Database, tmp_path: Path, to_files: bool
+):
+    """Whoever wants to take over looks whether it is renewed, by a clock of its own; the one who runs notices nothing."""
+    root = tmp_path / "live"
+    if to_files:
+        new_tree(database)
+    else:
+        (root / "sessions").mkdir(parents=True)
+        (root / "sessions/one.json").write_text('{"id":"one"}')
+    pair = (database.url, root) if to_files else (root, database.url)
+    first = follower(terminal, *pair, database)
+    try:
+        epoch = database.one("SELECT epoch FROM leases")
+        database.run("UPDATE leases SET expires_at = expires_at - interval '1 hour'")  # what an hour forward makes of it
+        sentence, _ = refused(person.types("start", *pair), "CF501", 5)
+        assert f"process {first.pid} on " in sentence
+        assert database.one("SELECT epoch FROM leases") == epoch
+        quiet(first)
+    finally:
+        kill_group(first)

@@ -1,7 +1,8 @@
-"""Becoming a migration's runner: at once where it has none, and where one vanished, when its lease has run out.
+"""Becoming a migration's runner: at once where it has none, or a dead one; else when its lease was not renewed for its whole length.
 
-A runner that lives renews its lease every few seconds. One that is gone, with its machine or its container, does not: so a
-lease of another machine is watched, and taken over at its end unless it was renewed meanwhile.
+A runner that lives renews its lease every few seconds. One that is gone, with its machine or its container, does not. How long
+that is so is measured here: the server's clock may jump, and call a lease over by which somebody still writes files, which
+refuse nobody (``Fence``).
 """
 
 from __future__ import annotations
@@ -23,32 +24,35 @@ def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None) -> 
 
     Raises RunnerActive while another lives, and PhaseForbids while it is paused.
     """
-    migration, term, since = row["migration"], None, time.monotonic()
-    while True:
-        try:
-            return ledger.claim(row, None if kinds is None else sorted(kinds))
-        except PhaseForbids as error:
-            raise refused(ledger, migration, error) from None
-        except RunnerActive as error:
-            term = _of_one_that_may_be_gone(ledger, migration, term)
-            if term is None:
-                raise refused(ledger, migration, error) from None
-            if time.monotonic() - since > leases.LEASE_SECONDS:
-                _end(ledger, migration, term)
-        time.sleep(min(max(term.seconds, 0.01), _LOOK_SECONDS))
+    migration = row["migration"]
+    _outlast(ledger, migration)
+    try:
+        return ledger.claim(row, None if kinds is None else sorted(kinds))
+    except (PhaseForbids, RunnerActive) as error:
+        raise refused(ledger, migration, error) from None
 
 
-def _end(ledger: Ledger, migration: str, term: Term) -> None:
-    """A lease that nobody renewed for as long as one lasts is over, whatever the server's clock, which may have jumped, says of it."""
-    ledger.change(lambda connection: leases.end(connection, ledger.schema, migration, term.expires_at))
+def _outlast(ledger: Ledger, migration: str) -> None:
+    """Watch a lease whose runner may be gone, until it is renewed, or was not for as long as one lasts: then it is over."""
+    since, first = time.monotonic(), _term(ledger, migration)
+    term = first
+    while first and term and term.expires_at == first.expires_at and _may_be_gone(term):
+        if time.monotonic() - since > leases.LEASE_SECONDS:
+            ledger.change(lambda connection: leases.end(connection, ledger.schema, migration, first.expires_at))
+            return
+        time.sleep(_LOOK_SECONDS)
+        term = _term(ledger, migration)
 
 
-def _of_one_that_may_be_gone(ledger: Ledger, migration: str, before: Term | None) -> Term | None:
-    """The lease that stands in the way, if it is worth watching: not renewed since *before*, of a machine that nobody sees into.
+def _term(ledger: Ledger, migration: str) -> Term | None:
+    return ledger.ask(lambda c: leases.term_of(c, ledger.schema, migration))
 
-    One that lasts for longer than any was given out before the server's clock went back.
+
+def _may_be_gone(term: Term) -> bool:
+    """True for what time alone will tell. Whose end would be seen from here is gone only once its lease has run out.
+
+    A lease that lasts for longer than any was given out before the clock went back.
     """
-    term = ledger.ask(lambda c: leases.term_of(c, ledger.schema, migration))
-    if term is None or term.is_seen or leases.LEASE_SECONDS < term.seconds <= leases.SURELY_SECONDS:
-        return None
-    return term if before is None or term.expires_at == before.expires_at else None
+    if term.is_over:
+        return False
+    return term.seconds <= 0 or not (term.is_seen or leases.LEASE_SECONDS < term.seconds <= leases.SURELY_SECONDS)

@@ -55,6 +55,9 @@ _LAST_WORD_SECONDS = 2.0
 class Engine:
     """Runs one plan once. *watch* hears of progress; *stop* is set by whoever wants it to end after the page in hand."""
 
+    is_followed = False
+    """True where what moves under the copy is brought by the same run, later."""
+
     def __init__(self, run: Run, *, watch: Callable[[Progress], None], stop: threading.Event) -> None:
         self._run = run
         self._teller = Teller(watch, run.scribe)
@@ -314,7 +317,7 @@ class Engine:
         brought = self._teller.progress
         self._teller.end_step()
         since = self._run.ledger.now()
-        known = Brought(self._passed(), self._not_read())
+        known = Brought(self._passed(), self._not_read(), self.is_followed)
         verdict = validate_run(self._run, known, watch=self._teller.show, check=self._breathe, stop=self._stop)
         self._teller.end_step()
         final = report(self._run, verdict, self._tally.errors, self._tally.seconds, brought)

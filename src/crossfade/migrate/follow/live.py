@@ -49,6 +49,8 @@ class Live(Engine):
     find either. ``outcome`` says which verb ended it, if one did.
     """
 
+    is_followed = True
+
     def __init__(
         self,
         run: Run,

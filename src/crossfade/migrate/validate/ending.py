@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.crew import Crew, crew
@@ -23,12 +25,13 @@ from crossfade.migrate.validate.parts import (
     compare_answers,
     held_items,
     is_much,
+    kinds_of,
     task_for,
     totals_of,
 )
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.telling import Telling
-from crossfade.migrate.validate.validator import Findings, Scope, Validator
+from crossfade.migrate.validate.validator import LASTING, Findings, Scope, Validator
 from crossfade.migrate.validate.verdict import Options, Verdict
 from crossfade.model.answers import Passed
 from crossfade.model.entries import Entry
@@ -43,10 +46,14 @@ LIMIT = 100
 
 @dataclass(frozen=True)
 class Brought:
-    """What a run knows at its end: by kind, what passed by of those that it brought as a whole; and the paths that it could not read."""
+    """What a run knows at its end: by kind, what passed by of those that it brought as a whole; and the paths that it could not read.
+
+    ``is_followed`` says that what moved under the copy is brought, and verified, later: then all else is proven nevertheless.
+    """
 
     passed: dict[str, Passed] = field(default_factory=dict)
     unreadable: tuple[tuple[bytes, str], ...] = ()
+    is_followed: bool = False
 
 
 def sides_of(run: Run) -> Sides:
@@ -102,18 +109,21 @@ class _Ending:
 
     def run(self) -> Verdict:
         """The whole of it; and again, where a kind does not hold what passed by: then it is read, to name what differs."""
-        began, passed = time.monotonic(), dict(self._brought.passed)
+        began, since, passed = time.monotonic(), self._sides.asked.now(), dict(self._brought.passed)
         task = task_for(self._sides, self._options, self._held)
         with crew(task, self._options.jobs, apart=self._is_much) as workers:
             findings, suspects = self._compare(workers, passed)
-            while suspects and not findings.moved_count:
+            while suspects and self._is_worth_it(findings):
                 self._reads |= suspects
                 passed = {kind: seen for kind, seen in passed.items() if kind not in suspects}
                 findings, suspects = self._compare(workers, passed)
+        self._take_moved(findings)
         findings.unreadable = list(dict.fromkeys([*self._brought.unreadable, *findings.unreadable]))
         questions, unasked = 0, dict[str, str]()
+        if self._is_worth_it(findings):
+            changed = partial(self._changed_kinds, findings, passed, since)
+            questions, unasked = compare_answers(self._sides, findings, self._options.limit, changed)
         if not findings.moved_count:
-            questions, unasked = compare_answers(self._sides, findings, self._options.limit)
             check_roots(findings, self._options.limit)
         seconds, read = time.monotonic() - began, tuple(sorted(self._reads))
         name = self._run.migration
@@ -142,6 +152,34 @@ class _Ending:
         there = {kind: validator.passed.get(kind, Passed()) for kind in passed}
         wrong = {k for k, seen in passed.items() if (there[k].entries, there[k].total) != (seen.entries, seen.total)}
         return findings, wrong
+
+    def _is_worth_it(self, findings: Findings) -> bool:
+        """False where what moved under the copy is all that anybody will hear of."""
+        return self._brought.is_followed or not findings.moved_count
+
+    def _take_moved(self, findings: Findings) -> None:
+        """What changed in the source between the list and the look does not differ: it moved."""
+        suspects = sorted({found.path for found in findings.differences if found.klass not in LASTING})
+        if not suspects:
+            return
+        lists = Lists(self._sides, self._options)
+        try:
+            ones, others = ({entry.path: entry for entry in store.look(suspects)} for store in (lists.source, lists.target))
+        finally:
+            lists.close()
+        moved = [path for path in suspects if self._has_moved(ones.get(path), others.get(path))]
+        findings.take(set(moved))
+        for path in moved:
+            if path not in findings.moved:
+                findings.move(path)
+
+    def _changed_kinds(self, findings: Findings, passed: dict[str, Passed], since: datetime) -> set[str]:
+        """The kinds of which the database, or what was read, is by now ahead of the other. Of what passed by nothing else is asked."""
+        if not self._sides.reads_source:
+            return set(self._sides.changed_kinds(since))
+        if findings.moved_count > len(findings.moved):
+            return {kind.name for kind in kinds_of(self._sides)} - passed.keys()
+        return {self._run.layout.place(path).kind.name for path in findings.moved} - passed.keys()
 
     def _is_left(self, one: Entry | None, other: Entry | None) -> bool:
         """True for what could not be read, and for a stranger that may stay."""

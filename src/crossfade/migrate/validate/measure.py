@@ -39,12 +39,14 @@ class Pair:
     """A file on both sides: where its bytes are read, and where its figures are computed.
 
     ``passed`` says that this run saw its bytes and records pass by, so that they need not be read. With ``at_least``, a
-    log that grows may be longer where it is read than where it is asked for, if that many bytes have arrived.
+    log that grows may be longer where it is read than where it is asked for, if that many bytes have arrived. ``overtaken``
+    is what passed by before its source went on: nothing but the database can be asked for it.
     """
 
     bytes: Entry
     server: Entry
     passed: bool = False
+    overtaken: bool = False
     at_least: int | None = None
 
 
@@ -112,7 +114,7 @@ class Comparer:
         for pair in pairs:
             there = figures.get(pair.server.row, ())
             if not (pair.passed and self._stands(pair, there, passed)):
-                self._read_and_compare(kind, pair, there, answering)
+                self._look_closer(kind, pair, there, answering)
             self._measured.entries += 1
             self._measured.size += pair.bytes.size
         self._measured.answers.setdefault(kind.name, KindAnswer()).merge(answering.answer())
@@ -126,6 +128,13 @@ class Comparer:
         passed.fold(pair.server.path, digest, columns_of(there))
         self._measured.digests[pair.server.path] = (digest, digest)
         return True
+
+    def _look_closer(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
+        """Read what can be read. What is not there any more as it passed by can only be weighed against the database's books."""
+        if pair.overtaken:
+            self._measured.differences += filter(None, [_of_books(pair.server, there)])
+        else:
+            self._read_and_compare(kind, pair, there, answering)
 
     def _read_and_compare(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
         path, here = pair.bytes.path, None

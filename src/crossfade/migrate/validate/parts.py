@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from crossfade.migrate.validate.crew import Task
@@ -107,15 +107,18 @@ class _Asked:
     was_refused: bool
 
 
-def compare_answers(sides: Sides, findings: Findings, limit: int, changed: Iterable[str] = ()) -> tuple[int, dict[str, str]]:
+def compare_answers(
+    sides: Sides, findings: Findings, limit: int, changed: Callable[[], Iterable[str]]
+) -> tuple[int, dict[str, str]]:
     """Ask the database what the other side answered: how many questions, and the kinds whose answers tell nothing, with the reason.
 
-    *changed* are kinds of which something came over since.
+    *changed* says afterwards of which kinds something came over since the other side was read.
     """
     _find_strays(sides, findings, limit)
-    excuses = _excuses(sides, findings, changed)
+    answers = sides.asked.ask(lambda connection: _ask(connection, sides, findings))
+    excuses = _excuses(sides, findings, changed())
     asked, unasked = 0, dict[str, str]()
-    for name, found in sides.asked.ask(lambda connection: _ask(connection, sides, findings)).items():
+    for name, found in answers.items():
         excuse = excuses.get(name) or (_REFUSED if found.was_refused else "")
         if found.wrong and excuse:
             unasked[name] = excuse

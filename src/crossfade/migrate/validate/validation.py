@@ -133,7 +133,10 @@ class _Validation:
 
     def _ask(self, verdict: Verdict, seen: Seen, since: datetime) -> Verdict:
         sides, findings = self._sides, verdict.findings
-        changed = sides.changed_kinds(since) if seen.equal or seen.moving or sides.is_alive() else frozenset()
+
+        def changed() -> frozenset[str]:
+            return sides.changed_kinds(since) if seen.equal or seen.moving or sides.is_alive() else frozenset()
+
         questions, unasked = compare_answers(sides, findings, self._options.limit, changed)
         if not (seen.equal or seen.moving):
             check_roots(findings, self._options.limit)

@@ -203,6 +203,7 @@ class Validator:
             batch.after = (one or other or Entry(b"")).path
             if self._scope.has_moved(one, other):
                 batch.moved += [entry.path for entry in (one or other,) if entry is not None]
+                self._look_at_overtaken(other, batch)
             else:
                 self._look(_present(one), _present(other), batch)
             if len(batch.seen) + len(batch.moved) + batch.held >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
@@ -229,10 +230,17 @@ class Validator:
         if one.type == "file" and self._is_chosen(one, batch):
             here, there = (one, other) if self._scope.reads_source else (other, one)
             passed = one.kind in self._scope.passed
-            batch.pairs.append(Pair(here, there, passed, self._scope.at_least.get(one.path)))
+            batch.pairs.append(Pair(here, there, passed, at_least=self._scope.at_least.get(one.path)))
             batch.size += one.size
         elif one.type == "file" and one.size != other.size:
             batch.differences.append(Difference(one.path, one.kind, "content", f"{one.size} bytes, here {other.size}"))
+
+    def _look_at_overtaken(self, target: Entry | None, batch: _Batch) -> None:
+        """What a database was brought before its source went on has to stand there, and belongs to the sum over what passed by."""
+        is_file = target is not None and target.type == "file" and target.complete
+        if target is not None and is_file and self._scope.reads_source and target.kind in self._scope.passed:
+            batch.pairs.append(Pair(target, target, passed=True, overtaken=True))
+            batch.size += target.size
 
     def _is_chosen(self, entry: Entry, batch: _Batch) -> bool:
         """All, or the sample; of each kind at least one."""

@@ -35,11 +35,16 @@ class Runner:
 
 @dataclass(frozen=True)
 class Term:
-    """How long a lease stands: until when, in how many *seconds*, and whether its runner's end would be seen from here."""
+    """How long a lease stands: until when, in how many *seconds*, and whether its runner's end would be seen from here.
+
+    ``is_over`` says so whatever the clock says: it was given back, or nobody renewed it for as long as one lasts, or its
+    runner was seen to be dead.
+    """
 
     expires_at: datetime
     seconds: float
     is_seen: bool
+    is_over: bool
 
 
 def this_runner() -> Runner:
@@ -154,13 +159,13 @@ def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bo
 
 def release(connection: Connection, schema: str, migration: str, epoch: int) -> None:
     """Let the next runner in without a wait."""
-    query = "UPDATE {}.leases SET expires_at = clock_timestamp() WHERE migration_id = %s AND epoch = %s"
+    query = "UPDATE {}.leases SET expires_at = 'epoch' WHERE migration_id = %s AND epoch = %s"
     connection.execute(_sql(query, schema), [migration, epoch])
 
 
 def end(connection: Connection, schema: str, migration: str, expires_at: datetime) -> None:
     """Let the lease run out that was to last until *expires_at*. One that was renewed meanwhile stands."""
-    query = "UPDATE {}.leases SET expires_at = clock_timestamp() WHERE migration_id = %s AND expires_at = %s"
+    query = "UPDATE {}.leases SET expires_at = 'epoch' WHERE migration_id = %s AND expires_at = %s"
     connection.execute(_sql(query, schema), [migration, expires_at])
 
 
@@ -178,12 +183,15 @@ def holder_of(connection: Connection, schema: str, migration: str) -> Runner | N
 def term_of(connection: Connection, schema: str, migration: str) -> Term | None:
     """How long the migration's lease stands, if there was one."""
     query = (
-        "SELECT expires_at, extract(epoch FROM expires_at - clock_timestamp())::float8, host, boot FROM {}.leases"
-        " WHERE migration_id = %s"
+        "SELECT expires_at, extract(epoch FROM expires_at - clock_timestamp())::float8, expires_at = 'epoch',"
+        " host, boot, pid, started FROM {}.leases WHERE migration_id = %s"
     )
     row = cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone())
-    me = this_runner()
-    return None if row is None else Term(row[0], row[1], bool(me.boot) and (row[2], row[3]) == (me.host, me.boot))
+    if row is None:
+        return None
+    holder, me = Runner(*row[3:]), this_runner()
+    is_seen = bool(me.boot) and (holder.host, holder.boot) == (me.host, me.boot)
+    return Term(row[0], row[1], is_seen, row[2] or _is_dead(holder, me))
 
 
 def _is_dead(holder: Runner, me: Runner) -> bool:
