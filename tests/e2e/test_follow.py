@@ -213,7 +213,7 @@ def test_an_edit_at_the_beginning_of_a_log_that_is_followed_by_its_end_is_brough
 def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_follower_has_ended(
     terminal: Terminal, root: Path, database: Database, grown: Path, grace: str
 ):
-    """The next one could not know which logs to read again. Where the time was too short, it is said what finds it."""
+    """Between two runs nobody would look. Where the time was too short, that is said, and the next one reads on."""
     events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
     process = following(terminal, root, database, "--grace", grace)
     with grown.open("ab", 0) as file:
@@ -228,7 +228,35 @@ def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_follower
     is_read = grace != "0s"
     assert database.one(f"{events} WHERE id = 'fixed'") == is_read
     assert ("stopped; all is in step" in done.err) == is_read
-    assert ("of 1 log that grew only the end was read: crossfade validate" in done.err) != is_read
+    assert ("of 1 log that grew only the end was read: the next run that follows reads the rest" in done.err) != is_read
+    if not is_read:
+        finds_the_edit(terminal, root, database)
+
+
+def finds_the_edit(terminal: Terminal, root: Path, database: Database) -> None:
+    """Another follower does, though no file has changed since the one before."""
+    again = following(terminal, root, database)
+    found = f"""SELECT count(*) FROM "{database.location.schema}".events WHERE id = 'fixed'"""
+    wait_for("the edit", lambda: database.one(found) == 1, 40)
+    again.terminate()
+    assert finish(again).status == 0
+
+
+def test_what_a_killed_follower_owed_is_read_by_the_next_one(
+    terminal: Terminal, root: Path, database: Database, grown: Path
+):
+    """Its journal says nothing of it; its position does."""
+    events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
+    process = following(terminal, root, database)
+    with grown.open("ab", 0) as file:
+        file.write(b'{"id":"end"}\n')
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    edit(grown, b'{"id":"last"}\n')
+    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
+    time.sleep(6)  # so that it has written down how far it is
+    kill_group(process)
+    assert database.one(f"{events} WHERE id = 'fixed'") == 0
+    finds_the_edit(terminal, root, database)
 
 
 def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_database_decides(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 
 from crossfade.errors import GateShut
 from crossfade.migrate.carry import Outcome
@@ -29,7 +30,7 @@ from crossfade.migrate.follow.measure import measured
 from crossfade.migrate.follow.moving import Moving
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.rereading import SHARE as REREAD_SHARE
-from crossfade.migrate.follow.rereading import Rereading
+from crossfade.migrate.follow.rereading import Rereading, recall
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.follow.verifier import Wrong
@@ -97,7 +98,7 @@ class Follower:
         self._burden = Burden(self._dirty, self._look)
         self.proving = Proving(run, teller, source=source, target=target, lag=lambda: self.lag_seconds)
         part = run.governor.part(REREAD_SHARE)
-        self._rereading = Rereading(source, target, lambda seconds: part.pace(seconds).seconds)
+        self._rereading = Rereading(source, target, lambda seconds: part.pace(seconds).seconds, lambda: self.proving.now)
         self._bringer = self._new_bringer(source, target, pace)
         moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
         self._batches = Batches(
@@ -131,7 +132,7 @@ class Follower:
                 for other in self.beside:
                     other.take_turn()
                 self._turn()
-            self._keep(at_once=True)
+            self.keep(at_once=True)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -139,6 +140,7 @@ class Follower:
         with self._held:
             self.proving.begin()
             self.drift.begin()
+            recall(self._run, self._rereading)
             self._begin_to_watch()
             yield
 
@@ -274,7 +276,7 @@ class Follower:
     def finish(self) -> str:
         """Bring over all that is out of step, heard of or not, as far as the grace goes; what is left, in words.
 
-        Then logs that grew by their ends are read whole: the next runner cannot know which they were.
+        Then logs that grew by their ends are read whole: between two runs nobody would look at what was edited further up.
         """
         chunks = self._sweep.whole() if self._run.from_files else iter(())
         is_whole = is_reread = False
@@ -290,6 +292,11 @@ class Follower:
             elif is_whole and not done:
                 time.sleep(_IDLE_SECONDS)
         return left_behind(self._pending, is_whole=is_whole)
+
+    @property
+    def reread_at(self) -> datetime | None:
+        """What logs had before then was read whole, and brought; None where that has not come on."""
+        return None if self.drift.anew else self._rereading.position
 
     @property
     def owed(self) -> int:
@@ -382,13 +389,17 @@ class Follower:
 
     def _tell(self) -> None:
         self._measure()
-        self._keep()
+        self.keep()
         reason = "; ".join(watch.trouble for lane in (self, *self.beside) for watch in lane.watches if watch.trouble)
         self._teller.progress = replace(self._teller.progress, reason=reason or self.proving.reason)
         self._teller.tell()
 
-    def _keep(self, *, at_once: bool = False) -> None:
-        self.proving.keep([lane.proving.verified_at for lane in (self, *self.beside)], at_once=at_once)
+    def keep(self, *, at_once: bool = False) -> None:
+        """Write down how far it is, now and then."""
+        lanes = (self, *self.beside)
+        reread = [lane.reread_at for lane in lanes]
+        reread_at = None if None in reread else min(at for at in reread if at is not None)
+        self.proving.keep([lane.proving.verified_at for lane in lanes], reread_at, at_once=at_once)
 
     def _measure(self) -> None:
         self._teller.progress = measured(self._teller.progress, [self, *self.beside])

@@ -35,6 +35,6 @@ def left_behind(paths: int, *, is_whole: bool) -> str:
 
 
 def unread(logs: int) -> str:
-    """That so many logs grew, and were not read whole since; nothing for none. The next run cannot know which they were."""
+    """That so many logs grew, and were not read whole since; nothing for none."""
     what = "1 log" if logs == 1 else f"{logs:,} logs"
-    return f"of {what} that grew only the end was read: crossfade validate compares the rest" if logs else ""
+    return f"of {what} that grew only the end was read: the next run that follows reads the rest" if logs else ""

@@ -45,8 +45,8 @@ _DRIFT_SECONDS = 60.0
 class Live(Engine):
     """Runs one plan for as long as it lasts. *grace* is how long it may go on after a stop, to bring over what is out of step.
 
-    ``left`` says afterwards what did not fit into it; nothing where all did. ``unread`` says what of that the next run will not
-    find either. ``outcome`` says which verb ended it, if one did.
+    ``left`` says afterwards what did not fit into it; nothing where all did. ``unread`` says what of that the next run
+    has to read. ``outcome`` says which verb ended it, if one did.
     """
 
     is_followed = True
@@ -238,6 +238,7 @@ class Live(Engine):
                 self.left = "it is paused"
             elif self._lost is None and not orders.outcome:
                 self.left = "; ".join(filter(None, (lane.finish() for lane in (main, *main.beside))))
+                main.keep(at_once=True)
             self.unread = "" if orders.outcome else unread(sum(lane.owed for lane in (main, *main.beside)))
         except Braked as braked:
             raise self._removed(str(braked)) from None

@@ -123,18 +123,27 @@ class Proving:
         return self._doubts.at or self._now
 
     @property
+    def now(self) -> datetime:
+        """What is applied later is later than that, by the server's clock. Only once it has begun."""
+        assert self._now is not None
+        return self._now
+
+    @property
     def reason(self) -> str:
         """What was found to be wrong a moment ago."""
         return self._told[0] if time.monotonic() < self._told[1] else ""
 
-    def keep(self, positions: Iterable[datetime | None], *, at_once: bool = False) -> None:
-        """Write down how far it is, now and then: as far as the last of *positions*, of all that are followed."""
+    def keep(self, positions: Iterable[datetime | None], reread_at: datetime | None, *, at_once: bool = False) -> None:
+        """Write down how far it is, now and then: as far as the last of *positions*, of all that are followed.
+
+        What logs had before *reread_at* was read whole; None where that has not come on.
+        """
         now, found = time.monotonic(), list(positions)
         if None in found or (now - self._kept < _KEPT_SECONDS and not at_once):
             return
         self._kept, at = now, min(time for time in found if time is not None)
         with suppress(psycopg.Error, CrossfadeError):
-            self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at))
+            self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at, reread_at))
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -7,19 +7,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 
+from crossfade.migrate.prepare import Run
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry
+from crossfade.store.backends.postgres import proofs
 from crossfade.store.port import Span, Store
 
 SHARE = 0.05
 """Of the processors' share of following."""
 
 _STILL_SECONDS = 10.0
+_LONG_SECONDS = 600.0
+"""After so long a log is read that is never still."""
+
 _FRESH_SECONDS = 60.0
 """For how long a log that goes on growing need not be read again before a hand-over."""
 
 _MOST = 50_000
+
 _SLICE_SECONDS = 0.02
 _TOGETHER = 4
 
@@ -31,19 +39,32 @@ class _Log:
     source: Entry
     target: Entry
     left: Iterator[Segment]
+    grew: _Grew
+
+
+@dataclass(frozen=True)
+class _Grew:
+    """When a log grew that was read whole until then: by a clock that nobody sets, and by the server's."""
+
+    at: float
+    since: datetime
 
 
 class Rereading:
     """Knows which logs of *source*, files, grew by their ends, and compares them with what *target*, a database, says they are.
 
-    *pace* says, for a piece of work that took so long, how long to rest after it. For the thread that brings.
+    *pace* says, for a piece of work that took so long, how long to rest after it; *clock* what time it is at the server. For
+    the thread that brings.
     """
 
-    def __init__(self, source: Store, target: Store, pace: Callable[[float], float]) -> None:
+    def __init__(self, source: Store, target: Store, pace: Callable[[float], float], clock: Callable[[], datetime]) -> None:
         self._source = source
         self._target = target
         self._pace = pace
+        self._clock = clock
         self._grown: OrderedDict[bytes, float] = OrderedDict()
+        self._since: dict[bytes, _Grew] = {}
+        self._is_all = True
         self._read_at: dict[bytes, float] = {}
         self._log: _Log | None = None
         self._due = 0.0
@@ -52,15 +73,33 @@ class Rereading:
         """The log at *path* grew, and only what is new will be read. False where too many wait: then it must be read whole."""
         if path not in self._grown and len(self._grown) >= _MOST:
             return False
+        self._owe(path, _Grew(time.monotonic(), self._clock()))
+        return True
+
+    def recall(self, paths: Sequence[bytes], since: datetime) -> None:
+        """Logs that grew *since* then in an earlier run, which may not have read them whole."""
+        for path in paths[:_MOST]:
+            self._owe(path, _Grew(time.monotonic(), since))
+        self._is_all = len(paths) <= _MOST
+
+    @property
+    def position(self) -> datetime | None:
+        """What logs had before then, by the server's clock, was read whole; None where that is not known of all of them."""
+        if not self._is_all:
+            return None
+        grew = [self._log.grew] if self._log is not None else []
+        return min((each.since for each in (*grew, *islice(self._since.values(), 1))), default=self._clock())
+
+    def _owe(self, path: bytes, grew: _Grew) -> None:
+        self._since.setdefault(path, grew)
         self._grown[path] = time.monotonic()
         self._grown.move_to_end(path)
-        return True
 
     def turn(self, now: float) -> list[bytes]:
         """Read on a little of what has been still for a while; the paths of logs that are not what they were."""
         if now < self._due:
             return []
-        found = self._read_until(now + _SLICE_SECONDS, lambda: self._first(now - _STILL_SECONDS))
+        found = self._read_until(now + _SLICE_SECONDS, lambda: self._first(now))
         self._due = time.monotonic() + self._pace(time.monotonic() - now)
         return found
 
@@ -70,7 +109,7 @@ class Rereading:
         return found, self._log is None and self._stalest() is None
 
     def settle(self, until: float) -> tuple[list[bytes], bool]:
-        """The same for the last time, with those that were read lately: what they owe since then nobody will know of."""
+        """The same for the last time, with those that were read lately: between two runs nobody looks."""
         found = self._read_until(until, lambda: next(iter(self._grown), None))
         return found, not self.owed
 
@@ -93,12 +132,16 @@ class Rereading:
         """The log cannot be read just now: it is owed, and a hand-over waits for it."""
         log, self._log = self._log, None
         assert log is not None
-        self.grew(log.source.path)
+        self._since.pop(log.source.path, None)
+        self._owe(log.source.path, log.grew)
 
-    def _first(self, before: float) -> bytes | None:
-        """The log that grew longest ago, if that was *before*."""
+    def _first(self, now: float) -> bytes | None:
+        """The log that has been still for the longest time, if it has for a while; else one that was not read for long."""
         path = next(iter(self._grown), None)
-        return path if path is not None and self._grown[path] <= before else None
+        if path is None or self._grown[path] <= now - _STILL_SECONDS:
+            return path
+        path = next(iter(self._since))
+        return path if self._since[path].at <= now - _LONG_SECONDS else None
 
     def _stalest(self) -> bytes | None:
         """One that was not read for a while."""
@@ -110,10 +153,11 @@ class Rereading:
         if path is None:
             return False
         del self._grown[path]
+        grew = self._since.pop(path)
         source = next(iter(self._source.look([path])), None)
         target = next(iter(self._target.look([path])), None)
         if source is not None and target is not None and _is_comparable(source, target):
-            self._log = _Log(source, target, iter(self._books(target)))
+            self._log = _Log(source, target, iter(self._books(target)), grew)
         return True
 
     def _books(self, target: Entry) -> Sequence[Segment]:
@@ -140,6 +184,16 @@ class Rereading:
     def _moved_on(self, target: Entry) -> bool:
         now = next(iter(self._target.look([target.path])), None)
         return now is None or now.generation != target.generation
+
+
+def recall(run: Run, rereading: Rereading) -> None:
+    """An earlier run may have ended before it read whole what it had followed by its end: what was written since is owed."""
+    if not run.from_files:
+        return
+    ledger, kinds = run.ledger, sorted(run.kinds or {kind.name for kind in run.layout.kinds})
+    since = ledger.ask(lambda c: proofs.unread_since(c, ledger.schema, run.migration))
+    found = ledger.ask(lambda c: proofs.grown(c, ledger.schema, run.store_id, kinds, since, _MOST + 1))
+    rereading.recall(found, since)
 
 
 def _is_comparable(source: Entry, target: Entry) -> bool:

@@ -57,10 +57,16 @@ def standing(connection: Connection, schema: str, migration: str) -> Standing:
     return Standing(*cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone()))
 
 
-def keep(connection: Connection, schema: str, migration: str, at: datetime) -> None:
-    """All that was applied before *at* is verified. A position that is ahead of the clock, which was put back, goes back with it."""
+def keep(connection: Connection, schema: str, migration: str, at: datetime, reread_at: datetime | None) -> None:
+    """All that was applied before *at* is verified; what logs had before *reread_at*, if that is known, was read whole.
+
+    A position that is ahead of the clock, which was put back, goes back with it.
+    """
     query = "UPDATE {}.migrations SET verified_at = " + _AHEAD.format("verified_at") + " WHERE migration_id = %s"
     connection.execute(_sql(query, schema), [at, at, migration])
+    if reread_at is not None:
+        query = "UPDATE {}.migrations SET reread_at = " + _AHEAD.format("reread_at") + " WHERE migration_id = %s"
+        connection.execute(_sql(query, schema), [reread_at, reread_at, migration])
 
 
 def renew(connection: Connection, schema: str, migration: str, since: datetime) -> None:
@@ -97,6 +103,24 @@ def lately(
     values = {"store_id": store_id, "migration": migration, "kinds": ["", *kinds], "since": since, "limit": limit}
     rows = connection.execute(statement("lately_marked" if marked else "lately_changed", schema), values).fetchall()
     return [Entry(path_of(key), kind=kind) for key, kind in cast("list[tuple[bytes, str]]", rows)]
+
+
+def unread_since(connection: Connection, schema: str, migration: str) -> datetime:
+    """Since when logs may have grown without being read whole: the whole time, where nobody knows, or the clock was put back."""
+    query = (
+        "SELECT CASE WHEN at > clock_timestamp() THEN created_at ELSE coalesce(at, created_at) END"
+        " FROM {}.migrations, coalesce(reread_at, proved_at) at WHERE migration_id = %s"
+    )
+    (at,) = cast("tuple[datetime]", connection.execute(_sql(query, schema), [migration]).fetchone())
+    return at
+
+
+def grown(
+    connection: Connection, schema: str, store_id: int, kinds: Sequence[str], since: datetime, limit: int
+) -> list[bytes]:
+    """The paths of logs of *kinds* that were written since then, *limit* at most."""
+    values = {"store_id": store_id, "kinds": list(kinds), "since": since, "limit": limit}
+    return [path_of(key) for (key,) in cast("Any", connection.execute(statement("lately_grown", schema), values).fetchall())]
 
 
 def _sql(text: str, schema: str) -> sql.Composed:

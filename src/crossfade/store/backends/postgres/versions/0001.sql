@@ -153,6 +153,7 @@ CREATE TABLE {schema}.migrations (
     report       json,
     proved_at    timestamptz,
     verified_at  timestamptz, -- what was applied before then was found in its place
+    reread_at    timestamptz, -- what logs had before then was read from their beginnings
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
