@@ -61,8 +61,11 @@ def _unasked(verdict: Verdict) -> list[str]:
     return [f"  not asked, {reason}: {', '.join(names)}" for reason, names in kinds.items()]
 
 
-def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> str:
-    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*."""
+def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str = "") -> str:
+    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*.
+
+    *first* is the command without which the sides are not to be mended; empty where there is none.
+    """
     findings, extent = verdict.findings, verdict.options.extent
     part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
     lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
@@ -73,7 +76,7 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
-    return "\n".join([*lines, *_left_out(verdict), *_unasked(verdict), *_ending(verdict, sides, words)])
+    return "\n".join([*lines, *_left_out(verdict), *_unasked(verdict), *_ending(verdict, sides, words, first)])
 
 
 def _counts(verdict: Verdict) -> list[str]:
@@ -87,7 +90,9 @@ def _roots(verdict: Verdict) -> str:
     return f"roots: source {found.source_root.hex()[:16]}, target {found.target_root.hex()[:16]}"
 
 
-def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> list[str]:
+def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str) -> list[str]:
+    if verdict.exit == 3 and first:
+        return [_roots(verdict), f"different: {first}   # a restore of {sides[0]} was begun and not proven"]
     if verdict.exit == 3:
         again = shlex.join(["crossfade", "validate", *(word.url for word in words)])
         return [_roots(verdict), f"different: {again} --repair   # mends {sides[1]}"]

@@ -6,7 +6,6 @@ workers report, and holds the lease. Whatever stops it, the next run finds out f
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
@@ -33,7 +32,7 @@ from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.renames import Renames, moves_among
 from crossfade.migrate.report import report, with_quarantine
-from crossfade.migrate.restore import check_restored, unplaced
+from crossfade.migrate.restore import check_restored, unplaced, way_on
 from crossfade.migrate.shards import Shards, shared_out
 from crossfade.migrate.tally import Result, Tally
 from crossfade.migrate.telling import Teller
@@ -346,8 +345,7 @@ class Engine:
             paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
             raise ContentDiffers(
                 f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
-                hint=shlex.join(["crossfade", "validate", run.request.source.url, run.request.target.url, "--repair"])
-                + "   # the source is untouched",
+                hint=way_on(run),
             )
 
     def _not_read(self) -> tuple[tuple[bytes, str], ...]:

@@ -20,8 +20,10 @@ from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
 from crossfade.migrate.engine import Engine
 from crossfade.migrate.governor import give_way
+from crossfade.migrate.phases import OF_RESTORE
 from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.restore import restoring
 from crossfade.migrate.tally import Result
 from crossfade.migrate.validate.ending import sides_of
 from crossfade.model.paths import text_of
@@ -181,17 +183,18 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
         **result.report,
         "unreadable": [{"path": text_of(path), "why": why} for path, why in result.unreadable],
         "head": result.head.hex(),
-        "next_steps": next_steps(run.migration, result.report),
+        "next_steps": next_steps(run, result.report),
     }
 
 
-def next_steps(migration: str, report: dict[str, Any]) -> list[dict[str, str]]:
+def next_steps(run: Run, report: dict[str, Any]) -> list[dict[str, str]]:
     """What to type next, and why."""
-    steps = [{"command": f"crossfade status {migration}", "why": "see what the target holds"}]
+    steps = [{"command": f"crossfade status {run.migration}", "why": "see what the target holds"}]
     if not report["validation"]["holds"]:
-        steps.insert(0, {"command": f"crossfade validate {migration} --repair", "why": "mend the target from the source"})
+        mend = restoring(run) if run.phases is OF_RESTORE else f"crossfade validate {run.migration} --repair"
+        steps.insert(0, {"command": mend, "why": "mend the target from the source"})
     if report["quarantined"]:
-        steps.insert(0, {"command": f"crossfade quarantine {migration} list", "why": "see what could not be placed"})
+        steps.insert(0, {"command": f"crossfade quarantine {run.migration} list", "why": "see what could not be placed"})
     return steps
 
 
