@@ -733,6 +733,20 @@ def test_a_sample_bounds_the_content_and_nothing_else(person: Person, database: 
     assert (found["class"], found["detail"]) == ("content", f"18 bytes, here {status.st_size}")
 
 
+def test_what_belongs_to_no_entry_is_found_beside_any_sample(person: Person, database: Database, tmp_path: Path):
+    """Records without an entry, and a path in words that is another: there is no path by which a sample could leave them out."""
+    _many(tmp_path / "tree", 40)
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    sample = ("--sample-percentage", "99", "--seed", "7")
+    database.run("""INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{"id":"nobody"}')""")
+    assert pair.says(*sample, status=3)["classes"] == {"extra": 1}
+
+    database.run("DELETE FROM sessions WHERE entry_id = 999999", "UPDATE entries SET path = 'e' WHERE path = 'notes'")
+    assert pair.says(*sample, status=3)["classes"] == {"metadata": 1}
+    assert pair.talks(*sample, "--repair").status == 0
+
+
 @pytest.mark.parametrize("is_inside", [True, False])
 def test_a_sample_is_taken_of_both_sides(person: Person, database: Database, tmp_path: Path, is_inside: bool):
     """A row that SQL planted in an entry is found where the entry is in the sample, whichever side has more."""

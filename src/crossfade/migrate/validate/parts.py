@@ -114,7 +114,7 @@ def compare_answers(
 
     *changed* says afterwards of which kinds something came over since the other side was read.
     """
-    _find_strays(sides, findings, limit)
+    find_strays(sides, findings, limit)
     answers = sides.asked.ask(lambda connection: _ask(connection, sides, findings))
     excuses = _excuses(sides, findings, changed())
     asked, unasked = 0, dict[str, str]()
@@ -144,7 +144,7 @@ def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[s
     }
 
 
-def _find_strays(sides: Sides, findings: Findings, limit: int) -> None:
+def find_strays(sides: Sides, findings: Findings, limit: int) -> None:
     """What belongs to no file, and what goes by a wrong name."""
     schema, store_id, kinds = sides.asked.schema, sides.asks.store_id, [kind.name for kind in kinds_of(sides)]
     for table, count in sides.asked.ask(lambda c: strays(c, schema, store_id, kinds)).items():

@@ -31,7 +31,10 @@ _HELD = 1000
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the content is looked at: all of it, or a sample by *percentage*, the same for the same *seed*."""
+    """How much of the content is looked at: all of it, or a sample by *percentage*, the same for the same *seed*.
+
+    Each path is drawn by itself, with the same probability, so that each kind has its share but for chance.
+    """
 
     percentage: float = 100.0
     seed: int = 0
@@ -243,7 +246,7 @@ class Validator:
             batch.size += target.size
 
     def _is_chosen(self, entry: Entry, batch: _Batch) -> bool:
-        """All, or the sample; of each kind at least one."""
+        """All, or the sample; of each kind the first one in any case."""
         if not self._scope.extent.takes(entry.path) and entry.kind in batch.sampled:
             return False
         batch.sampled |= {entry.kind}
