@@ -42,6 +42,7 @@ def proven(verdict: Verdict) -> list[str]:
         f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
         f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
         *_left_out(verdict),
+        *_ignored(verdict),
         *_unasked(verdict),
     ]
 
@@ -51,6 +52,12 @@ def _left_out(verdict: Verdict) -> list[str]:
     names = {"exclude": "excluded", "transient": "transient", "special": "no file, directory or link"}
     parts = [f"{count:,} {names[fate]}" for fate, count in verdict.findings.left_out.items()]
     return [f"  not moved: {', '.join(parts)}"] if parts else []
+
+
+def _ignored(verdict: Verdict) -> list[str]:
+    """How much is no difference because somebody said so."""
+    count = verdict.findings.ignored
+    return [f"  ignored in quarantine: {counted(count, 'entry', 'entries')}"] if count else []
 
 
 def _unasked(verdict: Verdict) -> list[str]:
@@ -76,7 +83,9 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
-    return "\n".join([*lines, *_left_out(verdict), *_unasked(verdict), *_ending(verdict, sides, words, first)])
+    return "\n".join(
+        [*lines, *_left_out(verdict), *_ignored(verdict), *_unasked(verdict), *_ending(verdict, sides, words, first)]
+    )
 
 
 def _counts(verdict: Verdict) -> list[str]:

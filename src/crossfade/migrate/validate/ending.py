@@ -135,7 +135,7 @@ class _Ending:
         scope = Scope(
             self._sides.reads_source,
             self._options.limit,
-            is_held=self._held.whole.__contains__,
+            held=self._held.whole.get,
             is_outside=lambda one, other: lists.is_outside(one, other) or self._is_left(one, other),
             has_moved=self._has_moved,
             passed=frozenset(passed),

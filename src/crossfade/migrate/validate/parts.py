@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 from crossfade.migrate.validate.crew import Task
 from crossfade.migrate.validate.differences import Difference
@@ -27,20 +28,23 @@ _MUCH_ENTRIES = 2000
 
 @dataclass(frozen=True)
 class Held:
-    """What is in quarantine, or was taken off its list: *places* of records, by row and offset, and the keys of *whole* entries."""
+    """What is ``held`` in quarantine, or ``ignored``: *places* of records, by row and offset, and the keys of *whole* entries."""
 
-    places: frozenset[tuple[int, int]] = frozenset()
-    whole: frozenset[bytes] = frozenset()
+    places: dict[tuple[int, int], str] = field(default_factory=dict)
+    whole: dict[bytes, str] = field(default_factory=dict)
 
 
 def held_items(sides: Sides) -> Held:
     """What is held back: records by any migration of the tree, whole entries by that of the pair."""
     rows = {row.migration for row in sides.asked.migrations() if row.store_id == sides.asks.store_id} | {sides.name}
-    items = {row: [i for state in ("held", "ignored") for i in sides.asked.quarantine(row, state)] for row in rows}
-    places = frozenset(
-        (i.entry, i.pos) for found in items.values() for i in found if i.entry is not None and i.pos is not None
-    )
-    return Held(places, frozenset(i.key for i in items.get(sides.name, ()) if i.pos is None))
+    held = Held()
+    for state, row in product(("ignored", "held"), rows):  # what one migration ignores may be held by another
+        for item in sides.asked.quarantine(row, state):
+            if item.entry is not None and item.pos is not None:
+                held.places[item.entry, item.pos] = state
+            elif item.pos is None and row == sides.name:
+                held.whole[item.key] = state
+    return held
 
 
 def task_for(sides: Sides, options: Options, held: Held) -> Task:

@@ -103,7 +103,7 @@ class _Validation:
             sides.reads_source,
             options.limit,
             options.extent,
-            is_held=self._held.whole.__contains__,
+            held=self._held.whole.get,
             is_outside=lists.is_outside,
             is_remembered=True,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from crossfade.migrate.inventory import merge
 from crossfade.migrate.validate.crew import Crew
-from crossfade.migrate.validate.differences import Difference, of_metadata, of_presence
+from crossfade.migrate.validate.differences import Difference, held_back, of_metadata, of_presence
 from crossfade.migrate.validate.measure import Measured, Pair
 from crossfade.model.answers import KindAnswer, Passed
 from crossfade.model.entries import Entry
@@ -58,7 +58,8 @@ class Findings:
 
     ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
-    ``quarantined`` are the kinds of what is held back, named or not.
+    ``quarantined`` are the kinds of what is held back, named or not; ``ignored`` counts the entries of which somebody said that what
+    is held back does not matter: they are no difference.
     ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
     """
 
@@ -75,6 +76,7 @@ class Findings:
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     quarantined: frozenset[str] = frozenset()
+    ignored: int = 0
     answers: dict[str, KindAnswer] = field(default_factory=dict)
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
@@ -88,10 +90,13 @@ class Findings:
     waypoints: list[tuple[int, bytes, bytes]] = field(default_factory=list)
 
     def note(self, difference: Difference, limit: int) -> None:
-        """Count a difference, and name it while there is room."""
-        self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
-        if difference.klass == "quarantined":
+        """Count a difference, and name it while there is room. What is ignored is none."""
+        if difference.klass in ("quarantined", "ignored"):
             self.quarantined |= {difference.kind}
+        if difference.klass == "ignored":
+            self.ignored += 1
+            return
+        self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
         if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
 
@@ -145,7 +150,7 @@ def _never(_one: Entry | None, _other: Entry | None) -> bool:
 class Scope:
     """What of two trees is compared, and how.
 
-    ``is_held``: a whole entry of that key is in quarantine. ``is_outside``: none of our business. ``has_moved``: the source
+    ``held``: how a whole entry of that key stands in quarantine, None where it is not there. ``is_outside``: none of our business. ``has_moved``: the source
     changed under a copy. ``passed`` names the kinds whose records passed by in this run; ``at_least`` how much of a growing
     log has to have arrived, by path. ``is_remembered`` says that an interrupted validation is to go on.
     """
@@ -153,7 +158,7 @@ class Scope:
     reads_source: bool
     limit: int
     extent: Extent = field(default_factory=Extent)
-    is_held: Callable[[bytes], bool] = lambda _key: False
+    held: Callable[[bytes], str | None] = lambda _key: None
     is_outside: Callable[[Entry | None, Entry | None], bool] = _never
     has_moved: Callable[[Entry | None, Entry | None], bool] = _never
     passed: frozenset[str] = frozenset()
@@ -219,8 +224,8 @@ class Validator:
         """What the two inventories say; and whether the content is to be compared."""
         if one is None and other is None:
             return
-        if one is not None and self._scope.is_held(key_of(one.path)):
-            batch.differences.append(Difference(one.path, one.kind, "quarantined", "held in quarantine"))
+        if one is not None and (standing := self._scope.held(key_of(one.path))):
+            batch.differences.append(held_back(one.path, one.kind, (standing,)))
             batch.held += 1
             return
         batch.seen.append((one, other))

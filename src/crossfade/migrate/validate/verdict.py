@@ -107,6 +107,7 @@ class Verdict:
             "questions": self.questions,
             "unasked": list(self.unasked),
             "classes": {klass: count for klass, count in findings.classes.items() if count},
+            "ignored": findings.ignored,
             "differences": [spoken(difference) for difference in self.named],
             "moving": [text_of(path) for path in self.moving],
             "unreadable": [{"path": text_of(path), "why": why} for path, why in findings.unreadable],
