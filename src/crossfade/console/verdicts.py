@@ -82,6 +82,7 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
         *different(verdict),
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
+    lines += [f"  and {more:,} more that could not be read"] if (more := findings.unread_count - _SHOWN) > 0 else []
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
     return "\n".join(
         [*lines, *_left_out(verdict), *_ignored(verdict), *_unasked(verdict), *_ending(verdict, sides, words, first)]

@@ -118,7 +118,7 @@ class _Ending:
                 passed = {kind: seen for kind, seen in passed.items() if kind not in suspects}
                 findings, suspects = self._compare(workers, passed)
         self._take_moved(findings)
-        findings.unreadable = list(dict.fromkeys([*self._brought.unreadable, *findings.unreadable]))
+        findings.read_not(self._brought.unreadable, LIMIT, lambda path: self._run.layout.place(path).kind.name)
         questions, unasked = 0, dict[str, str]()
         if self._is_worth_it(findings):
             changed = partial(self._changed_kinds, findings, passed, since)
@@ -144,7 +144,7 @@ class _Ending:
         try:
             source = lists.source.entries(tombstones=self._run.to_files)
             validator.run(source, lists.target.entries(tombstones=True), findings, told=self._told)
-            findings.see_not(lists.unseen())
+            findings.see_not(lists.unseen(), self._not_read)
             findings.left_out = lists.left_out()
         finally:
             lists.close()

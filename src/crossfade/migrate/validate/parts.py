@@ -139,8 +139,7 @@ _REFUSED = "the server refused columns of some records"
 
 def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[str, str]:
     """The kinds that may answer differently though nothing is wrong, and why."""
-    unread = [sides.layout.place(path).kind.name for path, _ in findings.unreadable]
-    unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else unread
+    unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else list(findings.unread)
     return {
         **dict.fromkeys(findings.quarantined, "some of it is in quarantine"),
         **dict.fromkeys(unread, "not all of it was read"),

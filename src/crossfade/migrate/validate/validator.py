@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -60,7 +60,9 @@ class Findings:
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
     ``quarantined`` are the kinds of what is held back, named or not; ``ignored`` counts the entries of which somebody said that what
     is held back does not matter: they are no difference.
-    ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
+    ``unreadable`` names what could not be read or listed, as ``differences`` does; ``unread`` counts what could not be read, by kind,
+    and ``unlisted`` what could not be listed. ``unseen`` says that there is something of the latter; ``sampled`` are the kinds of
+    which something was compared.
     """
 
     after: bytes | None = None
@@ -81,6 +83,8 @@ class Findings:
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+    unlisted: int = 0
     unseen: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
     sampled: frozenset[str] = frozenset()
@@ -114,11 +118,37 @@ class Findings:
             self.classes[difference.klass] -= 1
         return taken
 
-    def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
-        """Note what could not be listed, and why."""
-        known = set(self.unreadable)
-        self.unreadable += [item for item in unseen if item not in known]
-        self.unseen = self.unseen or bool(unseen)
+    @property
+    def unread_count(self) -> int:
+        """How much could not be read or listed, named or not."""
+        return self.unlisted + sum(self.unread.values())
+
+    def see_not(self, unseen: Iterable[tuple[bytes, str]], known: Container[bytes] = ()) -> None:
+        """Count what could not be listed, and name it while there is room. What is *known* is counted elsewhere."""
+        found = dict(unseen)
+        fresh = {path: why for path, why in found.items() if path not in known}
+        self.unseen, self.unlisted = self.unseen or bool(found), len(fresh)
+        named = {path for path, _ in self.unreadable}
+        room = max(_HELD - len(named), 0)
+        self.unreadable += [item for item in fresh.items() if item[0] not in named][:room]
+
+    def read_not(
+        self,
+        unread: Iterable[tuple[bytes, str]],
+        limit: int,
+        kind_of: Callable[[bytes], str],
+        *,
+        again: Container[bytes] = (),
+    ) -> None:
+        """Count what could not be read, and name it while there is room; and what is looked at *again*, or it would count twice."""
+        named = {path for path, _ in self.unreadable}
+        for path, why in dict(unread).items():
+            if path in named:
+                continue
+            kind = kind_of(path)
+            self.unread[kind] = self.unread.get(kind, 0) + 1
+            if len(self.unreadable) < max(limit, _HELD) or path in again:
+                self.unreadable.append((path, why))
 
     def move(self, path: bytes) -> None:
         """Count a path that changed under a copy, and name it while there is room."""
@@ -272,7 +302,10 @@ class Validator:
         findings.entries += len(batch.seen)
         findings.compared += measured.entries
         findings.size += measured.size
-        findings.unreadable += measured.unreadable
+        if measured.unreadable:
+            kinds = {pair.bytes.path: pair.server.kind for pair in batch.pairs}
+            differing = {difference.path for difference in findings.differences}
+            findings.read_not(measured.unreadable, self._scope.limit, kinds.__getitem__, again=differing)
         self._fold_roots(batch, measured, findings, waypoints)
         findings.inventory, findings.sampled = batch.inventory, batch.sampled
         findings.after = batch.after
