@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from crossfade.console.talk import counted, lasting, sized, table
+from crossfade.migrate.report import validated
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.verdict import Verdict, spoken
 from crossfade.model.paths import text_of
@@ -35,28 +37,30 @@ def _line(difference: Difference) -> str:
 
 def proven(verdict: Verdict) -> list[str]:
     """What a copy that ended well was proven by."""
-    found = verdict.findings
-    records = sum(found.records.values())
-    entries, questions = counted(found.entries, "entry", "entries"), counted(verdict.questions, "question")
+    first, *more = rests_on(validated(verdict))
+    return [f"proven: {first}", *more, *_unasked(verdict)]
+
+
+def rests_on(found: dict[str, Any]) -> list[str]:
+    """What a proof rests on, from the report that it stands in."""
+    entries, questions = counted(found["compared"], "entry", "entries"), counted(found["questions"], "question")
     return [
-        f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
-        f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
-        *_left_out(verdict),
-        *_ignored(verdict),
-        *_unasked(verdict),
+        f"{entries} compared, both roots are {found['source_root'][:16]}",
+        f"  {sized(found['bytes'])} by digest, the columns of {counted(found['records'], 'record')}, {questions} asked of both sides",
+        *_left_out(found.get("left_out", {})),
+        *_ignored(found.get("ignored", 0)),
     ]
 
 
-def _left_out(verdict: Verdict) -> list[str]:
+def _left_out(counts: dict[str, int]) -> list[str]:
     """What the source has and a migration does not move, as ``plan`` names it."""
     names = {"exclude": "excluded", "transient": "transient", "special": "no file, directory or link"}
-    parts = [f"{count:,} {names[fate]}" for fate, count in verdict.findings.left_out.items()]
+    parts = [f"{count:,} {names[fate]}" for fate, count in counts.items()]
     return [f"  not moved: {', '.join(parts)}"] if parts else []
 
 
-def _ignored(verdict: Verdict) -> list[str]:
+def _ignored(count: int) -> list[str]:
     """How much is no difference because somebody said so."""
-    count = verdict.findings.ignored
     return [f"  ignored in quarantine: {counted(count, 'entry', 'entries')}"] if count else []
 
 
@@ -85,7 +89,13 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
     lines += [f"  and {more:,} more that could not be read"] if (more := findings.unread_count - _SHOWN) > 0 else []
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
     return "\n".join(
-        [*lines, *_left_out(verdict), *_ignored(verdict), *_unasked(verdict), *_ending(verdict, sides, words, first)]
+        [
+            *lines,
+            *_left_out(findings.left_out),
+            *_ignored(findings.ignored),
+            *_unasked(verdict),
+            *_ending(verdict, sides, words, first),
+        ]
     )
 
 

@@ -15,7 +15,7 @@ from crossfade.console import book
 from crossfade.console.background import Begun
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
-from crossfade.console.verdicts import different, proven
+from crossfade.console.verdicts import different, proven, rests_on
 from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
 from crossfade.migrate.engine import Engine
@@ -152,7 +152,9 @@ def _show(run: Run, result: Result, *, as_json: bool) -> None:
     if result.verdict is not None and result.verdict.exit == 3:
         show("\n".join([*_summary(result.report), *different(result.verdict)]))
     elif result.already is not None:
-        show(f"already there, proven at {result.already:%Y-%m-%d %H:%M:%S %Z}")
+        first, *more = rests_on(result.report["validation"])
+        proof = f"already there, proven at {result.already:%Y-%m-%d %H:%M:%S %Z}: {first}"
+        show("\n".join([_kinds(result.report), _now(result.report), proof, *more]))
     else:
         show("\n".join([*_summary(result.report), *(proven(result.verdict) if result.verdict else [])]))
     held = result.report["quarantined"]
@@ -198,7 +200,8 @@ def next_steps(run: Run, report: dict[str, Any]) -> list[dict[str, str]]:
     return steps
 
 
-def _summary(report: dict[str, Any]) -> list[str]:
+def _kinds(report: dict[str, Any]) -> str:
+    """What the target holds, kind by kind."""
     rows = [
         (
             str(kind["kind"]),
@@ -210,14 +213,19 @@ def _summary(report: dict[str, Any]) -> list[str]:
         )
         for kind in report["kinds"]
     ]
-    head = ("kind", "entries", "records", "bytes", "raw", "quarantine")
-    seconds, brought = report["duration_seconds"], report["brought"]
+    return table(("kind", "entries", "records", "bytes", "raw", "quarantine"), rows)
+
+
+def _now(report: dict[str, Any]) -> str:
+    """The same in sum."""
+    return f"now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
+
+
+def _summary(report: dict[str, Any]) -> list[str]:
+    brought = f"{counted(report['brought']['entries'], 'entry', 'entries')}, {sized(report['brought']['bytes'])}"
     return [
-        table(head, rows),
-        (
-            f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
-            f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
-        ),
+        _kinds(report),
+        f"brought {brought} in {lasting(report['duration_seconds'])}; {_now(report)}",
         cost(report["overhead"]),
     ]
 
