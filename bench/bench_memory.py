@@ -1,7 +1,7 @@
-"""How much memory do a copy and the way back take, whatever the size of what they move?
+"""How much memory do a copy, a validation and the way back take, whatever the size of what they move?
 
-For each case a tree is written, copied into a database, and restored from there; the sum of PSS over all processes of
-crossfade is sampled every 50 ms; the independent comparer judges the way back. The last line is one JSON object.
+For each case a tree is written, copied into a database, validated, and restored from there; the sum of PSS over all processes
+of crossfade is sampled every 50 ms; the independent comparer judges the way back. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case, all_cases
+from bench.cases import WAYS, Case, all_cases
 from bench.content import bytes_stored, expect, expect_same_trees, files_of
 from bench.figures import slope
 from bench.report import rendered
@@ -69,16 +69,17 @@ def lack_of_room(case: Case, free_bytes: int, free_files: int) -> str:
 
 
 def there_and_back(server: Bench, case: Case) -> dict[str, Any]:
-    """A copy and the way back, both watched; the content is what it was."""
+    """A copy, a validation of it by itself, and the way back, all watched; the content is what it was."""
     source, target = server.place / "source", server.place / "restored"
     say(f"{case.name}: writing {case.size / 1e9:.2f} GB in {case.files} files")
     case.write(source)
     files, size = _counted(source)
     figures: dict[str, Any] = {"files": files, "bytes": size}
-    workers = ("--workers", case.workers) if case.workers else ()
-    figures["copy"] = _watched(server, "start", source, server.url("bench"), *workers)
+    workers, jobs = (("--workers", case.workers), ("--jobs", case.workers)) if case.workers else ((), ())
+    figures["copy"] = _watched(server, "start", source, server.url("bench"), "--once", *workers)
     expect(f"{case.name}: bytes in the database", bytes_stored(server, "bench"), size)
-    figures["restore"] = _watched(server, "start", server.url("bench"), target, *workers)
+    figures["validate"] = _watched(server, "validate", source, server.url("bench"), *jobs)
+    figures["restore"] = _watched(server, "start", server.url("bench"), target, "--once", *workers)
     expect_same_trees(case.name, source, target)
     for tree in (source, target):
         shutil.rmtree(tree)
@@ -88,7 +89,7 @@ def there_and_back(server: Bench, case: Case) -> dict[str, Any]:
 def _watched(server: Bench, *command: object) -> dict[str, Any]:
     server.checkpoint()
     said = (server.place / "said").open("w+b")
-    with said, popen(server.place, *command, "--once", "--json", stdout=said) as process:
+    with said, popen(server.place, *command, "--json", stdout=said) as process:
         values = watched(process).values()
     say(f"  {' '.join('database' if '://' in str(word) else Path(str(word)).name for word in command)}: {values}")
     return values
@@ -102,9 +103,9 @@ def _counted(root: Path) -> tuple[int, int]:
 def summary(cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The highest peak of all, and how it grows: by bytes of events, and by number of files."""
     ran = {name: case for name, case in cases.items() if "not_run" not in case}
-    peaks = [case[way]["peak_mb"] for case in ran.values() for way in ("copy", "restore")]
+    peaks = [case[way]["peak_mb"] for case in ran.values() for way in WAYS]
     slopes: dict[str, Any] = {}
-    for way in ("copy", "restore"):
+    for way in WAYS:
         slopes |= _slope(ran, way, "events_few", "events_many", "bytes", 1e9, "GB")
         slopes |= _slope(ran, way, "files_few", "files_many", "files", 1e6, "million files")
     complete = len(ran) == len(cases)

@@ -10,6 +10,9 @@ from random import Random
 from crossfade.testing import prodigy
 from crossfade.testing.planting import Planter
 
+WAYS = ("copy", "validate", "restore")
+"""What is done with each case, and watched, in this order."""
+
 BYTES_AN_EVENT = 520
 _LOGS = 40
 _BLOCK = 1 << 20

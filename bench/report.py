@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bench.cases import WAYS
 from bench.goals import GOALS
 
 Figures = dict[str, Any]
@@ -96,7 +97,7 @@ def _memory(figures: Figures) -> str:
         if "not_run" in case:
             rows.append((name, *[""] * 7, f"not run: {case['not_run']}"))
             continue
-        for way in ("copy", "restore"):
+        for way in (way for way in WAYS if way in case):
             peak = case[way]
             by_role = (f"{peak['at_peak'].get(role, 0):,.0f}" for role in ("runner", "workers", "other"))
             size = f"{case['files']:,} files, {case['bytes'] / 1e9:,.2f} GB"

@@ -47,7 +47,8 @@ def test_a_spread_is_a_median_and_a_range():
 
 
 def _case(size: float, files: float, copy: float, restore: float) -> dict:
-    return {"bytes": size, "files": files, "copy": {"peak_mb": copy}, "restore": {"peak_mb": restore}}
+    peaks = {"copy": {"peak_mb": copy}, "validate": {"peak_mb": copy - 5}, "restore": {"peak_mb": restore}}
+    return {"bytes": size, "files": files, **peaks}
 
 
 def test_the_peak_is_the_highest_of_all_and_the_terabyte_follows_from_the_slope():
@@ -66,6 +67,7 @@ def test_the_peak_is_the_highest_of_all_and_the_terabyte_follows_from_the_slope(
     assert found["slopes"]["copy_events"]["terabyte_mb"] == 149 + 2 * 995
     assert found["slopes"]["restore_events"]["slope"] == -2.0
     assert found["slopes"]["restore_events"]["terabyte_mb"] == 141
+    assert found["slopes"]["validate_events"]["terabyte_mb"] == 144 + 2 * 995
     assert found["slopes"]["copy_files"]["terabyte_is"] == "1,000 million files"
     assert found["slopes"]["copy_files"]["terabyte_mb"] == 240 + 100 * 999
 

@@ -18,6 +18,7 @@ from bench.cases import all_cases, documents
 from bench.content import bytes_stored, expect, expect_same_trees, of_schema, of_tree
 from bench.cpu import of_server
 from bench.peers.programs import Peer
+from bench.report import rendered
 from bench.running import crossfade, popen, workplace
 from bench.sampling import look, session_of, watched
 from bench.server import Bench, bench
@@ -80,7 +81,7 @@ def test_profile_says_who_used_the_processor_and_which_functions():
     assert re.search(r"\| `[a-z_/]+\.py:\d+ \w+` \| [\d,]+ \| \d+\.\d\d \| \d+% \|", out)
 
 
-def test_memory_is_measured_there_and_back(monkeypatch: pytest.MonkeyPatch):
+def test_memory_is_measured_there_and_back_and_while_it_is_validated(monkeypatch: pytest.MonkeyPatch):
     """A shortened case, and documents of more than one piece each, with a worker on each."""
     said: list[str] = []
     monkeypatch.setattr(
@@ -91,11 +92,14 @@ def test_memory_is_measured_there_and_back(monkeypatch: pytest.MonkeyPatch):
 
     assert figures["complete"]
     assert figures["peak_memory_mb"] == max(
-        case[way]["peak_mb"] for case in figures["cases"].values() for way in ("copy", "restore")
+        case[way]["peak_mb"] for case in figures["cases"].values() for way in ("copy", "validate", "restore")
     )
     assert 20 < figures["peak_memory_mb"] < 500
     assert {case["content"] for case in figures["cases"].values()} == {"identical"}
-    assert ["--workers 2" in words for words in said] == [False, False, True, True]
+    assert ["--workers 2" in words for words in said] == [False, False, False, True, False, True]
+    assert [words.split()[1] for words in said] == 2 * ["start", "validate", "start"]
+    assert ["--jobs 2" in words for words in said] == 4 * [False] + [True, False]
+    assert rendered({**figures, "quick": True}).count("| validate |") == 2
 
 
 def test_peers_that_cannot_be_had_are_said_to_be_so(server: Bench, monkeypatch: pytest.MonkeyPatch):
