@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -68,6 +69,7 @@ class Engine:
         self._held_before: frozenset[str] = frozenset()
         self._is_idle = False
         self._has_moved: bool | None = None
+        self._since: datetime | None = None
         self.different: Result | None = None
         self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
@@ -88,6 +90,7 @@ class Engine:
                 self._target.close()
 
     def _once(self) -> Result:
+        self._since = self._run.origin.now() if self._run.origin is not None else None
         in_the_way = self._survey()
         refuse_empty(self._run.request, self._run.source)
         self._check_removals()
@@ -317,7 +320,7 @@ class Engine:
         brought = self._teller.progress
         self._teller.end_step()
         since = self._run.ledger.now()
-        known = Brought(self._passed(), self._not_read(), self.is_followed)
+        known = Brought(self._passed(), self._not_read(), self.is_followed, self._since)
         verdict = validate_run(self._run, known, watch=self._teller.show, check=self._breathe, stop=self._stop)
         self._teller.end_step()
         final = report(self._run, verdict, self._tally.errors, self._tally.seconds, brought)
@@ -333,6 +336,10 @@ class Engine:
         return {k: p for k, p in self._tally.passed.items() if p is not None and k not in self._held_before}
 
     def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        self._refuse_moved(verdict)
+        self._refuse_different(verdict, final)
+
+    def _refuse_moved(self, verdict: Verdict) -> None:
         run, count = self._run, max(verdict.findings.moved_count, self._tally.moved_count)
         if count:
             run.ledger.note(run.migration, "moved", {"count": count})
@@ -340,6 +347,9 @@ class Engine:
                 f"{count} of the source's entries changed under the copy: {named(verdict.findings.moved or self._tally.moved, count)}",
                 hint="give the same command again to bring the changes over",
             )
+
+    def _refuse_different(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        run = self._run
         if verdict.exit == 3:
             run.ledger.phase(run.migration, run.phases.wrong, "differs", {"classes": final["validation"]["classes"]})
             self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)

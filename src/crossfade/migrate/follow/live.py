@@ -128,9 +128,10 @@ class Live(Engine):
             self._once()
 
     def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
-        """What moved under the copy is followed, and verified then. Of all else this is the proof."""
-        if verdict.exit == 3 or not verdict.findings.moved_count:
-            super()._judge(verdict, final)
+        """What moved under the copy is followed, and verified then. Of all else this is the proof, unless too much differed to tell."""
+        if verdict.findings.is_cut_short:
+            self._refuse_moved(verdict)
+        self._refuse_different(verdict, final)
 
     def _has_arrived(self) -> bool:
         """True where it was all there once. A first copy of what lives is followed, even where its proof was overtaken."""
