@@ -386,8 +386,14 @@ def test_the_source_may_change_under_a_restore(person: Person, database: Databas
     assert "Completed" in (tmp_path / "restored" / SESSION).read_text()
 
 
+def moves(terminal: Terminal, tree: Path, database: Database) -> None:
+    """From another process: what compares is no place for another command."""
+    done = terminal.run("start", tree, database.url, "--once")
+    assert done.status == 0, done
+
+
 def test_the_source_may_change_while_its_figures_are_asked_for(
-    person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, terminal: Terminal, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It was listed before: what is found then is no difference."""
     person.moves(tree, database.url)
@@ -397,7 +403,7 @@ def test_the_source_may_change_while_its_figures_are_asked_for(
         if not changed:
             changed.append(True)
             (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
-            person.moves(tree, database.url)
+            moves(terminal, tree, database)
         return compare(self, pairs)
 
     monkeypatch.setattr(Comparer, "compare", change)
@@ -407,7 +413,13 @@ def test_the_source_may_change_while_its_figures_are_asked_for(
 
 @pytest.mark.parametrize("step", ["validating", "comparing"])
 def test_a_log_of_the_source_may_grow_under_a_restore(
-    person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    person: Person,
+    terminal: Terminal,
+    database: Database,
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ):
     """Before it is listed for the proof, and afterwards: it moved, and nothing differs."""
     person.moves(tree, database.url)
@@ -416,7 +428,7 @@ def test_a_log_of_the_source_may_grow_under_a_restore(
         if (tree / OTHER).stat().st_size < 100:
             with (tree / OTHER).open("a") as log:
                 log.write('{"id":"c","event":{"event_type":"late"}}\n')
-            person.moves(tree, database.url)
+            moves(terminal, tree, database)
 
     if step == "comparing":
         compare = Comparer.compare
@@ -433,6 +445,7 @@ def test_the_source_may_change_while_it_is_asked_questions(
     ask = ending.compare_answers
 
     def change(*arguments: Any) -> Any:
+        monkeypatch.setattr(ending, "compare_answers", ask)
         (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
         person.moves(tree, database.url)
         return ask(*arguments)
@@ -557,7 +570,7 @@ def test_between_databases_the_source_may_change_before_the_end(
     with pytest.raises(SourceMoved, match=r"[2-5] of the source's entries.*job-2"):
         _interfered(
             database.url,
-            f"{shared_database.url}&store=other",
+            f"{shared_database.url}&store=changing",
             "building indexes",
             lambda: person.moves(tree, database.url),
         )

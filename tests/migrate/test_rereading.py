@@ -116,6 +116,9 @@ class Told:
     def next(self) -> bytes | None:
         return self._paths.pop() if self._paths else None
 
+    def is_over(self) -> bool:
+        return not self._paths
+
 
 def test_what_an_earlier_run_owed_is_owed_until_all_of_it_was_read(
     rereading: Rereading, source: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

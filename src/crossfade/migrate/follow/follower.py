@@ -141,7 +141,7 @@ class Follower:
         with self._held:
             self.proving.begin()
             self.drift.begin()
-            self._rereading.recall(earlier(self._run))
+            self._rereading.recall(earlier(self._run, self.proving.now))
             self._begin_to_watch()
             yield
 

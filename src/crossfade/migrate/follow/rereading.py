@@ -90,10 +90,9 @@ class Rereading:
         if self._earlier is None:
             return None
         path = self._earlier.next()
-        if path is None:
-            self._earlier = None
-        elif path not in self._grown:
+        if path is not None and path not in self._grown:
             self._owe(path, _Grew(time.monotonic(), self._earlier.since))
+        self._earlier = None if self._earlier.is_over() else self._earlier
         return path
 
     def _owe(self, path: bytes, grew: _Grew) -> None:

@@ -130,10 +130,18 @@ def unread_since(connection: Connection, schema: str, migration: str) -> datetim
 
 
 def grown(
-    connection: Connection, schema: str, store_id: int, kinds: Sequence[str], since: datetime, *, after: int, limit: int
+    connection: Connection,
+    schema: str,
+    store_id: int,
+    kinds: Sequence[str],
+    span: tuple[datetime, datetime],
+    *,
+    after: int,
+    limit: int,
 ) -> list[tuple[int, bytes]]:
-    """Logs of *kinds* that were written since then, by their rows, behind that which is called *after*: rows and paths."""
-    values = {"store_id": store_id, "kinds": list(kinds), "since": since, "after": after, "limit": limit}
+    """Logs of *kinds* that were written in that *span*, by their rows, behind that which is called *after*: rows and paths."""
+    (since, until), names = span, list(kinds)
+    values = {"store_id": store_id, "kinds": names, "since": since, "until": until, "after": after, "limit": limit}
     rows = connection.execute(statement("lately_grown", schema), values).fetchall()
     return [(row, path_of(key)) for row, key in cast("list[tuple[int, bytes]]", rows)]
 
