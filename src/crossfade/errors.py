@@ -343,9 +343,9 @@ class Entangled(Refused):
 class Removed(Refused):
     code = "CF707"
     meaning = (
-        "A source that is followed lost so many entries at once, or its whole root, that an unmounted or empty volume is more "
-        "likely than a deletion. Nothing was removed from the target. Mount the volume, or fill it again with `crossfade restore`, "
-        "and start again; if the removal is meant, start with --allow-removals."
+        "A source lost so many entries at once, or its whole root, that an unmounted or empty volume is more likely than a "
+        "deletion; or a restore of it was not finished. Nothing was removed from the target. Mount the volume, or fill it again "
+        "with `crossfade restore`, and give the command again; if the removal is meant, with --allow-removals."
     )
 
 
@@ -372,7 +372,7 @@ class SourceEmpty(CrossfadeError):
     exit = 8
     meaning = (
         "The source root holds no entry at all. That is usually a volume that is not mounted or a mistyped path, "
-        "so nothing is changed in the target. --allow-empty says that it is meant."
+        "so nothing is changed in the target. --allow-empty says that it is meant, to `validate --repair` --allow-removals."
     )
 
 

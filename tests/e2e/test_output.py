@@ -71,6 +71,20 @@ def test_what_is_not_moved_is_counted_at_the_end(person: Person, tiny: Path, dat
     assert person.asks("validate", database.url, tiny.parent / "back")["left_out"] == {}
 
 
+def test_a_run_with_nothing_to_do_tells_people_what_is_there(person: Person, store: Path, database: Database):
+    """Counts by kind and in sum, the roots, what is not moved: the same lines as the run that proved it."""
+    first = person.moves(store, database.url).out.splitlines()
+    again = person.moves(store, database.url).out.splitlines()
+
+    (proven,) = [line for line in again if line.startswith("already there, proven at ")]
+    at, before = again.index(proven), first.index("proven: " + proven.partition("UTC: ")[2])
+    assert "both roots are " in proven
+    assert again[at + 1 :] == first[before + 1 :]
+    assert any("not moved: " in line for line in again[at:])
+    assert again[: at - 1] == [line for line in first[:before] if not line.startswith(("brought", "took"))]
+    assert again[at - 1] == next(line.partition("; ")[2] for line in first if line.startswith("brought"))
+
+
 def test_start_ends_with_its_report(person: Person, store: Path, database: Database):
     """Per kind and in sum, with the roots of both sides; the same again when there was nothing to do."""
     run = person.types("start", store, database.url, "--once", "--json")

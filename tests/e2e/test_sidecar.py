@@ -5,16 +5,22 @@ That nothing is moved again is read from the rows themselves (``xmin``), not fro
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crossfade.migrate import engine
+from crossfade.migrate.validate import validator
+from crossfade.migrate.validate.ending import validate_run
 from crossfade.testing import prodigy
+from support.person import Person, refused
 from support.running import Terminal, compare, finish, kill_group, report, wait_for
 from support.servers import NAMES, Database, Servers
 from support.snapshots import of_tree
@@ -158,6 +164,88 @@ def test_a_restore_that_was_killed_goes_on_and_what_is_missing_is_not_taken_for_
     again = terminal.run("start", "--once", root, saved.url)
     assert (again.status, "already there" in again.out) == (0, True), again
     assert rows(saved) == before
+
+
+def _entries(database: Database) -> list[tuple]:
+    """Every path that the database holds, with its content's digest."""
+    return database.all(f"""SELECT path, type, digest FROM "{database.location.schema}".entries ORDER BY key""")
+
+
+def test_half_a_restore_mends_nothing(terminal: Terminal, root: Path, saved: Database):
+    """What has not come back yet is in the store alone: --repair would take it for removed there. Nor does anything propose it."""
+    before, parked = _entries(saved), vanish(root)
+    killed = terminal.run("restore", saved.url, root, "--workers", 1, CROSSFADE_FAILPOINT="file.rename:after@40")
+    found = terminal.run("validate", root, saved.url, "--jobs", 1)
+
+    assert (killed.status, found.status) == (-9, 3), f"{killed}\n{found}"
+    assert "--repair" not in found.out + found.err
+    way_on = shlex.join(
+        ["crossfade", "restore", saved.location.url, f"file://{root}", "--store-name", "volume", "--if-empty"]
+    )
+    assert [line.partition("   #")[0] for line in found.out.splitlines() if "different: " in line] == [
+        f"different: {way_on}"
+    ]
+    for rehearsal in ((), ("--dry-run",)):
+        kept = terminal.run("validate", root, saved.url, "--jobs", 1, "--repair", *rehearsal)
+        assert (kept.status, "error[CF707]" in kept.err, "crossfade restore " in kept.err) == (7, True, True), kept
+    turned = terminal.run("validate", saved.url, root, "--store-name", "volume", "--jobs", 1, "--repair")
+    assert (turned.status, "error[CF708]" in turned.err) == (7, True), turned
+    assert "crossfade restore " in turned.err
+    assert _entries(saved) == before
+    assert terminal.run("restore", saved.url, root, "--workers", 1).status == 0
+    compare(parked, root)
+
+
+def test_files_that_a_restore_made_wrong_are_not_put_over_the_store(
+    person: Person, root: Path, saved: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """It ends with 3, and says to give it again; until then its files mend nothing, unless somebody says that they are right."""
+    path = next(root.rglob("sessions/*.json"))
+    before, whole, _ = _entries(saved), path.read_bytes(), vanish(root)
+
+    def spoilt(*of_run: Any, **more: Any) -> Any:
+        path.write_bytes(b"wrong")
+        return validate_run(*of_run, **more)
+
+    monkeypatch.setattr(engine, "validate_run", spoilt)
+    restore = person.types("restore", saved.url, root, "--workers", "1", "--json")
+    monkeypatch.undo()
+    assert (restore.status, "--repair" in restore.out + restore.err) == (3, False), restore
+    assert restore.err.count("crossfade restore ") == restore.out.count("crossfade restore ") == 1, restore
+
+    repair = ("validate", root, saved.url, "--jobs", "1", "--repair")
+    _, hint = refused(person.types(*repair), "CF707", 7)
+    assert _entries(saved) == before
+    assert hint.endswith("--allow-removals if the files are right as they are")
+    path.unlink()
+    again = person.types(*shlex.split(hint.partition(";")[0])[1:])
+    assert (again.status, path.read_bytes()) == (0, whole), again
+    path.write_bytes(b"right")
+    assert person.types(*repair, "--allow-removals").status == 0
+    assert _entries(saved) != before
+
+
+def test_a_volume_that_is_not_mounted_mends_nothing(
+    person: Person, root: Path, saved: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor does one that lost most of what it held, though no round of mending would take more than three entries away."""
+    monkeypatch.setattr(validator, "_HELD", 3)
+    repair = ("validate", root, saved.url, "--jobs", "1", "--max-report", "3", "--repair")
+    before, _ = _entries(saved), vanish(root)
+    for rehearsal in ((), ("--dry-run",)):
+        _, hint = refused(person.types(*repair, *rehearsal), "CF801", 8)
+        assert "--allow-removals if it is meant" in hint
+    (root / "sessions").mkdir()
+    (root / "sessions" / "new.json").write_bytes(b"{}")
+    for rehearsal in ((), ("--dry-run",)):
+        _, hint = refused(person.types(*repair, *rehearsal), "CF707", 7)
+        assert "--allow-removals if it is meant" in hint
+    assert _entries(saved) == before
+
+    monkeypatch.undo()
+    meant = person.types(*repair, "--allow-removals")
+    assert meant.status == 0, meant
+    assert [path for path, kind, _ in _entries(saved) if kind == "file"] == ["sessions/new.json"]
 
 
 def test_what_vanished_in_the_middle_comes_back_as_far_as_it_came_and_what_cannot_be_placed_stays_in_the_store(

@@ -663,6 +663,36 @@ def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database:
     assert pair.says(status=3)["classes"] == {"quarantined": 1, "metadata": 1}
 
 
+def test_what_is_ignored_is_no_difference_and_counted_apart(person: Person, database: Database, tmp_path: Path):
+    """Somebody looked at it, and said so: a record whose columns the server refused, then an entry that no directory takes."""
+    _build(tmp_path / "tree")
+    person.moves(tmp_path / "tree", database.url)
+    database.run("ALTER TABLE events ADD CONSTRAINT no_evil CHECK (id <> 'evil')")
+    with (tmp_path / "tree" / UNEVEN).open("a") as file:
+        file.write('{"id":"evil"}\n')
+    person.moves(tmp_path / "tree", database.url, status=4)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    assert pair.says(status=4)["ignored"] == 0
+    _ignored_by_all(pair, 1)
+
+    database.run(rf"UPDATE entries SET path = '../one', key = '\x2e2e006f6e65' WHERE path = '{SESSION}'")
+    person.moves(database.url, tmp_path / "restored", status=4)
+    _ignored_by_all(Pair(person, database, tmp_path / "restored", database.url, tmp_path / "restored"), 2)
+
+
+def _ignored_by_all(pair: Pair, count: int) -> None:
+    """Its items are ignored: the pair is equal, and both ``validate`` and a copy that is proven anew count the entries apart."""
+    migration = pair.says(status=4)["migration"]
+    assert pair.person.types("quarantine", migration, "ignore", "--store", pair.database.url).status == 0
+    found = pair.says(status=0)
+    assert (found["state"], found["ignored"], found["classes"], found["differences"]) == ("equal", count, {}, [])
+    talk = pair.talks().out
+    assert f"  ignored in quarantine: {'1 entry' if count == 1 else f'{count} entries'}\n" in talk
+    assert "crossfade quarantine" not in talk
+    certified = pair.person.moves(pair.source, pair.target, "--certificate", pair.person.home / "made.json", "--json")
+    assert (said(certified)["validation"]["ignored"], said(certified)["validation"]["state"]) == (count, "equal")
+
+
 def test_an_entry_in_quarantine_is_no_difference_but_4(person: Person, database: Database, tmp_path: Path):
     """A path that would leave the root is not restored; ``quarantine show`` has its bytes."""
     _build(tmp_path / "tree")
@@ -731,6 +761,20 @@ def test_a_sample_bounds_the_content_and_nothing_else(person: Person, database: 
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     found = pair.finds(f"notes/{outside:05}.txt", "--sample-percentage", "10", "--seed", "7")
     assert (found["class"], found["detail"]) == ("content", f"18 bytes, here {status.st_size}")
+
+
+def test_what_belongs_to_no_entry_is_found_beside_any_sample(person: Person, database: Database, tmp_path: Path):
+    """Records without an entry, and a path in words that is another: there is no path by which a sample could leave them out."""
+    _many(tmp_path / "tree", 40)
+    person.moves(tmp_path / "tree", database.url)
+    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    sample = ("--sample-percentage", "99", "--seed", "7")
+    database.run("""INSERT INTO sessions (store_id, entry_id, pos, body) VALUES (1, 999999, 0, '{"id":"nobody"}')""")
+    assert pair.says(*sample, status=3)["classes"] == {"extra": 1}
+
+    database.run("DELETE FROM sessions WHERE entry_id = 999999", "UPDATE entries SET path = 'e' WHERE path = 'notes'")
+    assert pair.says(*sample, status=3)["classes"] == {"metadata": 1}
+    assert pair.talks(*sample, "--repair").status == 0
 
 
 @pytest.mark.parametrize("is_inside", [True, False])

@@ -180,6 +180,7 @@ def validate(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="with --repair: show what would be mended")] = False,
     delete_extra: DeleteExtra = False,
+    allow_removals: AllowRemovals = False,
     skip_unreadable: SkipUnreadable = False,
     certificate: Certificate = "",
     as_json: Json = False,
@@ -188,7 +189,7 @@ def validate(
     options = settings.comparing(
         sample_percentage, seed, jobs, max_report, skip_unreadable=skip_unreadable, certificate=certificate
     )
-    settings.check_repair(repair=repair, dry_run=dry_run, delete_extra=delete_extra)
+    settings.check_repair(repair=repair, dry_run=dry_run, delete_extra=delete_extra, allow_removals=allow_removals)
     return validate_verb.validate(
         settings.words_of(words),
         store,
@@ -197,6 +198,7 @@ def validate(
         repair=repair,
         dry_run=dry_run,
         delete_extra=delete_extra,
+        allow_removals=allow_removals,
         certificate=certificate,
         as_json=as_json,
     )

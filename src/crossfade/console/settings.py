@@ -160,9 +160,10 @@ def _extent(percentage: float, seed: int | None) -> Extent:
     return Extent(percentage, secrets.randbits(32) if seed is None else seed)
 
 
-def check_repair(*, repair: bool, dry_run: bool, delete_extra: bool) -> None:
+def check_repair(*, repair: bool, dry_run: bool, delete_extra: bool, allow_removals: bool) -> None:
     """Options that say how to mend say nothing where nothing is to be mended."""
-    for option, is_given in (("--dry-run", dry_run), ("--delete-extra", delete_extra)):
+    given = {"--dry-run": dry_run, "--delete-extra": delete_extra, "--allow-removals": allow_removals}
+    for option, is_given in given.items():
         if is_given and not repair:
             raise OptionInvalid(f"{option} belongs to --repair", hint=f"crossfade validate SOURCE TARGET --repair {option}")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from crossfade.console.talk import counted, lasting, sized, table
+from crossfade.migrate.report import validated
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.verdict import Verdict, spoken
 from crossfade.model.paths import text_of
@@ -35,22 +37,31 @@ def _line(difference: Difference) -> str:
 
 def proven(verdict: Verdict) -> list[str]:
     """What a copy that ended well was proven by."""
-    found = verdict.findings
-    records = sum(found.records.values())
-    entries, questions = counted(found.entries, "entry", "entries"), counted(verdict.questions, "question")
+    first, *more = rests_on(validated(verdict))
+    return [f"proven: {first}", *more, *_unasked(verdict)]
+
+
+def rests_on(found: dict[str, Any]) -> list[str]:
+    """What a proof rests on, from the report that it stands in."""
+    entries, questions = counted(found["compared"], "entry", "entries"), counted(found["questions"], "question")
     return [
-        f"proven: {entries} compared, both roots are {found.source_root.hex()[:16]}",
-        f"  {sized(found.size)} by digest, the columns of {counted(records, 'record')}, {questions} asked of both sides",
-        *_left_out(verdict),
-        *_unasked(verdict),
+        f"{entries} compared, both roots are {found['source_root'][:16]}",
+        f"  {sized(found['bytes'])} by digest, the columns of {counted(found['records'], 'record')}, {questions} asked of both sides",
+        *_left_out(found.get("left_out", {})),
+        *_ignored(found.get("ignored", 0)),
     ]
 
 
-def _left_out(verdict: Verdict) -> list[str]:
+def _left_out(counts: dict[str, int]) -> list[str]:
     """What the source has and a migration does not move, as ``plan`` names it."""
     names = {"exclude": "excluded", "transient": "transient", "special": "no file, directory or link"}
-    parts = [f"{count:,} {names[fate]}" for fate, count in verdict.findings.left_out.items()]
+    parts = [f"{count:,} {names[fate]}" for fate, count in counts.items()]
     return [f"  not moved: {', '.join(parts)}"] if parts else []
+
+
+def _ignored(count: int) -> list[str]:
+    """How much is no difference because somebody said so."""
+    return [f"  ignored in quarantine: {counted(count, 'entry', 'entries')}"] if count else []
 
 
 def _unasked(verdict: Verdict) -> list[str]:
@@ -61,8 +72,11 @@ def _unasked(verdict: Verdict) -> list[str]:
     return [f"  not asked, {reason}: {', '.join(names)}" for reason, names in kinds.items()]
 
 
-def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> str:
-    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*."""
+def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str = "") -> str:
+    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*.
+
+    *first* is the command without which the sides are not to be mended; empty where there is none.
+    """
     findings, extent = verdict.findings, verdict.options.extent
     part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
     lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
@@ -72,8 +86,17 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
         *different(verdict),
     ]
     lines += [f"  left out, could not be read: {text_of(path)}: {why}" for path, why in findings.unreadable[:_SHOWN]]
+    lines += [f"  and {more:,} more that could not be read"] if (more := findings.unread_count - _SHOWN) > 0 else []
     lines += [f"  on its way: {spoken_path(path)}" for path in verdict.moving[:_SHOWN]]
-    return "\n".join([*lines, *_left_out(verdict), *_unasked(verdict), *_ending(verdict, sides, words)])
+    return "\n".join(
+        [
+            *lines,
+            *_left_out(findings.left_out),
+            *_ignored(findings.ignored),
+            *_unasked(verdict),
+            *_ending(verdict, sides, words, first),
+        ]
+    )
 
 
 def _counts(verdict: Verdict) -> list[str]:
@@ -87,7 +110,9 @@ def _roots(verdict: Verdict) -> str:
     return f"roots: source {found.source_root.hex()[:16]}, target {found.target_root.hex()[:16]}"
 
 
-def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location]) -> list[str]:
+def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str) -> list[str]:
+    if verdict.exit == 3 and first:
+        return [_roots(verdict), f"different: {first}   # a restore of {sides[0]} was begun and not proven"]
     if verdict.exit == 3:
         again = shlex.join(["crossfade", "validate", *(word.url for word in words)])
         return [_roots(verdict), f"different: {again} --repair   # mends {sides[1]}"]

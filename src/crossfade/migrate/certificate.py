@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from crossfade.errors import OptionInvalid, TargetUnwritable
+from crossfade.errors import OptionInvalid, TargetUnwritable, Unreadable
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.model.certificates import FORMAT, FORMAT_VERSION, Exclusions, sealed
@@ -81,8 +81,16 @@ def _unwritable(path: str, why: str) -> TargetUnwritable:
 
 
 def certificate(sides: Sides, verdict: Verdict) -> dict[str, Any]:
-    """What *verdict* says of *sides*, with all that is needed to check it: no secret, no content."""
+    """What *verdict* says of *sides*, with all that is needed to check it: no secret, no content.
+
+    Raises Unreadable where more could not be read than *verdict* names: nobody could tell what the roots leave out.
+    """
     found = verdict.findings
+    if found.unread_count > len(found.unreadable) and verdict.exit != 3:
+        raise Unreadable(
+            f"{found.unread_count:,} paths could not be read, more than a certificate names: none was written",
+            hint="mend their permissions and repeat the command, or leave --certificate out",
+        )
     return sealed(
         {
             "format": FORMAT,

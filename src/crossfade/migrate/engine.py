@@ -6,7 +6,6 @@ workers report, and holds the lease. Whatever stops it, the next run finds out f
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
@@ -18,9 +17,7 @@ from typing import Any
 
 from crossfade.errors import (
     BudgetSpent,
-    ContentDiffers,
     Interrupted,
-    SourceMoved,
     WorkerDied,
 )
 from crossfade.migrate.carry import Carried, Outcome
@@ -28,8 +25,9 @@ from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
+from crossfade.migrate.judging import content_differs, source_moved
 from crossfade.migrate.lease import Lease
-from crossfade.migrate.obstacles import late, named, survey
+from crossfade.migrate.obstacles import late, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.renames import Renames, moves_among
@@ -340,25 +338,22 @@ class Engine:
         self._refuse_different(verdict, final)
 
     def _refuse_moved(self, verdict: Verdict) -> None:
+        if count := self._note_moved(verdict):
+            raise source_moved(count, verdict.findings.moved or self._tally.moved)
+
+    def _note_moved(self, verdict: Verdict) -> int:
+        """How many of the source's entries changed under the copy, once that is in the journal."""
         run, count = self._run, max(verdict.findings.moved_count, self._tally.moved_count)
         if count:
             run.ledger.note(run.migration, "moved", {"count": count})
-            raise SourceMoved(
-                f"{count} of the source's entries changed under the copy: {named(verdict.findings.moved or self._tally.moved, count)}",
-                hint="give the same command again to bring the changes over",
-            )
+        return count
 
     def _refuse_different(self, verdict: Verdict, final: dict[str, Any]) -> None:
         run = self._run
         if verdict.exit == 3:
             run.ledger.phase(run.migration, run.phases.wrong, "differs", {"classes": final["validation"]["classes"]})
             self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)
-            paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
-            raise ContentDiffers(
-                f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
-                hint=shlex.join(["crossfade", "validate", run.request.source.url, run.request.target.url, "--repair"])
-                + "   # the source is untouched",
-            )
+            raise content_differs(run, verdict)
 
     def _not_read(self) -> tuple[tuple[bytes, str], ...]:
         walked = self._files.passed_over if isinstance(self._files, FileStore) else []

@@ -300,9 +300,10 @@ def refuse_empty(request: Request, source: Recipe) -> None:
     finally:
         store.close()
     if len(found) < 2:
+        meant = "--allow-removals" if request.verb == "repair" else "--allow-empty"
         raise SourceEmpty(
             f"{request.source} holds no entry at all",
-            hint="mount the volume or mend the path; --allow-empty if it is meant",
+            hint=f"mount the volume or mend the path; {meant} if it is meant",
         )
 
 

@@ -71,6 +71,8 @@ def validated(verdict: Verdict) -> dict[str, Any]:
         "questions": verdict.questions,
         "read": list(verdict.read),
         "classes": {klass: count for klass, count in found.classes.items() if count},
+        "ignored": found.ignored,
+        "left_out": found.left_out,
         "differences": [spoken(difference) for difference in verdict.named],
         "source_root": found.source_root.hex(),
         "target_root": found.target_root.hex(),

@@ -17,7 +17,7 @@ from crossfade.errors import PhaseForbids, Removed, TargetForeign
 from crossfade.migrate.decide import Task
 from crossfade.migrate.known import find_store
 from crossfade.migrate.obstacles import make_directory
-from crossfade.migrate.phases import OF_COPY, RESTORING
+from crossfade.migrate.phases import OF_COPY, OF_RESTORE, RESTORING
 from crossfade.migrate.plan import Plan
 from crossfade.migrate.prepare import Make, Request, Run, onto_database, turned
 from crossfade.model import layouts
@@ -28,7 +28,7 @@ from crossfade.store.backends.file.walk import OURS
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.leftovers import cut_short
-from crossfade.store.location import Location
+from crossfade.store.location import Location, parse
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
 
 ARRIVED = ("following", "proved")
@@ -171,6 +171,19 @@ def _settled(log: Entry, digest: bytes) -> Entry:
 
 
 def restoring(run: Run) -> str:
-    """The command that fills the source of *run* again."""
-    name = [] if run.request.target.store else ["--store-name", run.plan.store]
-    return shlex.join(["crossfade", "restore", run.request.target.url, run.request.source.url, *name, "--if-empty"])
+    """The command that fills the source of *run* again, whichever way round it runs."""
+    return refilling(run.plan.source, run.plan.target, run.plan.store)
+
+
+def refilling(source: str, target: str, store: str) -> str:
+    """The command that fills *source*, a migration's, again from the tree *store* in its target."""
+    name = [] if parse(target).store else ["--store-name", store]
+    return shlex.join(["crossfade", "restore", target, source, *name, "--if-empty"])
+
+
+def way_on(run: Run) -> str:
+    """The command that mends what *run* brought. A restore is given again: what it fills is not yet what a store is mended from."""
+    if run.phases is OF_RESTORE:
+        return restoring(run)
+    repair = ["crossfade", "validate", run.request.source.url, run.request.target.url, "--repair"]
+    return f"{shlex.join(repair)}   # the source is untouched"

@@ -15,13 +15,15 @@ from crossfade.console import book
 from crossfade.console.background import Begun
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
-from crossfade.console.verdicts import different, proven
+from crossfade.console.verdicts import different, proven, rests_on
 from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
 from crossfade.migrate.engine import Engine
 from crossfade.migrate.governor import give_way
+from crossfade.migrate.phases import OF_RESTORE
 from crossfade.migrate.prepare import Request, Run, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.restore import restoring
 from crossfade.migrate.tally import Result
 from crossfade.migrate.validate.ending import sides_of
 from crossfade.model.paths import text_of
@@ -150,7 +152,9 @@ def _show(run: Run, result: Result, *, as_json: bool) -> None:
     if result.verdict is not None and result.verdict.exit == 3:
         show("\n".join([*_summary(result.report), *different(result.verdict)]))
     elif result.already is not None:
-        show(f"already there, proven at {result.already:%Y-%m-%d %H:%M:%S %Z}")
+        first, *more = rests_on(result.report["validation"])
+        proof = f"already there, proven at {result.already:%Y-%m-%d %H:%M:%S %Z}: {first}"
+        show("\n".join([_kinds(result.report), _now(result.report), proof, *more]))
     else:
         show("\n".join([*_summary(result.report), *(proven(result.verdict) if result.verdict else [])]))
     held = result.report["quarantined"]
@@ -181,21 +185,23 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
         **result.report,
         "unreadable": [{"path": text_of(path), "why": why} for path, why in result.unreadable],
         "head": result.head.hex(),
-        "next_steps": next_steps(run.migration, result.report),
+        "next_steps": next_steps(run, result.report),
     }
 
 
-def next_steps(migration: str, report: dict[str, Any]) -> list[dict[str, str]]:
+def next_steps(run: Run, report: dict[str, Any]) -> list[dict[str, str]]:
     """What to type next, and why."""
-    steps = [{"command": f"crossfade status {migration}", "why": "see what the target holds"}]
+    steps = [{"command": f"crossfade status {run.migration}", "why": "see what the target holds"}]
     if not report["validation"]["holds"]:
-        steps.insert(0, {"command": f"crossfade validate {migration} --repair", "why": "mend the target from the source"})
+        mend = restoring(run) if run.phases is OF_RESTORE else f"crossfade validate {run.migration} --repair"
+        steps.insert(0, {"command": mend, "why": "mend the target from the source"})
     if report["quarantined"]:
-        steps.insert(0, {"command": f"crossfade quarantine {migration} list", "why": "see what could not be placed"})
+        steps.insert(0, {"command": f"crossfade quarantine {run.migration} list", "why": "see what could not be placed"})
     return steps
 
 
-def _summary(report: dict[str, Any]) -> list[str]:
+def _kinds(report: dict[str, Any]) -> str:
+    """What the target holds, kind by kind."""
     rows = [
         (
             str(kind["kind"]),
@@ -207,14 +213,19 @@ def _summary(report: dict[str, Any]) -> list[str]:
         )
         for kind in report["kinds"]
     ]
-    head = ("kind", "entries", "records", "bytes", "raw", "quarantine")
-    seconds, brought = report["duration_seconds"], report["brought"]
+    return table(("kind", "entries", "records", "bytes", "raw", "quarantine"), rows)
+
+
+def _now(report: dict[str, Any]) -> str:
+    """The same in sum."""
+    return f"now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
+
+
+def _summary(report: dict[str, Any]) -> list[str]:
+    brought = f"{counted(report['brought']['entries'], 'entry', 'entries')}, {sized(report['brought']['bytes'])}"
     return [
-        table(head, rows),
-        (
-            f"brought {counted(brought['entries'], 'entry', 'entries')}, {sized(brought['bytes'])} in {lasting(seconds)};"
-            f" now {counted(report['entries'], 'file')}, {counted(report['records'], 'record')}, {sized(report['bytes'])}"
-        ),
+        _kinds(report),
+        f"brought {brought} in {lasting(report['duration_seconds'])}; {_now(report)}",
         cost(report["overhead"]),
     ]
 

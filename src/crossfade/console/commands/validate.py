@@ -22,7 +22,8 @@ from crossfade.migrate.certificate import check_file, write
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
-from crossfade.migrate.validate.repair import Mended, check_mendable, mend, tasks_for
+from crossfade.migrate.validate.ending import sides_of
+from crossfade.migrate.validate.repair import Mended, check_believed, check_mendable, mend, tasks_for, way_to_mend
 from crossfade.migrate.validate.sides import Sides, sides
 from crossfade.migrate.validate.validation import validate as compare
 from crossfade.migrate.validate.verdict import Options, Verdict
@@ -45,12 +46,14 @@ def validate(
     repair: bool,
     dry_run: bool,
     delete_extra: bool,
+    allow_removals: bool,
     certificate: str,
     as_json: bool,
 ) -> int:
     """Compare; with *repair*, mend and compare again; with *certificate*, write one."""
     manner = Manner(
         delete_extra=delete_extra,
+        allow_empty=allow_removals,
         skip_unreadable=options.skip_unreadable,
         patience_seconds=options.patience.deadline_seconds,
     )
@@ -79,12 +82,13 @@ def validate(
 class _Ended:
     """The verdict on two *sides*, the one with the authority first; the head of the journal.
 
-    By *request* what differs can be mended, with the plan that this pair was begun with.
+    By *request* what differs can be mended, with the plan that this pair was begun with; *first* is the command that comes before.
     """
 
     verdict: Verdict
     sides: tuple[Location, Location]
     request: Request
+    first: str
     head: bytes
 
 
@@ -94,7 +98,7 @@ def _show(ended: _Ended, *, as_json: bool) -> int:
         value = ended.verdict.values()
         show_json({"source": source.url, "target": target.url, **value, "head": ended.head.hex() or None})
     else:
-        show(judged(ended.verdict, ended.sides, (ended.request.source, ended.request.target)))
+        show(judged(ended.verdict, ended.sides, (ended.request.source, ended.request.target), ended.first))
     if ended.head:
         say_head(ended.head)
     return ended.verdict.exit
@@ -135,7 +139,8 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
         if certificate:
             write(certificate, certificate_of(pair, verdict))
             say(f"certificate {certificate}")
-        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), head)
+        first = "" if pair.source.is_database else way_to_mend(pair.migration)
+        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), first, head)
 
 
 def _as_begun(request: Request, pair: Sides) -> Request:
@@ -177,6 +182,7 @@ def _rehearse(request: Request, verdict: Verdict) -> None:
     manner = request.manner
     with sides(request.source, request.target, request.store_name, skip_unreadable=manner.skip_unreadable) as pair:
         source, target = pair.recipes
+        check_believed(pair, request, _removals(verdict))
         to_files = not pair.target.is_database
         found = verdict.findings.differences
         for task in tasks_for(source, target, found, to_files=to_files, delete_extra=manner.delete_extra):
@@ -190,6 +196,7 @@ def _mend(request: Request, verdict: Verdict) -> Mended:
                 f"{', '.join(sorted(run.cut))} were cut over by themselves: neither side has the authority for all",
                 hint=f"crossfade cutover {run.migration}, or rollback; then validate --repair",
             )
+        check_believed(sides_of(run), run.request, _removals(verdict))
         found, delete_extra = verdict.findings.differences, request.manner.delete_extra
         tasks = tasks_for(run.source, run.target, found, to_files=run.to_files, delete_extra=delete_extra)
         for task in tasks:
@@ -200,6 +207,11 @@ def _mend(request: Request, verdict: Verdict) -> Mended:
         run.ledger.note(run.migration, "repaired", detail)
         _say_mended(mended)
         return mended
+
+
+def _removals(verdict: Verdict) -> int:
+    """How many entries mending all would remove, round by round: no round names them all."""
+    return verdict.findings.classes.get("extra", 0)
 
 
 def _say_mended(mended: Mended) -> None:

@@ -17,8 +17,13 @@ from crossfade.store.port import Store
 
 def why_not_gone(run: Run, removals: int) -> str:
     """Why *removals*, all that *run*, one direction, would begin with, are not to be believed; empty where they are."""
-    now = footing_of(run.request.source.path)
-    return why_to_brake(removals, entries_of(run), replace(now, empty=False), now) if removals and now is not None else ""
+    return why_not(removals, entries_of(run), run.request.source.path) if removals else ""
+
+
+def why_not(removals: int, total: int, root: bytes) -> str:
+    """Why *removals* of *total* entries, because the files below *root* lack them, are not to be believed; empty where they are."""
+    now = footing_of(root)
+    return why_to_brake(removals, total, replace(now, empty=False), now) if now is not None else ""
 
 
 def removals_of(run: Run, source: Store, target: Store) -> int:

@@ -26,6 +26,7 @@ from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.twin import twin_of
 from crossfade.migrate.intents import settle_intents
+from crossfade.migrate.judging import source_moved
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
@@ -129,8 +130,9 @@ class Live(Engine):
 
     def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
         """What moved under the copy is followed, and verified then. Of all else this is the proof, unless too much differed to tell."""
-        if verdict.findings.is_cut_short:
-            self._refuse_moved(verdict)
+        count, found = self._note_moved(verdict), verdict.findings
+        if count and found.is_cut_short:
+            raise source_moved(count, found.moved)
         self._refuse_different(verdict, final)
 
     def _has_arrived(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ from crossfade.store.registry import DatabaseRecipe
 
 @dataclass(frozen=True)
 class Task:
-    """What every worker needs to know. *held* are the places of records in quarantine."""
+    """What every worker needs to know. *held* are the places of records in quarantine, and how they stand there."""
 
     reads: Recipe
     asks: DatabaseRecipe
-    held: frozenset[tuple[int, int]]
+    held: Mapping[tuple[int, int], str]
     reads_source: bool
     patience: Patience = field(default_factory=Patience)
     skip_unreadable: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ from crossfade.migrate.decide import Task
 from crossfade.model.entries import Entry
 from crossfade.model.figures import Figure
 
-Class = Literal["missing", "extra", "content", "metadata", "column", "query", "quarantined"]
+Class = Literal["missing", "extra", "content", "metadata", "column", "query", "quarantined", "ignored"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ def of_presence(source: Entry | None, target: Entry | None) -> Difference | None
     if source.type != target.type:
         return Difference(source.path, source.kind or target.kind, "content", f"a {source.type} there, a {target.type} here")
     return None
+
+
+def held_back(path: bytes, kind: str, standing: Container[str]) -> Difference:
+    """What lacks something that is in quarantine: held there, or ignored by somebody who looked at it, which is no difference."""
+    if "held" in standing:
+        return Difference(path, kind, "quarantined", "held in quarantine")
+    return Difference(path, kind, "ignored", "ignored in quarantine")
 
 
 def of_metadata(source: Entry, target: Entry) -> Difference | None:

@@ -121,7 +121,7 @@ class _Ending:
                 passed = {kind: seen for kind, seen in passed.items() if kind not in suspects}
                 findings, suspects = self._compare(workers, passed)
         self._take_moved(findings)
-        findings.unreadable = list(dict.fromkeys([*self._brought.unreadable, *findings.unreadable]))
+        findings.read_not(self._brought.unreadable, LIMIT, lambda path: self._run.layout.place(path).kind.name)
         questions, unasked = 0, dict[str, str]()
         if self._is_worth_it(findings):
             changed = partial(self._changed_kinds, findings, passed, since)
@@ -138,7 +138,7 @@ class _Ending:
         scope = Scope(
             self._sides.reads_source,
             self._options.limit,
-            is_held=self._held.whole.__contains__,
+            held=self._held.whole.get,
             is_outside=lambda one, other: lists.is_outside(one, other) or self._is_left(one, other),
             has_moved=self._has_moved,
             passed=frozenset(passed),
@@ -147,7 +147,7 @@ class _Ending:
         try:
             source = lists.source.entries(tombstones=self._run.to_files)
             validator.run(source, lists.target.entries(tombstones=True), findings, told=self._told)
-            findings.see_not(lists.unseen())
+            findings.see_not(lists.unseen(), self._not_read)
             findings.left_out = lists.left_out()
         finally:
             lists.close()

@@ -74,7 +74,7 @@ def look_again(
         stop.wait(wait)
         again, shown = _look(sides, crew, suspects, wait, patience, stop)
         standing = [difference for difference in standing if difference.path not in suspects] + again.differences
-        findings.unreadable += again.unreadable
+        findings.read_not(again.unreadable, limit, lambda path: sides.layout.place(path).kind.name, again=suspects)
         still = {difference.path: difference for difference in again.differences if difference.klass not in LASTING}
         for path, suspect in list(suspects.items()):
             if path not in still:

@@ -6,14 +6,14 @@ This is what a validation worker does, in whichever process it lives. What passe
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
 
 from crossfade.errors import Unreadable
-from crossfade.migrate.validate.differences import Class, Difference, of_figures
+from crossfade.migrate.validate.differences import Class, Difference, held_back, of_figures
 from crossfade.model.answers import Answering, KindAnswer, Passed
 from crossfade.model.changes import Block
 from crossfade.model.digests import digest_of
@@ -70,13 +70,13 @@ class Measured:
 
 
 class Comparer:
-    """Compares batches. *held* are the places that are in quarantine; *is_over* ends trying again."""
+    """Compares batches. *held* are the places in quarantine, and how they stand there; *is_over* ends trying again."""
 
     def __init__(
         self,
         reads: Store,
         asks: PostgresStore,
-        held: frozenset[tuple[int, int]],
+        held: Mapping[tuple[int, int], str],
         patience: Patience,
         *,
         reads_source: bool,
@@ -193,15 +193,15 @@ class Comparer:
     def _locate(self, kind: Kind, pair: Pair, found: Difference) -> Difference | None:
         """The first record whose columns are wrong. Those that the server refused are explained by that."""
         assert found.segment is not None
-        gauge, quarantined = self._gauge(kind), False
+        gauge, standing = self._gauge(kind), set[str]()
         for segment, wanted in self._by_segment(kind, _as_asked(pair), found.segment):
             stands = {pos: (reason, sent) for pos, reason, sent in self._rows(kind, pair.server, segment)}
             for pos in sorted(wanted.keys() | stands.keys()):
                 if pos not in stands and (pair.server.row, pos) in self._held:
-                    quarantined = True
+                    standing.add(self._held[pair.server.row, pos])
                 elif _is_wrong(gauge, pos, wanted.get(pos), stands.get(pos)):
                     return Difference(pair.bytes.path, gauge.kind.name, "column", found.detail, pos // SEGMENT, pos)
-        return Difference(pair.bytes.path, kind.name, "quarantined", "held in quarantine") if quarantined else None
+        return held_back(pair.bytes.path, kind.name, standing) if standing else None
 
     def _rows(self, kind: Kind, server: Entry, segment: int) -> list[tuple[int, str | None, bytes]]:
         low = segment * SEGMENT

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 from crossfade.migrate.validate.crew import Task
 from crossfade.migrate.validate.differences import Difference
@@ -27,20 +28,23 @@ _MUCH_ENTRIES = 2000
 
 @dataclass(frozen=True)
 class Held:
-    """What is in quarantine, or was taken off its list: *places* of records, by row and offset, and the keys of *whole* entries."""
+    """What is ``held`` in quarantine, or ``ignored``: *places* of records, by row and offset, and the keys of *whole* entries."""
 
-    places: frozenset[tuple[int, int]] = frozenset()
-    whole: frozenset[bytes] = frozenset()
+    places: dict[tuple[int, int], str] = field(default_factory=dict)
+    whole: dict[bytes, str] = field(default_factory=dict)
 
 
 def held_items(sides: Sides) -> Held:
     """What is held back: records by any migration of the tree, whole entries by that of the pair."""
     rows = {row.migration for row in sides.asked.migrations() if row.store_id == sides.asks.store_id} | {sides.name}
-    items = {row: [i for state in ("held", "ignored") for i in sides.asked.quarantine(row, state)] for row in rows}
-    places = frozenset(
-        (i.entry, i.pos) for found in items.values() for i in found if i.entry is not None and i.pos is not None
-    )
-    return Held(places, frozenset(i.key for i in items.get(sides.name, ()) if i.pos is None))
+    held = Held()
+    for state, row in product(("ignored", "held"), rows):  # what one migration ignores may be held by another
+        for item in sides.asked.quarantine(row, state):
+            if item.entry is not None and item.pos is not None:
+                held.places[item.entry, item.pos] = state
+            elif item.pos is None and row == sides.name:
+                held.whole[item.key] = state
+    return held
 
 
 def task_for(sides: Sides, options: Options, held: Held) -> Task:
@@ -114,7 +118,7 @@ def compare_answers(
 
     *changed* says afterwards of which kinds something came over since the other side was read.
     """
-    _find_strays(sides, findings, limit)
+    find_strays(sides, findings, limit)
     answers = sides.asked.ask(lambda connection: _ask(connection, sides, findings))
     excuses = _excuses(sides, findings, changed())
     asked, unasked = 0, dict[str, str]()
@@ -135,8 +139,7 @@ _REFUSED = "the server refused columns of some records"
 
 def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[str, str]:
     """The kinds that may answer differently though nothing is wrong, and why."""
-    unread = [sides.layout.place(path).kind.name for path, _ in findings.unreadable]
-    unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else unread
+    unread = [kind.name for kind in kinds_of(sides)] if findings.unseen else list(findings.unread)
     return {
         **dict.fromkeys(findings.quarantined, "some of it is in quarantine"),
         **dict.fromkeys(unread, "not all of it was read"),
@@ -144,7 +147,7 @@ def _excuses(sides: Sides, findings: Findings, changed: Iterable[str]) -> dict[s
     }
 
 
-def _find_strays(sides: Sides, findings: Findings, limit: int) -> None:
+def find_strays(sides: Sides, findings: Findings, limit: int) -> None:
     """What belongs to no file, and what goes by a wrong name."""
     schema, store_id, kinds = sides.asked.schema, sides.asks.store_id, [kind.name for kind in kinds_of(sides)]
     for table, count in sides.asked.ask(lambda c: strays(c, schema, store_id, kinds)).items():

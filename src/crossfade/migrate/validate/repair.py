@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from crossfade.errors import PhaseForbids
+from crossfade.errors import PhaseForbids, Removed
 from crossfade.migrate.carry import Carrier
 from crossfade.migrate.decide import Task, Verb
+from crossfade.migrate.follow.gone import why_not
 from crossfade.migrate.inventory import merge
 from crossfade.migrate.obstacles import Obstacles
+from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import Limits
-from crossfade.migrate.prepare import Run
+from crossfade.migrate.prepare import Request, Run, refuse_empty
+from crossfade.migrate.restore import refilling
 from crossfade.migrate.validate.differences import Difference
+from crossfade.migrate.validate.parts import totals_of
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.strays import remove_strays
 from crossfade.model.changes import Page
@@ -65,9 +69,37 @@ def check_mendable(sides: Sides) -> None:
 def _way_on(sides: Sides, rows: Sequence[MigrationRow]) -> str:
     """The command with its words exchanged, where that is what was meant."""
     one, other = sides.source.url, sides.target.url
-    if any((row.source, row.target) == (other, one) for row in rows):
-        return shlex.join(["crossfade", "validate", other, one, "--repair"])
+    turned = next((row for row in rows if (row.source, row.target) == (other, one)), None)
+    if turned is not None:
+        return way_to_mend(turned) or shlex.join(["crossfade", "validate", other, one, "--repair"])
     return shlex.join(["crossfade", "start", one, other, "--once"])
+
+
+def way_to_mend(row: MigrationRow | None) -> str:
+    """What mends the sides of a migration that is being restored: its files are filled first. Empty for any other."""
+    return refilling(row.source, row.target, row.plan["store"]) if row is not None and row.phase == RESTORING else ""
+
+
+def check_believed(sides: Sides, request: Request, removals: int) -> None:
+    """Raises what speaks against mending by *request*, where so many entries would be removed because the source lacks them.
+
+    Files that are not there may not be gone: a restore may be half done, or the volume that holds them not be mounted.
+    """
+    if request.manner.allow_empty:
+        return
+    refuse_empty(replace(request, source=sides.source, target=sides.target), sides.recipes[0])
+    if sides.source.is_database:
+        return
+    if restoring := way_to_mend(sides.migration):
+        raise Removed(
+            f"a restore of {sides.source} was begun and not proven: nothing was mended from it",
+            hint=f"{restoring}; --allow-removals if the files are right as they are",
+        )
+    total = sum(total.entries for total in totals_of(sides))
+    if removals and (why := why_not(removals, total, sides.source.path)):
+        raise Removed(
+            f"{why}: nothing was removed from the target", hint="mount the volume; --allow-removals if it is meant"
+        )
 
 
 def tasks_for(

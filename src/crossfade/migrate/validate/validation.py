@@ -19,6 +19,7 @@ from crossfade.migrate.validate.parts import (
     Lists,
     check_roots,
     compare_answers,
+    find_strays,
     held_items,
     is_much,
     task_for,
@@ -80,6 +81,8 @@ class _Validation:
         verdict = Verdict(findings, self._options, 0.0, self._sides.name, resumed)
         if self._options.extent.is_whole:
             verdict = self._ask(verdict, seen, since)
+        else:
+            find_strays(self._sides, findings, self._options.limit)  # no sample has what belongs to no entry
         self._memory.forget()
         shaken = bool(seen.equal or seen.moving)
         return replace(verdict, seconds=time.monotonic() - began, moving=tuple(seen.moving), shaken=shaken)
@@ -100,7 +103,7 @@ class _Validation:
             sides.reads_source,
             options.limit,
             options.extent,
-            is_held=self._held.whole.__contains__,
+            held=self._held.whole.get,
             is_outside=lists.is_outside,
             is_remembered=True,
         )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from crossfade.migrate.inventory import merge
 from crossfade.migrate.validate.crew import Crew
-from crossfade.migrate.validate.differences import Difference, of_metadata, of_presence
+from crossfade.migrate.validate.differences import Difference, held_back, of_metadata, of_presence
 from crossfade.migrate.validate.measure import Measured, Pair
 from crossfade.model.answers import KindAnswer, Passed
 from crossfade.model.entries import Entry
@@ -31,7 +31,10 @@ _HELD = 1000
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the content is looked at: all of it, or a sample by *percentage*, the same for the same *seed*."""
+    """How much of the content is looked at: all of it, or a sample by *percentage*, the same for the same *seed*.
+
+    Each path is drawn by itself, with the same probability, so that each kind has its share but for chance.
+    """
 
     percentage: float = 100.0
     seed: int = 0
@@ -55,8 +58,11 @@ class Findings:
 
     ``inventory`` is a hash over what both inventories said up to ``after``: whether they still do tells if this is still of use.
     ``records`` and ``sizes`` are by kind, of what was compared; ``kinds`` counts entries, directories and links under ``-``.
-    ``quarantined`` are the kinds of what is held back, named or not.
-    ``unseen`` says that something could not even be listed; ``sampled`` are the kinds of which something was compared.
+    ``quarantined`` are the kinds of what is held back, named or not; ``ignored`` counts the entries of which somebody said that what
+    is held back does not matter: they are no difference.
+    ``unreadable`` names what could not be read or listed, as ``differences`` does; ``unread`` counts what could not be read, by kind,
+    and ``unlisted`` what could not be listed. ``unseen`` says that there is something of the latter; ``sampled`` are the kinds of
+    which something was compared.
     """
 
     after: bytes | None = None
@@ -72,10 +78,13 @@ class Findings:
     classes: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     quarantined: frozenset[str] = frozenset()
+    ignored: int = 0
     answers: dict[str, KindAnswer] = field(default_factory=dict)
     moved: list[bytes] = field(default_factory=list)
     moved_count: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+    unlisted: int = 0
     unseen: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
     sampled: frozenset[str] = frozenset()
@@ -85,10 +94,13 @@ class Findings:
     waypoints: list[tuple[int, bytes, bytes]] = field(default_factory=list)
 
     def note(self, difference: Difference, limit: int) -> None:
-        """Count a difference, and name it while there is room."""
-        self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
-        if difference.klass == "quarantined":
+        """Count a difference, and name it while there is room. What is ignored is none."""
+        if difference.klass in ("quarantined", "ignored"):
             self.quarantined |= {difference.kind}
+        if difference.klass == "ignored":
+            self.ignored += 1
+            return
+        self.classes[difference.klass] = self.classes.get(difference.klass, 0) + 1
         if len(self.differences) < max(limit, _HELD):
             self.differences.append(difference)
 
@@ -106,11 +118,37 @@ class Findings:
             self.classes[difference.klass] -= 1
         return taken
 
-    def see_not(self, unseen: list[tuple[bytes, str]]) -> None:
-        """Note what could not be listed, and why."""
-        known = set(self.unreadable)
-        self.unreadable += [item for item in unseen if item not in known]
-        self.unseen = self.unseen or bool(unseen)
+    @property
+    def unread_count(self) -> int:
+        """How much could not be read or listed, named or not."""
+        return self.unlisted + sum(self.unread.values())
+
+    def see_not(self, unseen: Iterable[tuple[bytes, str]], known: Container[bytes] = ()) -> None:
+        """Count what could not be listed, and name it while there is room. What is *known* is counted elsewhere."""
+        found = dict(unseen)
+        fresh = {path: why for path, why in found.items() if path not in known}
+        self.unseen, self.unlisted = self.unseen or bool(found), len(fresh)
+        named = {path for path, _ in self.unreadable}
+        room = max(_HELD - len(named), 0)
+        self.unreadable += [item for item in fresh.items() if item[0] not in named][:room]
+
+    def read_not(
+        self,
+        unread: Iterable[tuple[bytes, str]],
+        limit: int,
+        kind_of: Callable[[bytes], str],
+        *,
+        again: Container[bytes] = (),
+    ) -> None:
+        """Count what could not be read, and name it while there is room; and what is looked at *again*, or it would count twice."""
+        named = {path for path, _ in self.unreadable}
+        for path, why in dict(unread).items():
+            if path in named:
+                continue
+            kind = kind_of(path)
+            self.unread[kind] = self.unread.get(kind, 0) + 1
+            if len(self.unreadable) < max(limit, _HELD) or path in again:
+                self.unreadable.append((path, why))
 
     def move(self, path: bytes) -> None:
         """Count a path that changed under a copy, and name it while there is room."""
@@ -142,7 +180,7 @@ def _never(_one: Entry | None, _other: Entry | None) -> bool:
 class Scope:
     """What of two trees is compared, and how.
 
-    ``is_held``: a whole entry of that key is in quarantine. ``is_outside``: none of our business. ``has_moved``: the source
+    ``held``: how a whole entry of that key stands in quarantine, None where it is not there. ``is_outside``: none of our business. ``has_moved``: the source
     changed under a copy. ``passed`` names the kinds whose records passed by in this run; ``at_least`` how much of a growing
     log has to have arrived, by path. ``is_remembered`` says that an interrupted validation is to go on.
     """
@@ -150,7 +188,7 @@ class Scope:
     reads_source: bool
     limit: int
     extent: Extent = field(default_factory=Extent)
-    is_held: Callable[[bytes], bool] = lambda _key: False
+    held: Callable[[bytes], str | None] = lambda _key: None
     is_outside: Callable[[Entry | None, Entry | None], bool] = _never
     has_moved: Callable[[Entry | None, Entry | None], bool] = _never
     passed: frozenset[str] = frozenset()
@@ -216,8 +254,8 @@ class Validator:
         """What the two inventories say; and whether the content is to be compared."""
         if one is None and other is None:
             return
-        if one is not None and self._scope.is_held(key_of(one.path)):
-            batch.differences.append(Difference(one.path, one.kind, "quarantined", "held in quarantine"))
+        if one is not None and (standing := self._scope.held(key_of(one.path))):
+            batch.differences.append(held_back(one.path, one.kind, (standing,)))
             batch.held += 1
             return
         batch.seen.append((one, other))
@@ -249,7 +287,7 @@ class Validator:
         batch.size += target.size
 
     def _is_chosen(self, entry: Entry, batch: _Batch) -> bool:
-        """All, or the sample; of each kind at least one."""
+        """All, or the sample; of each kind the first one in any case."""
         if not self._scope.extent.takes(entry.path) and entry.kind in batch.sampled:
             return False
         batch.sampled |= {entry.kind}
@@ -270,7 +308,10 @@ class Validator:
         findings.entries += len(batch.seen)
         findings.compared += measured.entries
         findings.size += measured.size
-        findings.unreadable += measured.unreadable
+        if measured.unreadable:
+            kinds = {pair.bytes.path: pair.server.kind for pair in batch.pairs}
+            differing = {difference.path for difference in findings.differences}
+            findings.read_not(measured.unreadable, self._scope.limit, kinds.__getitem__, again=differing)
         self._fold_roots(batch, measured, findings, waypoints)
         findings.inventory, findings.sampled = batch.inventory, batch.sampled
         findings.after = batch.after

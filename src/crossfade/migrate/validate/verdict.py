@@ -73,7 +73,7 @@ class Verdict:
     def reason(self) -> str:
         """Why it is not equal, in words."""
         parts = [f"{count} {klass}" for klass, count in sorted(self.findings.classes.items()) if count]
-        parts += [f"{len(self.findings.unreadable)} unreadable"] if self.findings.unreadable else []
+        parts += [f"{self.findings.unread_count} unreadable"] if self.findings.unreadable else []
         return "; ".join(parts)
 
     @property
@@ -107,9 +107,11 @@ class Verdict:
             "questions": self.questions,
             "unasked": list(self.unasked),
             "classes": {klass: count for klass, count in findings.classes.items() if count},
+            "ignored": findings.ignored,
             "differences": [spoken(difference) for difference in self.named],
             "moving": [text_of(path) for path in self.moving],
             "unreadable": [{"path": text_of(path), "why": why} for path, why in findings.unreadable],
+            "unreadable_count": findings.unread_count,
             "left_out": findings.left_out,
             "sample": {"percentage": self.options.extent.percentage, "seed": self.options.extent.seed},
             "source_root": findings.source_root.hex(),
