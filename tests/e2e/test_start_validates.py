@@ -12,6 +12,7 @@ import pytest
 
 from crossfade.errors import ContentDiffers, SourceMoved
 from crossfade.migrate.engine import Engine
+from crossfade.migrate.follow.live import Live
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.tally import Result
@@ -312,6 +313,40 @@ def test_a_kind_of_which_some_moved_on_is_not_taken_for_proven(
     assert (klass, path.encode()) in {(found.klass, found.path) for found in verdict.named}
 
 
+def _followed(tree: Path, database: Database, *meddling: str) -> ContentDiffers | None:
+    """What ends ``start``, which follows, in whose copy a log grew before the proof, and *meddling* was done in the target."""
+    stop, done = threading.Event(), list[bool]()
+
+    def watch(progress: Progress) -> None:
+        if progress.step == "building indexes" and not done:
+            done.append(True)
+            with (tree / OTHER).open("a") as log:
+                log.write('{"id":"c"}\n')
+            database.run(*meddling)
+        if progress.step == "following":
+            stop.set()
+
+    with prepared(Request(parse(str(tree)), parse(database.url), manner=Manner(workers=1))) as run:
+        try:
+            Live(run, watch=watch, stop=stop, grace_seconds=0.0, allow_removals=False).follow()
+        except ContentDiffers as differs:
+            return differs
+    return None
+
+
+def test_a_copy_that_is_followed_is_proven_though_a_log_grew(database: Database, tree: Path):
+    assert _followed(tree, database) is None
+    assert database.one("SELECT proved_at FROM migrations") is not None
+
+
+def test_a_copy_that_is_followed_is_not_taken_for_one_because_something_else_moved(database: Database, tree: Path):
+    """It ends with the difference, as it would if nothing had moved."""
+    differs = _followed(tree, database, f"UPDATE events SET event_type = 'x' WHERE pos = {AT}")
+    assert differs is not None
+    assert LOG in differs.sentence
+    assert database.all("SELECT phase, proved_at FROM migrations") == [("different", None)]
+
+
 def _edit(path: Path, at: int, data: bytes) -> None:
     status = path.stat()
     with path.open("r+b") as file:
@@ -351,8 +386,14 @@ def test_the_source_may_change_under_a_restore(person: Person, database: Databas
     assert "Completed" in (tmp_path / "restored" / SESSION).read_text()
 
 
+def moves(terminal: Terminal, tree: Path, database: Database) -> None:
+    """From another process: what compares is no place for another command."""
+    done = terminal.run("start", tree, database.url, "--once")
+    assert done.status == 0, done
+
+
 def test_the_source_may_change_while_its_figures_are_asked_for(
-    person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, terminal: Terminal, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It was listed before: what is found then is no difference."""
     person.moves(tree, database.url)
@@ -362,12 +403,38 @@ def test_the_source_may_change_while_its_figures_are_asked_for(
         if not changed:
             changed.append(True)
             (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
-            person.moves(tree, database.url)
+            moves(terminal, tree, database)
         return compare(self, pairs)
 
     monkeypatch.setattr(Comparer, "compare", change)
     with pytest.raises(SourceMoved, match=r"1 of the source's entries .*sessions/one\.json"):
         _interfered(database.url, tmp_path / "restored", "validating", lambda: None)
+
+
+@pytest.mark.parametrize("step", ["validating", "comparing"])
+def test_a_log_of_the_source_may_grow_under_a_restore(
+    person: Person,
+    terminal: Terminal,
+    database: Database,
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+):
+    """Before it is listed for the proof, and afterwards: it moved, and nothing differs."""
+    person.moves(tree, database.url)
+
+    def grow() -> None:
+        if (tree / OTHER).stat().st_size < 100:
+            with (tree / OTHER).open("a") as log:
+                log.write('{"id":"c","event":{"event_type":"late"}}\n')
+            moves(terminal, tree, database)
+
+    if step == "comparing":
+        compare = Comparer.compare
+        monkeypatch.setattr(Comparer, "compare", lambda self, pairs: grow() or compare(self, pairs))
+    with pytest.raises(SourceMoved, match=r"1 of the source's entries .*job-2"):
+        _interfered(database.url, tmp_path / "restored", "validating", grow if step == "validating" else lambda: None)
 
 
 def test_the_source_may_change_while_it_is_asked_questions(
@@ -378,6 +445,7 @@ def test_the_source_may_change_while_it_is_asked_questions(
     ask = ending.compare_answers
 
     def change(*arguments: Any) -> Any:
+        monkeypatch.setattr(ending, "compare_answers", ask)
         (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
         person.moves(tree, database.url)
         return ask(*arguments)
@@ -476,6 +544,36 @@ def test_from_one_database_into_another(person: Person, database: Database, shar
         shared_database.run("DROP TRIGGER meddle ON events", "DROP FUNCTION meddle")
     assert second.status == 3, second
     assert f"column      {LOG}: promoted columns, segment 0, offset 0" in second.out
+
+
+def test_between_databases_what_is_done_to_the_target_is_no_move_of_the_source(
+    person: Person, database: Database, shared_database: Database, tree: Path
+):
+    """The source has no marks, and says itself what it changed."""
+    person.moves(tree, database.url)
+    target = f"{shared_database.url}&store=other"
+    of_other = "store_id = (SELECT store_id FROM stores WHERE name = 'other')"
+
+    def meddle() -> None:
+        shared_database.run(f"UPDATE entries SET mode = 384 WHERE path = '{SESSION}' AND {of_other}")
+
+    assert ("metadata", SESSION) in _found(_interfered(database.url, target, "building indexes", meddle))
+
+
+def test_between_databases_the_source_may_change_before_the_end(
+    person: Person, database: Database, shared_database: Database, tree: Path
+):
+    person.moves(tree, database.url)
+    (tree / SESSION).write_text('{"session_id":"one","status":"Completed"}')
+    with (tree / OTHER).open("a") as log:
+        log.write('{"id":"c"}\n')
+    with pytest.raises(SourceMoved, match=r"[2-5] of the source's entries.*job-2"):
+        _interfered(
+            database.url,
+            f"{shared_database.url}&store=changing",
+            "building indexes",
+            lambda: person.moves(tree, database.url),
+        )
 
 
 def test_a_pair_of_databases_is_validated_and_mended_by_words_and_by_id(

@@ -88,6 +88,7 @@ def test_a_server_whose_clock_jumps_ends_no_lease(
     root = tmp_path / "live"
     if to_files:
         new_tree(database)
+        SqlProgram(database, seed=1).work(5)
     else:
         (root / "sessions").mkdir(parents=True)
         (root / "sessions/one.json").write_text('{"id":"one"}')

@@ -7,10 +7,12 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from crossfade.migrate.follow import rereading as module
+from crossfade.migrate.follow.earlier import Earlier
 from crossfade.migrate.follow.rereading import Rereading
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.memory import MemoryStore
@@ -59,14 +61,15 @@ def test_an_edit_further_up_is_found(rereading: Rereading, source: FileStore, tm
     assert rereading.rush(time.monotonic() + 5) == ([PATH], True)
 
 
+def refused(_spans: object) -> None:
+    raise OSError(errno.EIO, "the disk does not answer")
+
+
 def test_what_cannot_be_read_is_owed_and_a_hand_over_waits_for_it(
     rereading: Rereading, source: FileStore, monkeypatch: pytest.MonkeyPatch
 ):
-    def refuse(_spans: object) -> None:
-        raise OSError(errno.EIO, "the disk does not answer")
-
     with monkeypatch.context() as broken:
-        broken.setattr(source, "weigh", refuse)
+        broken.setattr(source, "weigh", refused)
         assert rereading.rush(time.monotonic() + 5) == ([], False)
     assert rereading.rush(time.monotonic() + 5) == ([], True)
     assert rereading.rush(time.monotonic() + 5) == ([], True), "it was read, and is owed no more"
@@ -101,16 +104,47 @@ def test_the_position_is_before_all_that_is_owed(
     assert rereading.position == BEGAN
     rereading.rush(time.monotonic() + 5)
     assert rereading.position == BEGAN + timedelta(hours=clock.hours)
-    rereading.recall([PATH], BEGAN)
+
+
+class Told:
+    """An earlier run's, without a database."""
+
+    def __init__(self, *paths: bytes) -> None:
+        self.since = BEGAN - timedelta(days=1)
+        self._paths = list(paths)
+
+    def next(self) -> bytes | None:
+        return self._paths.pop() if self._paths else None
+
+    def is_over(self) -> bool:
+        return not self._paths
+
+
+def test_what_an_earlier_run_owed_is_owed_until_all_of_it_was_read(
+    rereading: Rereading, source: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = Told(b"gone.jsonl", PATH)
+    (tmp_path / os.fsdecode(PATH)).write_bytes(DATA.replace(b"0", b"1", 1))
+    rereading.recall(cast("Earlier", told))
+    assert (rereading.owed, rereading.position) == (2, told.since)
+    with monkeypatch.context() as broken:
+        broken.setattr(source, "weigh", refused)
+        assert rereading.rush(time.monotonic() + 5) == ([], False)
+    assert rereading.position == told.since
+    assert rereading.rush(time.monotonic() + 5) == ([PATH], True)
+    assert rereading.owed == 0
+    assert rereading.position > BEGAN
+
+
+def test_what_could_not_be_read_is_not_passed_by_the_position(
+    rereading: Rereading, source: FileStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Though others grew later, and wait before it."""
+    rereading.grew(b"other.jsonl")
+    with monkeypatch.context() as broken:
+        broken.setattr(source, "weigh", refused)
+        rereading.rush(time.monotonic() + 5)
     assert rereading.position == BEGAN
-
-
-def test_more_than_can_be_recalled_leaves_no_position(rereading: Rereading, monkeypatch: pytest.MonkeyPatch):
-    """The next run has to recall the same."""
-    monkeypatch.setattr(module, "_MOST", 1)
-    rereading.recall([PATH, b"other"], BEGAN)
-    assert rereading.settle(time.monotonic() + 5) == ([], True)
-    assert rereading.position is None
 
 
 def test_a_log_that_is_never_still_is_read_after_a_while(

@@ -13,7 +13,7 @@ from crossfade.migrate.plan import Plan
 from crossfade.model import layouts
 from crossfade.store.backends.embedded import majors
 from crossfade.store.location import parse
-from support.running import Terminal
+from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 from versions.keep import DUMPS, build
 
@@ -43,7 +43,7 @@ def test_this_release_is_kept():
 
 @pytest.mark.parametrize("release", KEPT)
 def test_an_interrupted_copy_of_a_release_goes_on(release: str, database: Database, tmp_path: Path):
-    """Not one record that it had brought is brought again."""
+    """Not one record that it had brought is brought again; and then it is followed."""
     root, terminal = tmp_path / "tree", Terminal(tmp_path / "state")
     build(root)
     migration = restored(DUMPS / f"{release}.sql.gz", root, database)
@@ -55,3 +55,13 @@ def test_an_interrupted_copy_of_a_release_goes_on(release: str, database: Databa
     assert done.status == 0, done
     assert f"migration {migration}" in done.err
     assert before < set(database.all(rows))
+
+    process = terminal.popen("start", root, f"{database.url}&store=tree")
+    try:
+        wait_for("following", lambda: database.one("SELECT count(*) FROM journal WHERE event = 'following'") == 1)
+        process.terminate()
+        done = finish(process)
+    finally:
+        kill_group(process)
+    assert done.status == 0, done
+    assert database.one("SELECT reread_at IS NOT NULL AND verified_at IS NOT NULL FROM migrations")

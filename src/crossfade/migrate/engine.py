@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
 from crossfade.errors import (
     BudgetSpent,
-    ContentDiffers,
     Interrupted,
-    SourceMoved,
     WorkerDied,
 )
 from crossfade.migrate.carry import Carried, Outcome
@@ -26,13 +25,14 @@ from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
+from crossfade.migrate.judging import content_differs, source_moved
 from crossfade.migrate.lease import Lease
-from crossfade.migrate.obstacles import late, named, survey
+from crossfade.migrate.obstacles import late, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.renames import Renames, moves_among
 from crossfade.migrate.report import report, with_quarantine
-from crossfade.migrate.restore import check_restored, unplaced, way_on
+from crossfade.migrate.restore import check_restored, unplaced
 from crossfade.migrate.shards import Shards, shared_out
 from crossfade.migrate.tally import Result, Tally
 from crossfade.migrate.telling import Teller
@@ -67,6 +67,7 @@ class Engine:
         self._held_before: frozenset[str] = frozenset()
         self._is_idle = False
         self._has_moved: bool | None = None
+        self._since: datetime | None = None
         self.different: Result | None = None
         self.wanted: dict[str, Any] = {}
         patience = Patience(run.request.manner.patience_seconds)
@@ -87,6 +88,7 @@ class Engine:
                 self._target.close()
 
     def _once(self) -> Result:
+        self._since = self._run.origin.now() if self._run.origin is not None else None
         in_the_way = self._survey()
         refuse_empty(self._run.request, self._run.source)
         self._check_removals()
@@ -316,7 +318,7 @@ class Engine:
         brought = self._teller.progress
         self._teller.end_step()
         since = self._run.ledger.now()
-        known = Brought(self._passed(), self._not_read(), self.is_followed)
+        known = Brought(self._passed(), self._not_read(), self.is_followed, self._since)
         verdict = validate_run(self._run, known, watch=self._teller.show, check=self._breathe, stop=self._stop)
         self._teller.end_step()
         final = report(self._run, verdict, self._tally.errors, self._tally.seconds, brought)
@@ -332,21 +334,26 @@ class Engine:
         return {k: p for k, p in self._tally.passed.items() if p is not None and k not in self._held_before}
 
     def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        self._refuse_moved(verdict)
+        self._refuse_different(verdict, final)
+
+    def _refuse_moved(self, verdict: Verdict) -> None:
+        if count := self._note_moved(verdict):
+            raise source_moved(count, verdict.findings.moved or self._tally.moved)
+
+    def _note_moved(self, verdict: Verdict) -> int:
+        """How many of the source's entries changed under the copy, once that is in the journal."""
         run, count = self._run, max(verdict.findings.moved_count, self._tally.moved_count)
         if count:
             run.ledger.note(run.migration, "moved", {"count": count})
-            raise SourceMoved(
-                f"{count} of the source's entries changed under the copy: {named(verdict.findings.moved or self._tally.moved, count)}",
-                hint="give the same command again to bring the changes over",
-            )
+        return count
+
+    def _refuse_different(self, verdict: Verdict, final: dict[str, Any]) -> None:
+        run = self._run
         if verdict.exit == 3:
             run.ledger.phase(run.migration, run.phases.wrong, "differs", {"classes": final["validation"]["classes"]})
             self.different = Result(final, unreadable=self._not_read(), head=self.head(), verdict=verdict)
-            paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
-            raise ContentDiffers(
-                f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
-                hint=way_on(run),
-            )
+            raise content_differs(run, verdict)
 
     def _not_read(self) -> tuple[tuple[bytes, str], ...]:
         walked = self._files.passed_over if isinstance(self._files, FileStore) else []

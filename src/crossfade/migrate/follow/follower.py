@@ -21,6 +21,7 @@ from crossfade.migrate.follow.bring import Bringer
 from crossfade.migrate.follow.burden import Burden
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.drifting import Drifting
+from crossfade.migrate.follow.earlier import earlier
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch
@@ -30,7 +31,7 @@ from crossfade.migrate.follow.measure import measured
 from crossfade.migrate.follow.moving import Moving
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.rereading import SHARE as REREAD_SHARE
-from crossfade.migrate.follow.rereading import Rereading, recall
+from crossfade.migrate.follow.rereading import Rereading
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.follow.verifier import Wrong
@@ -140,7 +141,7 @@ class Follower:
         with self._held:
             self.proving.begin()
             self.drift.begin()
-            recall(self._run, self._rereading)
+            self._rereading.recall(earlier(self._run, self.proving.now))
             self._begin_to_watch()
             yield
 
@@ -397,9 +398,9 @@ class Follower:
     def keep(self, *, at_once: bool = False) -> None:
         """Write down how far it is, now and then."""
         lanes = (self, *self.beside)
-        reread = [lane.reread_at for lane in lanes]
-        reread_at = None if None in reread else min(at for at in reread if at is not None)
-        self.proving.keep([lane.proving.verified_at for lane in lanes], reread_at, at_once=at_once)
+        self.proving.keep(
+            [lane.proving.verified_at for lane in lanes], lambda: [lane.reread_at for lane in lanes], at_once=at_once
+        )
 
     def _measure(self) -> None:
         self._teller.progress = measured(self._teller.progress, [self, *self.beside])

@@ -26,6 +26,7 @@ from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.twin import twin_of
 from crossfade.migrate.intents import settle_intents
+from crossfade.migrate.judging import source_moved
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
@@ -128,9 +129,11 @@ class Live(Engine):
             self._once()
 
     def _judge(self, verdict: Verdict, final: dict[str, Any]) -> None:
-        """What moved under the copy is followed, and verified then. Of all else this is the proof."""
-        if verdict.exit == 3 or not verdict.findings.moved_count:
-            super()._judge(verdict, final)
+        """What moved under the copy is followed, and verified then. Of all else this is the proof, unless too much differed to tell."""
+        count, found = self._note_moved(verdict), verdict.findings
+        if count and found.is_cut_short:
+            raise source_moved(count, found.moved)
+        self._refuse_different(verdict, final)
 
     def _has_arrived(self) -> bool:
         """True where it was all there once. A first copy of what lives is followed, even where its proof was overtaken."""

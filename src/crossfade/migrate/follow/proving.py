@@ -133,15 +133,19 @@ class Proving:
         """What was found to be wrong a moment ago."""
         return self._told[0] if time.monotonic() < self._told[1] else ""
 
-    def keep(self, positions: Iterable[datetime | None], reread_at: datetime | None, *, at_once: bool = False) -> None:
+    def keep(
+        self, positions: Iterable[datetime | None], reread: Callable[[], list[datetime | None]], *, at_once: bool = False
+    ) -> None:
         """Write down how far it is, now and then: as far as the last of *positions*, of all that are followed.
 
-        What logs had before *reread_at* was read whole; None where that has not come on.
+        *reread* says likewise up to when logs were read whole; None among them says that nothing is to be written down.
         """
         now, found = time.monotonic(), list(positions)
         if None in found or (now - self._kept < _KEPT_SECONDS and not at_once):
             return
         self._kept, at = now, min(time for time in found if time is not None)
+        whole = reread()
+        reread_at = None if None in whole else min(time for time in whole if time is not None)
         with suppress(psycopg.Error, CrossfadeError):
             self._ledger.change(lambda c: proofs.keep(c, self._ledger.schema, self._run.migration, at, reread_at))
 

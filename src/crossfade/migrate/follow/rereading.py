@@ -8,12 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
-from crossfade.migrate.prepare import Run
+from crossfade.migrate.follow.earlier import Earlier
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry
-from crossfade.store.backends.postgres import proofs
 from crossfade.store.port import Span, Store
 
 SHARE = 0.05
@@ -64,7 +62,7 @@ class Rereading:
         self._clock = clock
         self._grown: OrderedDict[bytes, float] = OrderedDict()
         self._since: dict[bytes, _Grew] = {}
-        self._is_all = True
+        self._earlier: Earlier | None = None
         self._read_at: dict[bytes, float] = {}
         self._log: _Log | None = None
         self._due = 0.0
@@ -76,19 +74,26 @@ class Rereading:
         self._owe(path, _Grew(time.monotonic(), self._clock()))
         return True
 
-    def recall(self, paths: Sequence[bytes], since: datetime) -> None:
-        """Logs that grew *since* then in an earlier run, which may not have read them whole."""
-        for path in paths[:_MOST]:
-            self._owe(path, _Grew(time.monotonic(), since))
-        self._is_all = len(paths) <= _MOST
+    def recall(self, earlier: Earlier | None) -> None:
+        """Also read whole what an earlier run may not have."""
+        self._earlier = earlier
 
     @property
-    def position(self) -> datetime | None:
-        """What logs had before then, by the server's clock, was read whole; None where that is not known of all of them."""
-        if not self._is_all:
+    def position(self) -> datetime:
+        """What logs had before then, by the server's clock, was read whole."""
+        grew = [*self._since.values(), *([self._log.grew] if self._log is not None else [])]
+        since = [self._earlier.since] if self._earlier is not None else []
+        return min((*since, *(each.since for each in grew)), default=self._clock())
+
+    def _next_earlier(self) -> bytes | None:
+        """One more of those; None where there is none left."""
+        if self._earlier is None:
             return None
-        grew = [self._log.grew] if self._log is not None else []
-        return min((each.since for each in (*grew, *islice(self._since.values(), 1))), default=self._clock())
+        path = self._earlier.next()
+        if path is not None and path not in self._grown:
+            self._owe(path, _Grew(time.monotonic(), self._earlier.since))
+        self._earlier = None if self._earlier.is_over() else self._earlier
+        return path
 
     def _owe(self, path: bytes, grew: _Grew) -> None:
         self._since.setdefault(path, grew)
@@ -106,17 +111,17 @@ class Rereading:
     def rush(self, until: float) -> tuple[list[bytes], bool]:
         """The same for all of them, without a rest; with whether none is left that was not read lately."""
         found = self._read_until(until, self._stalest)
-        return found, self._log is None and self._stalest() is None
+        return found, self._log is None and self._earlier is None and self._stalest() is None
 
     def settle(self, until: float) -> tuple[list[bytes], bool]:
         """The same for the last time, with those that were read lately: between two runs nobody looks."""
-        found = self._read_until(until, lambda: next(iter(self._grown), None))
+        found = self._read_until(until, lambda: self._next_earlier() or next(iter(self._grown), None))
         return found, not self.owed
 
     @property
     def owed(self) -> int:
         """How many logs grew since they were read."""
-        return len(self._grown) + (self._log is not None)
+        return len(self._grown) + (self._log is not None) + (self._earlier is not None)
 
     def _read_until(self, until: float, choose: Callable[[], bytes | None]) -> list[bytes]:
         found: list[bytes] = []
@@ -136,7 +141,9 @@ class Rereading:
         self._owe(log.source.path, log.grew)
 
     def _first(self, now: float) -> bytes | None:
-        """The log that has been still for the longest time, if it has for a while; else one that was not read for long."""
+        """One of an earlier run; or the log that has been still for the longest time, if it has for a while; or one not read for long."""
+        if (path := self._next_earlier()) is not None:
+            return path
         path = next(iter(self._grown), None)
         if path is None or self._grown[path] <= now - _STILL_SECONDS:
             return path
@@ -144,7 +151,9 @@ class Rereading:
         return path if self._since[path].at <= now - _LONG_SECONDS else None
 
     def _stalest(self) -> bytes | None:
-        """One that was not read for a while."""
+        """One of an earlier run, or that was not read for a while."""
+        if (path := self._next_earlier()) is not None:
+            return path
         stale = time.monotonic() - _FRESH_SECONDS
         return next((path for path in self._grown if self._read_at.get(path, stale) <= stale), None)
 
@@ -184,16 +193,6 @@ class Rereading:
     def _moved_on(self, target: Entry) -> bool:
         now = next(iter(self._target.look([target.path])), None)
         return now is None or now.generation != target.generation
-
-
-def recall(run: Run, rereading: Rereading) -> None:
-    """An earlier run may have ended before it read whole what it had followed by its end: what was written since is owed."""
-    if not run.from_files:
-        return
-    ledger, kinds = run.ledger, sorted(run.kinds or {kind.name for kind in run.layout.kinds})
-    since = ledger.ask(lambda c: proofs.unread_since(c, ledger.schema, run.migration))
-    found = ledger.ask(lambda c: proofs.grown(c, ledger.schema, run.store_id, kinds, since, _MOST + 1))
-    rereading.recall(found, since)
 
 
 def _is_comparable(source: Entry, target: Entry) -> bool:

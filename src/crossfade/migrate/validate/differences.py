@@ -15,7 +15,10 @@ Class = Literal["missing", "extra", "content", "metadata", "column", "query", "q
 
 @dataclass(frozen=True)
 class Difference:
-    """One path that differs. ``segment`` and ``offset`` say where first, for content and columns. Never what."""
+    """One path that differs. ``segment`` and ``offset`` say where first, for content and columns. Never what.
+
+    ``is_of_before``: it is in what the target was brought before its source went on, so that no change of that explains it.
+    """
 
     path: bytes
     kind: str
@@ -23,6 +26,7 @@ class Difference:
     detail: str
     segment: int | None = None
     offset: int | None = None
+    is_of_before: bool = False
 
 
 def of_presence(source: Entry | None, target: Entry | None) -> Difference | None:
@@ -108,4 +112,4 @@ def _moved_from_database(task: Task) -> bool:
     if target is None:
         return source.signature is None
     ours = source.signature is not None and source.signature == target.signature
-    return ours and task.verb in ("put", "touch")
+    return ours and task.verb in ("put", "append", "touch")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from crossfade.migrate.prepare import Run
+from crossfade.migrate.prepare import Run, number_of
 from crossfade.migrate.validate.crew import Crew, crew
 from crossfade.migrate.validate.differences import source_moved
 from crossfade.migrate.validate.measure import Measured
@@ -37,6 +37,7 @@ from crossfade.model.answers import Passed
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of
 from crossfade.observe.progress import Progress
+from crossfade.store.backends.postgres import proofs
 from crossfade.store.layers.retrying import Patience
 from crossfade.store.registry import DatabaseRecipe, MarkedRecipe
 
@@ -49,11 +50,13 @@ class Brought:
     """What a run knows at its end: by kind, what passed by of those that it brought as a whole; and the paths that it could not read.
 
     ``is_followed`` says that what moved under the copy is brought, and verified, later: then all else is proven nevertheless.
+    ``since`` is when it began, by the clock of the source, if that is a database, and before its list was made.
     """
 
     passed: dict[str, Passed] = field(default_factory=dict)
     unreadable: tuple[tuple[bytes, str], ...] = ()
     is_followed: bool = False
+    since: datetime | None = None
 
 
 def sides_of(run: Run) -> Sides:
@@ -160,18 +163,23 @@ class _Ending:
     def _take_moved(self, findings: Findings) -> None:
         """What changed in the source between the list and the look does not differ: it moved."""
         suspects = sorted({found.path for found in findings.differences if found.klass not in LASTING})
-        if not suspects:
-            return
+        moved = self._moved_among(suspects) if suspects else set()
+        findings.take(moved)
+        for path in sorted(moved.difference(findings.moved)):
+            findings.move(path)
+
+    def _moved_among(self, suspects: list[bytes]) -> set[bytes]:
+        """Those that are not what was brought any more. Between databases there are no marks: the source says when it changed them."""
+        run = self._run
+        if run.origin is not None:
+            origin, store_id, since = run.origin, number_of(run.source), self._brought.since
+            return origin.ask(lambda c: proofs.changed_among(c, origin.schema, store_id, suspects, since))
         lists = Lists(self._sides, self._options)
         try:
             ones, others = ({entry.path: entry for entry in store.look(suspects)} for store in (lists.source, lists.target))
         finally:
             lists.close()
-        moved = [path for path in suspects if self._has_moved(ones.get(path), others.get(path))]
-        findings.take(set(moved))
-        for path in moved:
-            if path not in findings.moved:
-                findings.move(path)
+        return {path for path in suspects if self._has_moved(ones.get(path), others.get(path))}
 
     def _changed_kinds(self, findings: Findings, passed: dict[str, Passed], since: datetime) -> set[str]:
         """The kinds of which the database, or what was read, is by now ahead of the other. Of what passed by nothing else is asked."""
@@ -191,6 +199,8 @@ class _Ending:
         return task is not None and task.verb == "stranger" and self._run.request.manner.merge
 
     def _has_moved(self, one: Entry | None, other: Entry | None) -> bool:
+        if self._run.origin is not None:
+            return False
         if one is not None and key_of(one.path) in self._held.whole:
             return False
         return source_moved(self._run.decide(one, other), to_files=self._run.to_files)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ class Pair:
 
     ``passed`` says that this run saw its bytes and records pass by, so that they need not be read. With ``at_least``, a
     log that grows may be longer where it is read than where it is asked for, if that many bytes have arrived. ``overtaken``
-    is what passed by before its source went on: nothing but the database can be asked for it.
+    is what was brought before its source went on: nothing but a log's beginning can still be read.
     """
 
     bytes: Entry
@@ -130,11 +130,22 @@ class Comparer:
         return True
 
     def _look_closer(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
-        """Read what can be read. What is not there any more as it passed by can only be weighed against the database's books."""
         if pair.overtaken:
-            self._measured.differences += filter(None, [_of_books(pair.server, there)])
+            found = _of_books(pair.server, there) or self._of_beginning(kind, pair, there)
+            self._measured.differences += [replace(found, is_of_before=True)] if found is not None else []
         else:
             self._read_and_compare(kind, pair, there, answering)
+
+    def _of_beginning(self, kind: Kind, pair: Pair, there: tuple[Figure, ...]) -> Difference | None:
+        """Wrong columns of what the source still begins with. Where it does not, all of it is brought anew."""
+        if pair.bytes is pair.server:
+            return None
+        try:
+            here = self._figures(kind, pair, Answering(kind), pair.server.size)
+        except OSError:
+            return None
+        found = of_figures(pair.bytes, here, there)
+        return self._locate(kind, pair, found) if found is not None and found.klass == "column" else None
 
     def _read_and_compare(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
         path, here = pair.bytes.path, None

@@ -112,8 +112,8 @@ class Findings:
 
     def take(self, paths: Container[bytes]) -> list[Difference]:
         """Have the differences at *paths* back, as if they had not been noted."""
-        taken = [difference for difference in self.differences if difference.path in paths]
-        self.differences = [difference for difference in self.differences if difference.path not in paths]
+        taken = [difference for difference in self.differences if difference.path in paths and not difference.is_of_before]
+        self.differences = [difference for difference in self.differences if difference not in taken]
         for difference in taken:
             self.classes[difference.klass] -= 1
         return taken
@@ -241,7 +241,7 @@ class Validator:
             batch.after = (one or other or Entry(b"")).path
             if self._scope.has_moved(one, other):
                 batch.moved += [entry.path for entry in (one or other,) if entry is not None]
-                self._look_at_overtaken(other, batch)
+                self._look_at_overtaken(one, other, batch)
             else:
                 self._look(_present(one), _present(other), batch)
             if len(batch.seen) + len(batch.moved) + batch.held >= _BATCH_ENTRIES or batch.size >= _BATCH_BYTES:
@@ -273,12 +273,18 @@ class Validator:
         elif one.type == "file" and one.size != other.size:
             batch.differences.append(Difference(one.path, one.kind, "content", f"{one.size} bytes, here {other.size}"))
 
-    def _look_at_overtaken(self, target: Entry | None, batch: _Batch) -> None:
-        """What a database was brought before its source went on has to stand there, and belongs to the sum over what passed by."""
-        is_file = target is not None and target.type == "file" and target.complete
-        if target is not None and is_file and self._scope.reads_source and target.kind in self._scope.passed:
-            batch.pairs.append(Pair(target, target, passed=True, overtaken=True))
-            batch.size += target.size
+    def _look_at_overtaken(self, source: Entry | None, target: Entry | None, batch: _Batch) -> None:
+        """What a database was brought before its source went on has to stand there, and belongs to the sum over what passed by.
+
+        Of a log that did not pass by, the beginning may still be in the source.
+        """
+        if target is None or target.type != "file" or not target.complete or not self._scope.reads_source:
+            return
+        passed = target.kind in self._scope.passed
+        is_log = source is not None and source.type == "file" and source.form == target.form == "log"
+        reads = source if source is not None and is_log and not passed else target
+        batch.pairs.append(Pair(reads, target, passed, overtaken=True, at_least=target.size))
+        batch.size += target.size
 
     def _is_chosen(self, entry: Entry, batch: _Batch) -> bool:
         """All, or the sample; of each kind the first one in any case."""
@@ -291,7 +297,7 @@ class Validator:
         moved = set(measured.moved)
         for difference in sorted([*batch.differences, *measured.differences], key=lambda d: key_of(d.path)):
             findings.note(difference, self._scope.limit)
-        for path in [*batch.moved, *moved]:
+        for path in dict.fromkeys([*batch.moved, *moved]):
             findings.move(path)
         for kind, answer in measured.answers.items():
             findings.answers.setdefault(kind, KindAnswer()).merge(answer)

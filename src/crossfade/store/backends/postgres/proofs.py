@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any, cast
 from psycopg import sql
 
 from crossfade.model.entries import Entry
-from crossfade.model.paths import path_of
+from crossfade.model.paths import key_of, path_of
 from crossfade.store.backends.postgres.journal import Line, append
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
@@ -105,6 +106,19 @@ def lately(
     return [Entry(path_of(key), kind=kind) for key, kind in cast("list[tuple[bytes, str]]", rows)]
 
 
+def changed_among(
+    connection: Connection, schema: str, store_id: int, paths: Sequence[bytes], since: datetime | None
+) -> set[bytes]:
+    """Those of *paths* that were written, or removed, since then: all, if nobody knows since when."""
+    query = (
+        "SELECT key FROM {}.entries WHERE store_id = %s AND sha256(key) = ANY(%s)"
+        " AND changed_at >= coalesce(%s, '-infinity'::timestamptz)"
+    )
+    keys = [hashlib.sha256(key_of(path)).digest() for path in paths]
+    rows = connection.execute(_sql(query, schema), [store_id, keys, since]).fetchall()
+    return {path_of(key) for (key,) in cast("list[tuple[bytes]]", rows)}
+
+
 def unread_since(connection: Connection, schema: str, migration: str) -> datetime:
     """Since when logs may have grown without being read whole: the whole time, where nobody knows, or the clock was put back."""
     query = (
@@ -116,11 +130,20 @@ def unread_since(connection: Connection, schema: str, migration: str) -> datetim
 
 
 def grown(
-    connection: Connection, schema: str, store_id: int, kinds: Sequence[str], since: datetime, limit: int
-) -> list[bytes]:
-    """The paths of logs of *kinds* that were written since then, *limit* at most."""
-    values = {"store_id": store_id, "kinds": list(kinds), "since": since, "limit": limit}
-    return [path_of(key) for (key,) in cast("Any", connection.execute(statement("lately_grown", schema), values).fetchall())]
+    connection: Connection,
+    schema: str,
+    store_id: int,
+    kinds: Sequence[str],
+    span: tuple[datetime, datetime],
+    *,
+    after: int,
+    limit: int,
+) -> list[tuple[int, bytes]]:
+    """Logs of *kinds* that were written in that *span*, by their rows, behind that which is called *after*: rows and paths."""
+    (since, until), names = span, list(kinds)
+    values = {"store_id": store_id, "kinds": names, "since": since, "until": until, "after": after, "limit": limit}
+    rows = connection.execute(statement("lately_grown", schema), values).fetchall()
+    return [(row, path_of(key)) for row, key in cast("list[tuple[int, bytes]]", rows)]
 
 
 def _sql(text: str, schema: str) -> sql.Composed:

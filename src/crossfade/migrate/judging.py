@@ -1,0 +1,28 @@
+"""Why a copy did not end with a proof, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossfade.errors import ContentDiffers, SourceMoved
+from crossfade.migrate.obstacles import named
+from crossfade.migrate.prepare import Run
+from crossfade.migrate.restore import way_on
+from crossfade.migrate.validate.verdict import Verdict
+
+
+def source_moved(count: int, paths: Sequence[bytes]) -> SourceMoved:
+    """So many entries changed while they were copied, *paths* among them."""
+    return SourceMoved(
+        f"{count} of the source's entries changed under the copy: {named(paths, count)}",
+        hint="give the same command again to bring the changes over",
+    )
+
+
+def content_differs(run: Run, verdict: Verdict) -> ContentDiffers:
+    """Both sides of *run* were compared."""
+    paths = list(dict.fromkeys(difference.path for difference in verdict.named if difference.path))
+    return ContentDiffers(
+        f"the target is not what the source is: {verdict.reason}" + (f"; {named(paths)}" if paths else ""),
+        hint=way_on(run),
+    )
