@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from crossfade.errors import GateShut
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import route
+from crossfade.store.backends.postgres.journal import actor
 from crossfade.store.writer import Writer
 from support.following import following
 from support.person import Person, refused, said
@@ -486,21 +488,22 @@ def test_what_is_written_into_the_database_by_hand_does_not_win(stage: Stage):
     stops_well(follower)
 
 
-def test_an_order_does_not_take_another_one_along(stage: Stage):
-    """Two operators: the second one's order is heard when the first one's is done, and told why it does not fit."""
+def test_an_order_is_not_ended_by_another_one(stage: Stage):
+    """Two operators: the second one is told at once that another one's order stands, and whose; that one is carried out."""
     follower = stage.follower()
     with other_writer(stage.database) as pid:
         first = stage.asks("cutover", "--timeout", "60")
         put_off = "SELECT count(*) FROM journal WHERE event = 'hand-over put off'"
         wait_for("a first order that waits", lambda: stage.database.one(put_off) == 1)
-        second = stage.asks("cutover", "--timeout", "30")
-        wait_for("a second order", lambda: stage.database.one("SELECT count(*) FROM journal WHERE event = 'wished'") == 2)
-    done, other = finish(first), finish(second)
+        other = stage.does("rollback", "--timeout", "30")
+        assert first.poll() is None
+    done = finish(first)
 
     assert done.status == 0, done
     assert f"process {pid}" in done.err
     assert other.status == 7, other
-    assert "cut over already" in other.err
+    assert f"error[CF709]: a cutover was asked for by {actor()} on {gethostname()}, and is not done yet" in other.err
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'refused'") == 1
     stops_well(follower)
 
 
