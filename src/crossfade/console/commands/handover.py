@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
-from crossfade.console.commands.start import interruptible
+from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
 from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.talk import counted, say_head, show, show_json, sized
@@ -76,8 +77,8 @@ def _check_phase(found: Sought, order: Order) -> None:
 def _here(found: Sought, order: Order) -> dict[str, Any]:
     """Nobody runs it: bring over what is left, carry the order out, and end. What is written later is noted meanwhile."""
     seen = found.ledger.ask(lambda c: journal.count(c, found.ledger.schema, found.row.migration))
-    request = request_again(found.row, found.store, Manner(), order.verb)
     stop = threading.Event()
+    request = replace(request_again(found.row, found.store, Manner(), order.verb), patient=patient(stop))
     with interruptible(stop), prepared(request) as run:
         live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False)
         live.hand_over(order)
