@@ -16,7 +16,7 @@ import pytest
 
 from crossfade.store.backends.file.gate import Gate
 from support.following import following
-from support.person import Person
+from support.person import Person, refused
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -104,6 +104,7 @@ def test_an_order_that_nobody_waits_for_is_taken_back(
 
     assert done.status == 6, done
     assert "taken back, and nothing was handed over" in done.err
+    assert "journal head" in done.err
     assert ordered(database) is None
     runner.send_signal(signal.SIGTERM)
     assert finish(runner, 30).status == 0
@@ -338,6 +339,32 @@ def test_a_verb_that_does_not_fit_is_a_line_in_the_journal(person: Person, root:
     assert person.types("pause", root, database.url).status == 0
     assert person.types("cutover", root, database.url, "--writers-stopped").status == 7
     assert database.one(query) == 2
+
+
+def test_a_verb_that_does_not_fit_is_told_the_phase_and_what_does(person: Person, root: Path, database: Database):
+    """By the name that status shows, and with the command that leads on."""
+    assert person.types("start", "--once", root, database.url).status == 0
+    number = database.one("SELECT migration_id FROM migrations")
+
+    def tells(verb: str) -> tuple[str, str]:
+        done = person.types(verb, root, database.url)
+        assert "journal head" in done.err
+        return refused(done, "CF708", 7)
+
+    copied = tells("finish")
+    assert (
+        copied[0] == f"migration {number} is copied: it was not cut over as a whole; only then is there a source to retire"
+    )
+    assert copied[1].startswith(f"crossfade cutover {number} --dry-run")
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    again = tells("cutover")
+    assert again[0] == f"migration {number} is interrupted: it was cut over already"
+    assert again[1].startswith(f"crossfade rollback {number} --dry-run")
+    assert person.types("rollback", root, database.url, "--writers-stopped").status == 0
+    assert person.types("rollback", root, database.url).status == 0
+    back = tells("rollback")
+    assert back[0] == f"migration {number} is rolled-back: following has ended already"
+    assert back[1].startswith(f"crossfade resume {number}")
 
 
 def rehearsed(person: Person, root: Path, database: Database) -> str:

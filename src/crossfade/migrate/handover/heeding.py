@@ -186,9 +186,10 @@ class Orders:
 
     def _look(self, order: Order) -> list[GateState]:
         run, now = self._run, self.standing
-        why = forbidden(order, now, "cut-over" if now.is_reversed else "following")
+        phase = "cut-over" if now.is_reversed else "following"
+        why = forbidden(order, now, phase)
         if why:
-            raise PhaseForbids(why, hint=f"crossfade status {run.migration}")
+            raise PhaseForbids(f"it is {phase}: {why}", hint=f"crossfade status {run.migration}")
         if order.verb == "finish" or gives_up(order, now):
             return []
         lane, move = self._chosen(order)
