@@ -363,7 +363,8 @@ class GateShut(Refused):
     meaning = (
         "Authority changes hands only when both sides are in step, all of it is verified, quarantine and drift are dealt with, "
         "the reverse stream is prepared and no writer is left. The message names the gate that is not met. Nothing was "
-        "changed, and following goes on. `crossfade cutover ID --dry-run` shows every gate."
+        "changed, and following goes on. While one order stands, no other is given. `crossfade cutover ID --dry-run` shows every "
+        "gate."
     )
 
 

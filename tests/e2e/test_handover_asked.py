@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from crossfade.store.backends.file.gate import Gate
 from support.following import following
-from support.person import Person
+from support.person import Person, refused
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -87,22 +88,61 @@ def test_a_supervisor_does_not_follow_again_what_a_person_rolled_back(
     assert done.status == 0, done
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_order_that_nobody_waits_for_is_taken_back(
-    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database, number: signal.Signals
 ):
-    """Its runner stands still, and would carry it out when it wakes."""
+    """Its runner stands still, and would carry it out when it wakes. A terminal that is closed waits no more than one in which
+    somebody pressed Ctrl-C.
+    """
     os.kill(runner.pid, signal.SIGSTOP)
     asked = terminal.popen("cutover", root, database.url, "--writers-stopped")
     wait_for("an order", lambda: ordered(database))
-    asked.send_signal(signal.SIGINT)
+    asked.send_signal(number)
     done = finish(asked, 30)
     os.kill(runner.pid, signal.SIGCONT)
 
     assert done.status == 6, done
     assert "taken back, and nothing was handed over" in done.err
+    assert "journal head" in done.err
     assert ordered(database) is None
     runner.send_signal(signal.SIGTERM)
     assert finish(runner, 30).status == 0
+    assert database.all("SELECT authority FROM routes") == [("elsewhere",)]
+
+
+def test_an_order_is_waited_for_while_the_server_is_away(
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """A restart, or a connection that breaks: its runner goes on, and so does whoever waits."""
+    os.kill(runner.pid, signal.SIGSTOP)
+    asked = terminal.popen("cutover", root, database.url, "--writers-stopped")
+    wait_for("an order", lambda: ordered(database))
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crossfade ledger'")
+    time.sleep(0.5)
+    os.kill(runner.pid, signal.SIGCONT)
+    done = finish(asked, 60)
+
+    assert done.status == 0, done
+    assert "waiting: the server does not answer" in done.err
+    assert database.all("SELECT authority FROM routes") == [("here",)]
+
+
+def test_an_order_is_not_begun_when_nobody_waits_for_it_any_more(
+    terminal: Terminal, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """Whoever gave it is gone, and could not take it back; its runner hears of it an hour later."""
+    os.kill(runner.pid, signal.SIGSTOP)
+    asked = terminal.popen("cutover", root, database.url, "--writers-stopped")
+    wait_for("an order", lambda: ordered(database))
+    kill_group(asked)
+    late = "UPDATE journal SET at = at - interval '1 hour' WHERE event = 'wished'"
+    database.run("ALTER TABLE journal DISABLE TRIGGER USER", late, "ALTER TABLE journal ENABLE TRIGGER USER")
+    os.kill(runner.pid, signal.SIGCONT)
+    wait_for("a word", lambda: database.one("SELECT count(*) FROM journal WHERE event = 'hand-over refused'"))
+
+    assert "its time was over" in str(database.one("SELECT reason FROM journal WHERE event = 'hand-over refused'"))
+    assert ordered(database) is None
     assert database.all("SELECT authority FROM routes") == [("elsewhere",)]
 
 
@@ -299,6 +339,32 @@ def test_a_verb_that_does_not_fit_is_a_line_in_the_journal(person: Person, root:
     assert person.types("pause", root, database.url).status == 0
     assert person.types("cutover", root, database.url, "--writers-stopped").status == 7
     assert database.one(query) == 2
+
+
+def test_a_verb_that_does_not_fit_is_told_the_phase_and_what_does(person: Person, root: Path, database: Database):
+    """By the name that status shows, and with the command that leads on."""
+    assert person.types("start", "--once", root, database.url).status == 0
+    number = database.one("SELECT migration_id FROM migrations")
+
+    def tells(verb: str) -> tuple[str, str]:
+        done = person.types(verb, root, database.url)
+        assert "journal head" in done.err
+        return refused(done, "CF708", 7)
+
+    copied = tells("finish")
+    assert (
+        copied[0] == f"migration {number} is copied: it was not cut over as a whole; only then is there a source to retire"
+    )
+    assert copied[1].startswith(f"crossfade cutover {number} --dry-run")
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    again = tells("cutover")
+    assert again[0] == f"migration {number} is interrupted: it was cut over already"
+    assert again[1].startswith(f"crossfade rollback {number} --dry-run")
+    assert person.types("rollback", root, database.url, "--writers-stopped").status == 0
+    assert person.types("rollback", root, database.url).status == 0
+    back = tells("rollback")
+    assert back[0] == f"migration {number} is rolled-back: following has ended already"
+    assert back[1].startswith(f"crossfade resume {number}")
 
 
 def rehearsed(person: Person, root: Path, database: Database) -> str:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from crossfade.errors import GateShut
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import route
+from crossfade.store.backends.postgres.journal import actor
 from crossfade.store.writer import Writer
 from support.following import following
 from support.person import Person, refused, said
@@ -391,6 +393,82 @@ def test_what_is_written_into_retired_files_during_a_roll_back_does_not_win(stag
     stops_well(follower)
 
 
+def drifted(stage: Stage) -> None:
+    """Somebody writes the retired document, and that is seen."""
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"rogue"}')
+    wait_for("drift", lambda: stage.database.one("SELECT count(*) FROM drift WHERE state = 'open'") == 1)
+
+
+def aside(stage: Stage) -> set[bytes]:
+    """What was put aside of the files."""
+    return {path.read_bytes() for path in stage.root.with_name("live.crossfade").glob("drift/*")}
+
+
+def test_what_is_written_once_more_while_drift_is_overruled_does_not_win(stage: Stage):
+    """Behind the first version's being put aside, before the decision: its item is open again, and is no older one that may stay."""
+    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert stage.does("cutover").status == 0
+    follower = stage.follower("gate.marker:after@1")
+    drifted(stage)
+    asked = stage.asks("rollback", "--force", "--timeout", "30", "--json")
+    asleep(follower)
+    assert (stage.root / SESSION).read_bytes() == b'{"id":"s1"}'
+    (stage.root / SESSION).write_bytes(b'{"id":"s1","n":"rogue again"}')
+    wakes(follower)
+    done = finish(asked)
+
+    assert done.status == 0, done
+    assert said(done)["tries"] == 2
+    assert (stage.root / SESSION).read_bytes() == b'{"id":"s1"}'
+    assert aside(stage) == {b'{"id":"s1","n":"rogue"}', b'{"id":"s1","n":"rogue again"}'}
+    wait_for("a look at it", lambda: stage.database.one("SELECT count(*) FROM drift WHERE state = 'open'") == 0)
+    assert stage.database.one("SELECT body->>'n' FROM sessions") is None
+    stops_well(follower)
+
+
+CANNOT_PUT_ASIDE = """
+from crossfade.console.main import run
+from crossfade.store.backends.file.aside import Aside
+def full(self, path, item):
+    raise OSError(28, "No space left on device")
+Aside.move = full
+run()
+"""
+"""A follower that has no room for what is to be put aside."""
+
+
+def test_what_cannot_be_put_aside_does_not_win(stage: Stage):
+    """``--force`` keeps a copy of what it overwrites. Where it cannot, the authority stays where it is."""
+    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert stage.does("cutover").status == 0
+    follower = stage.follower(program=CANNOT_PUT_ASIDE)
+    drifted(stage)
+    done = stage.does("rollback", "--force", "--timeout", "2")
+
+    assert done.status == 7, done
+    assert "1 paths have drifted" in done.err
+    assert "drift" in done.err.partition("try:")[2]
+    assert stage.side == "here"
+    assert (
+        stage.database.one("SELECT outcome FROM drift WHERE state = 'open'") == "the system refused: No space left on device"
+    )
+    stops_well(follower)
+
+
+def test_what_drifted_of_kinds_that_stay_stays_open(stage: Stage):
+    """They have been cut over before, so that the others' hand-over changes nothing of theirs."""
+    follower = stage.follower()
+    assert stage.does("cutover", "--only", "sessions").status == 0
+    drifted(stage)
+    done = stage.does("cutover", "--force", "--timeout", "20")
+
+    assert done.status == 0, done
+    assert stage.database.all("SELECT DISTINCT authority FROM routes") == [("here",)]
+    assert stage.database.one("SELECT state FROM drift") == "open"
+    assert b"rogue" in (stage.root / SESSION).read_bytes()
+    stops_well(follower)
+
+
 def test_what_is_written_into_the_database_by_hand_does_not_win(stage: Stage):
     """Nobody watches a database, and a look at everything takes its time; so it is asked what is not ours before it decides."""
     follower = stage.follower("gate.marker:after@1")
@@ -410,21 +488,22 @@ def test_what_is_written_into_the_database_by_hand_does_not_win(stage: Stage):
     stops_well(follower)
 
 
-def test_an_order_does_not_take_another_one_along(stage: Stage):
-    """Two operators: the second one's order is heard when the first one's is done, and told why it does not fit."""
+def test_an_order_is_not_ended_by_another_one(stage: Stage):
+    """Two operators: the second one is told at once that another one's order stands, and whose; that one is carried out."""
     follower = stage.follower()
     with other_writer(stage.database) as pid:
         first = stage.asks("cutover", "--timeout", "60")
         put_off = "SELECT count(*) FROM journal WHERE event = 'hand-over put off'"
         wait_for("a first order that waits", lambda: stage.database.one(put_off) == 1)
-        second = stage.asks("cutover", "--timeout", "30")
-        wait_for("a second order", lambda: stage.database.one("SELECT count(*) FROM journal WHERE event = 'wished'") == 2)
-    done, other = finish(first), finish(second)
+        other = stage.does("rollback", "--timeout", "30")
+        assert first.poll() is None
+    done = finish(first)
 
     assert done.status == 0, done
     assert f"process {pid}" in done.err
     assert other.status == 7, other
-    assert "cut over already" in other.err
+    assert f"error[CF709]: a cutover was asked for by {actor()} on {gethostname()}, and is not done yet" in other.err
+    assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'refused'") == 1
     stops_well(follower)
 
 

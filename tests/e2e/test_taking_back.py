@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
+from crossfade.errors import GateShut
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.store.backends.postgres import direction, journal, wishes
-from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.journal import Line, actor
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.server import Connection
 from support.person import Person
@@ -28,8 +30,9 @@ class Table:
     def asks(self) -> str:
         """Somebody asks for a cut-over; its number."""
         order = Order("cutover")
+        line = Line("wished", order.values())
         with closing(Ledger(self.database.server, self.schema)) as ledger:
-            ledger.wish(self.migration, {WISH: order.values()})
+            ledger.change(lambda c: wishes.give(c, self.schema, self.migration, WISH, order.values(), line))
         return order.number
 
     def takes_back(self, number: str) -> bool:
@@ -79,14 +82,14 @@ def test_it_does_not_stand_either_where_another_order_was_given_since(table: Tab
         assert table.stands(connection, other)
 
 
-def test_an_order_that_another_one_was_given_behind_stands_until_it_is_taken_back(table: Table):
-    number, other = table.asks(), table.asks()
+def test_no_other_order_is_given_while_one_stands(table: Table):
+    """It would take the first one's place, and whoever took it back would end both. Who gave the first is said."""
+    number = table.asks()
+    with pytest.raises(GateShut, match=f"a cutover was asked for by {actor()} on {gethostname()}, and is not done yet"):
+        table.asks()
     with closing(table.database.server.connect("test")) as connection:
         assert table.stands(connection, number)
-        connection.rollback()
-        assert table.takes_back(number)
-        assert not table.stands(connection, number)
-        assert table.stands(connection, other)
+    assert table.database.one("SELECT count(*) FROM journal WHERE event = 'wished'") == 1
 
 
 @pytest.mark.parametrize("is_decided", [True, False])

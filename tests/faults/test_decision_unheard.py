@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -18,8 +19,8 @@ from support.running import Run, Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
 LOG = "events/r/j/events-1.jsonl"
-DECISION = b".migrations SET reversed"
-"""What no other transaction says."""
+DECISION, END = b".migrations SET reversed", b".migrations SET phase = $1, updated_at"
+"""What no other transaction says than the one that hands over, and the one that ends a migration."""
 
 _SCHEMA = count(1)
 
@@ -38,12 +39,33 @@ class Pair:
         process = following(self.terminal, self.root, self.database)
         self.proxy.at_commit_of(DECISION, act)
         try:
-            asked = self.verb("cutover", "--writers-stopped", "--timeout", "20")
+            asked = self.cut_over()
             if self.side == "database":
                 process.terminate()
             return finish(process, 60), asked
         finally:
             kill_group(process)
+
+    def end(self, verb: str, act: Act) -> tuple[Run, Run]:
+        """How the follower and *verb* end, which ends the migration, with *act* done to the transaction that does."""
+        process = following(self.terminal, self.root, self.database)
+        self.proxy.at_commit_of(END, act)
+        try:
+            asked = self.verb(verb, "--timeout", "20")
+            return finish(process, 60), asked
+        finally:
+            kill_group(process)
+
+    def cut_over(self) -> Run:
+        """How it ends; nobody waits for it any more once a server has gone away that stays away."""
+        asked = self.terminal.popen("cutover", "--store", self.database.url, "--writers-stopped", "--timeout", "20")
+        try:
+            wait_for("its decision", lambda: self.proxy.events or asked.poll() is not None, 40)
+            if "went away" in self.proxy.events:
+                asked.send_signal(signal.SIGTERM)
+            return finish(asked, 60)
+        finally:
+            kill_group(asked)
 
     def verb(self, name: str, *options: str) -> Run:
         return self.terminal.run(name, "--store", self.database.url, *options)
@@ -99,6 +121,7 @@ def test_what_nobody_heard_is_said_and_repair_completes_it(pair: Pair, tmp_path:
     assert "\n  try: crossfade repair " in done.err
     assert "Traceback" not in done.err + asked.err
     assert asked.status == 2, asked
+    assert "the order could not be taken back, and is begun no later than 40 s after it was given" in asked.err
     assert pair.side == "undecided"
     assert pair.database.all("SELECT DISTINCT authority FROM routes") == [("here" if having_committed else "elsewhere",)]
 
@@ -131,3 +154,21 @@ def test_a_decision_that_was_not_heard_is_asked_for_and_stands(pair: Pair, tmp_p
     assert pair.side == "database"
     assert pair.database.all("SELECT DISTINCT authority FROM routes") == [("here",)]
     pair.is_whole(tmp_path / "back")
+
+
+@pytest.mark.parametrize("act", [lost, late])
+@pytest.mark.parametrize(("verb", "phase"), [("rollback", "rolled-back"), ("finish", "finished")])
+def test_an_end_that_was_not_heard_is_asked_for_and_stands(pair: Pair, verb: str, phase: str, act: Callable[[Proxy], Act]):
+    """It was carried out, once, and nobody follows on. To do it again would find the order gone, as if it were taken back."""
+    if verb == "finish":
+        assert pair.terminal.run("start", "--once", pair.root, pair.database.url).status == 0
+        assert pair.cut_over().status == 0
+    done, asked = pair.end(verb, act(pair.proxy))
+
+    assert asked.status == 0, asked
+    assert done.status == 0, done
+    assert pair.proxy.events in (["answer lost"], ["commit under way", "commit arrived"])
+    assert pair.database.one("SELECT phase FROM migrations") == phase
+    ended = "SELECT count(*) FROM journal WHERE event = 'hand-over completed' AND detail::jsonb ->> 'phase' = %s"
+    assert pair.database.one(ended, phase) == 1
+    assert pair.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over refused'") == 0

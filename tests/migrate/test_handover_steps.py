@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from dataclasses import replace
 
 import psycopg
@@ -185,6 +186,26 @@ def test_before_the_decision_a_fault_that_passes_is_waited_for():
         Attempts(Order("cutover"), lambda: met, lambda: fails(broken)).turn()
     with pytest.raises(OSError):
         Attempts(Order("cutover"), lambda: met, lambda: fails(full), lambda: True).turn()
+
+
+def test_a_try_is_not_made_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch):
+    """Whoever runs it slept since the last one: what was shut then may be open now, and nobody waits for it. A first one is made."""
+    now, made = 100.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def fails() -> None:
+        made.append(now)
+        raise GateShut("behind", hint="wait")
+
+    waiting = Attempts(Order("cutover", timeout=60.0), list, fails)
+    assert not waiting.turn()
+    now = 160.0
+    with pytest.raises(GateShut, match="behind"):
+        waiting.turn()
+    assert made == [100.0]
+    assert Attempts(Order("cutover", timeout=60.0), list, lambda: None, age=70.0).turn()
+    with pytest.raises(GateShut, match="its time was over before it was begun"):
+        Attempts(Order("cutover", timeout=60.0), list, fails, age=81.0).turn()
 
 
 @pytest.mark.parametrize(

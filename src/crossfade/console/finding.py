@@ -11,7 +11,7 @@ import psycopg
 
 from crossfade.console import book
 from crossfade.console.talk import say
-from crossfade.errors import CrossfadeError, GateShut, MigrationUnknown, PhaseForbids, SourceMissing
+from crossfade.errors import CrossfadeError, MigrationUnknown, SourceMissing, TargetUnreachable
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
@@ -45,10 +45,12 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
 
 @contextmanager
 def _headed(found: Sought) -> Iterator[None]:
-    """A refusal names the journal's head, too; where the database cannot be asked for it, the refusal is what counts."""
+    """What fails names the journal's head, too; where the database cannot be asked for it, the failure is what counts."""
     try:
         yield
-    except (PhaseForbids, GateShut) as error:
+    except TargetUnreachable:
+        raise
+    except CrossfadeError as error:
         with suppress(CrossfadeError, psycopg.Error):
             error.head = error.head or found.ledger.journal_head(found.row.migration).hex()
         raise

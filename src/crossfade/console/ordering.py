@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
+
 from crossfade.console.talk import say
-from crossfade.errors import GateShut, Interrupted
-from crossfade.migrate.handover.order import WISH, Order
+from crossfade.errors import CrossfadeError, GateShut, Interrupted, TargetUnreachable
+from crossfade.migrate.audit.record import refused
+from crossfade.migrate.handover.order import WAITED_SECONDS, WISH, Order
 from crossfade.store.backends.postgres import journal, wishes
 from crossfade.store.backends.postgres.journal import Line, Written
 from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.faults import passes
 
 _POLL_SECONDS = 0.05
-_RUNNER_SECONDS = 20.0
-"""How much longer than the order's own time its runner is waited for."""
-
 _REST_SECONDS = 10.0
 """How long a runner is waited for that lives, once it has decided: the rest is a moment's work."""
 
 _LAST_SECONDS = 5.0
 """How long it has to say what came of an order that was taken back while it was at it."""
+
+_BACK_SECONDS = 10.0
+"""How long a server that does not answer is waited for, to take an order back."""
 
 
 class Ordering:
@@ -32,28 +38,69 @@ class Ordering:
         self._migration = migration
         self._order = order
         self._seen = ledger.ask(lambda c: journal.count(c, ledger.schema, migration))
-        self._is_begun = False
+        self._is_begun = self._is_away = False
         self._decided: dict[str, Any] | None = None
         self._decided_at = 0.0
 
     def carried_out(self) -> dict[str, Any]:
         """What the journal says of it in the end. Raises GateShut where it was refused, Interrupted where it was taken back."""
+        with _interrupted_by_any():
+            try:
+                return self._awaited_or_taken_back()
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "stopped before the order was taken back: it may be carried out yet",
+                    hint=f"crossfade status {self._migration}",
+                ) from None
+
+    def _awaited_or_taken_back(self) -> dict[str, Any]:
+        """However waiting for it ends: an order that nobody waits for is not carried out later."""
+        why = "its runner has not answered"
         try:
-            self._ledger.wish(self._migration, {WISH: self._order.values()})
-            done = self._awaited(self._order.timeout + _RUNNER_SECONDS)
+            self._give()
+            done = self._awaited(self._order.timeout + WAITED_SECONDS)
+            if done is not None:
+                return done
+        except GateShut:
+            raise
         except KeyboardInterrupt:
-            return self._taken_back("nobody waits for it any more")
-        return self._taken_back("its runner has not answered") if done is None else done
+            why = "nobody waits for it any more"
+        except (CrossfadeError, psycopg.Error, OSError):
+            why = "it could not be waited for"
+        return self._taken_back(why)
+
+    def _give(self) -> None:
+        """Write it down, once: where the answer was not heard, it may stand. What refuses it is told in the journal."""
+        ledger, migration, order = self._ledger, self._migration, self._order.values()
+        line = Line("wished", {WISH: order})
+        try:
+            ledger.change(lambda c: wishes.give(c, ledger.schema, migration, WISH, order, line))
+        except GateShut as error:
+            raise refused(ledger, migration, error) from None
 
     def _awaited(self, seconds: float) -> dict[str, Any] | None:
         """What came of it within *seconds*: that it is done, or at least decided; else None."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            done = self._heard()
-            if done is not None or self._is_left():
-                return done or self._decided
+            done = self._looked()
+            if done is not None:
+                return done
             time.sleep(_POLL_SECONDS)
         return self._decided
+
+    def _looked(self) -> dict[str, Any] | None:
+        """What came of it by now, as far as that is heard: a server that is away for a moment says nothing of it."""
+        try:
+            done = self._heard()
+            self._is_away = False
+            return self._decided if done is None and self._is_left() else done
+        except (CrossfadeError, psycopg.Error) as error:
+            if not passes(error):
+                raise
+        if not self._is_away:
+            say("waiting: the server does not answer")
+        self._is_away = True
+        return None
 
     def _heard(self) -> dict[str, Any] | None:
         """Take in what the journal says by now; what the last line says, once it is there."""
@@ -80,9 +127,8 @@ class Ordering:
 
     def _taken_back(self, why: str) -> dict[str, Any]:
         """Take the order back. A runner that is at it may have decided meanwhile: then that is what came of it."""
-        ledger, migration, number = self._ledger, self._migration, self._order.number
-        line = Line(wishes.TAKEN_BACK, {"order": number}, why)
-        is_gone = ledger.change(lambda c: wishes.take_back(c, ledger.schema, migration, WISH, number, line))
+        self._ledger.patience_seconds = _BACK_SECONDS
+        is_gone = self._is_taken_back(why)
         with suppress(GateShut):  # a runner that is at it lets go of it first
             done = self._heard() or self._awaited(_LAST_SECONDS if self._is_begun else 0.0)
             if done is not None:
@@ -90,9 +136,36 @@ class Ordering:
         if not is_gone:
             raise Interrupted(
                 f"{why}: the order was decided before it could be taken back",
-                hint=f"crossfade status {migration}",
+                hint=f"crossfade status {self._migration}",
             )
         raise Interrupted(f"{why}: the order was taken back, and nothing was handed over", hint="give it again")
+
+    def _is_taken_back(self, why: str) -> bool:
+        """False where it is decided. Raises TargetUnreachable where the server stays away: then its time ends it."""
+        ledger, migration, number = self._ledger, self._migration, self._order.number
+        line = Line(wishes.TAKEN_BACK, {"order": number}, why)
+        try:
+            return ledger.change(lambda c: wishes.take_back(c, ledger.schema, migration, WISH, number, line))
+        except (CrossfadeError, psycopg.Error) as error:
+            if not passes(error):
+                raise
+            raise TargetUnreachable(
+                f"{why}, and the server does not answer: the order could not be taken back, and is begun no later than"
+                f" {self._order.timeout + WAITED_SECONDS:g} s after it was given",
+                hint=f"crossfade status {migration}   # once it is back",
+            ) from None
+
+
+@contextmanager
+def _interrupted_by_any() -> Iterator[None]:
+    """A SIGTERM, and the SIGHUP of a terminal that is closed, are what a Ctrl-C is; one that is ignored stays so."""
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def outcome(line: Written, order: Order) -> dict[str, Any] | None:

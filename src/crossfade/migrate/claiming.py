@@ -8,40 +8,76 @@ refuse nobody (``Fence``).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from crossfade.errors import PhaseForbids, RunnerActive
+from crossfade.errors import Interrupted, PhaseForbids, RunnerActive
 from crossfade.migrate.audit.record import refused
 from crossfade.store.backends.postgres import leases
 from crossfade.store.backends.postgres.leases import Term
 from crossfade.store.backends.postgres.ledger import Ledger
 
 _LOOK_SECONDS = 0.25
+_SOON_SECONDS = 1.0
 
 
-def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None) -> int:
+def _never() -> bool:
+    return False
+
+
+def _to_nobody(text: str) -> None:
+    del text
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Whoever waits to become the runner: is told why it takes long, and is asked whether to stop."""
+
+    tell: Callable[[str], None] = _to_nobody
+    is_stopped: Callable[[], bool] = _never
+
+
+def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None, patient: Patient) -> int:
     """Write the migration of *row* down, or find it, and become its runner: the epoch.
 
-    Raises RunnerActive while another lives, and PhaseForbids while it is paused.
+    Raises RunnerActive while another lives, also one that fills the same tree under another name; PhaseForbids while it is
+    paused; Interrupted where *patient* stops.
     """
     migration = row["migration"]
-    _outlast(ledger, migration)
+    for watched in (migration, *ledger.ask(lambda c: leases.others(c, ledger.schema, row))):
+        _outlast(ledger, watched, patient)
     try:
         return ledger.claim(row, None if kinds is None else sorted(kinds))
     except (PhaseForbids, RunnerActive) as error:
         raise refused(ledger, migration, error) from None
 
 
-def _outlast(ledger: Ledger, migration: str) -> None:
+def _outlast(ledger: Ledger, migration: str, patient: Patient) -> None:
     """Watch a lease whose runner may be gone, until it is renewed, or was not for as long as one lasts: then it is over."""
-    since, first = time.monotonic(), _term(ledger, migration)
+    since, first, is_told = time.monotonic(), _term(ledger, migration), False
     term = first
     while first and term and term.expires_at == first.expires_at and _may_be_gone(term):
-        if time.monotonic() - since > leases.LEASE_SECONDS:
+        waited = time.monotonic() - since
+        if waited > leases.LEASE_SECONDS:
             ledger.change(lambda connection: leases.end(connection, ledger.schema, migration, first.expires_at))
             return
+        if waited > _SOON_SECONDS and not is_told:
+            patient.tell(_waits(migration, term))
+            is_told = True
+        _check_stop(patient)
         time.sleep(_LOOK_SECONDS)
         term = _term(ledger, migration)
+
+
+def _waits(migration: str, term: Term) -> str:
+    who = f"process {term.holder.pid} on {term.holder.host}"
+    return f"waiting: {who} ran migration {migration} last, and is given {leases.LEASE_SECONDS} s to show that it lives"
+
+
+def _check_stop(patient: Patient) -> None:
+    if patient.is_stopped():
+        raise Interrupted("stopped while it waited for another runner; nothing was changed", hint="give it again")
 
 
 def _term(ledger: Ledger, migration: str) -> Term | None:

@@ -25,7 +25,7 @@ from crossfade.errors import (
 )
 from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
-from crossfade.migrate.claiming import claim
+from crossfade.migrate.claiming import Patient, claim
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of, wanted_of
 from crossfade.migrate.inventory import Decide
@@ -45,7 +45,9 @@ from crossfade.store.registry import DatabaseRecipe, FileRecipe, MarkedRecipe, s
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for. ``once`` is a copy that ends, ``incremental`` one of a copy that is finished."""
+    """What a person asked for. ``once`` is a copy that ends, ``incremental`` one of a copy that is finished. ``patient`` is who waits
+    for another runner to be gone.
+    """
 
     source: Location
     target: Location
@@ -59,6 +61,7 @@ class Request:
     verb: str = "start"
     once: bool = False
     incremental: bool = False
+    patient: Patient = field(default_factory=Patient, compare=False)
 
 
 @dataclass(frozen=True)
@@ -363,4 +366,4 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "verb": request.verb,
         "wanted": wanted_of(request.manner, once=request.once) if request.verb == "start" else {},
     }
-    return claim(ledger, row, kinds)
+    return claim(ledger, row, kinds, request.patient)

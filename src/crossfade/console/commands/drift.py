@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from crossfade.console.commands.start import interruptible
+from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import MigrationUnknown, OptionInvalid, RunnerActive
@@ -97,7 +98,8 @@ def _carry_out(found: Sought, chosen: list[int]) -> None:
 
 
 def _here(found: Sought) -> bool:
-    request, stop = request_again(found.row, found.store, Manner(merge=False), "drift"), threading.Event()
+    stop = threading.Event()
+    request = replace(request_again(found.row, found.store, Manner(merge=False), "drift"), patient=patient(stop))
     try:
         with interruptible(stop), prepared(request) as run:
             Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False).deal_with_drift()

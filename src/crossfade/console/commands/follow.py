@@ -6,9 +6,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from crossfade.console.background import Begun
-from crossfade.console.commands.start import cost, interruptible, remember, unless_closed
+from crossfade.console.commands.start import cost, interruptible, patient, remember, unless_closed
 from crossfade.console.progress import display
 from crossfade.console.talk import say, say_head
 from crossfade.errors import Interrupted, PhaseForbids
@@ -23,6 +24,7 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
     *begun* hears of it once the lease is taken.
     """
     stop = threading.Event()
+    request = replace(request, patient=patient(stop))
     with interruptible(stop), _supervised(stop) as ended, prepared(request) as run:
         _refuse_rolled_back(run)
         begun(run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
-from crossfade.console.commands.start import interruptible
+from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
 from crossfade.console.ordering import Ordering, outcome
+from crossfade.console.state import look_at, next_steps, state_of
 from crossfade.console.talk import counted, say_head, show, show_json, sized
 from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import request_again
@@ -15,7 +17,7 @@ from crossfade.migrate.audit.record import refused
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.handover.gates import GateState, shut
 from crossfade.migrate.handover.order import Order
-from crossfade.migrate.handover.phases import forbidden
+from crossfade.migrate.handover.phases import forbidden, is_arrived
 from crossfade.migrate.handover.rehearse import rehearsed
 from crossfade.migrate.handover.standing import Standing
 from crossfade.migrate.handover.steps import Step
@@ -24,7 +26,7 @@ from crossfade.migrate.prepare import prepared
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.model import layouts
 from crossfade.store.backends.postgres import journal
-from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.wishes import refuse_paused
 
 _SPOKEN = {"cutover": "cut over", "rollback": "rolled back", "finish": "finished"}
@@ -65,9 +67,20 @@ def _check_phase(found: Sought, order: Order) -> None:
     refuse_paused(found.row.wanted, found.row.migration)
     why = forbidden(order, Standing(found.row.reversed, frozenset(found.row.cut or ())), found.row.phase)
     if why:
-        raise PhaseForbids(
-            f"migration {found.row.migration}: {why}", hint=f"crossfade status {found.row.migration}   # what fits now"
-        )
+        name, _ = state_of(look_at(found.ledger, found.row))
+        raise PhaseForbids(f"migration {found.row.migration} is {name}: {why}", hint=_instead(found.row, order, name))
+
+
+def _instead(row: MigrationRow, order: Order, name: str) -> str:
+    """What to type where *order* does not fit a migration in the state *name*."""
+    if name == "copying":
+        return f"crossfade status {row.migration} --wait-for following   # then again"
+    if order.verb == "finish" and is_arrived(row.phase):
+        return f"crossfade cutover {row.migration} --dry-run   # of all of it; then finish"
+    if order.verb == "cutover" and (row.reversed or row.cut):
+        return f"crossfade rollback {row.migration} --dry-run   # or finish, once all of it is cut over"
+    steps = [] if is_arrived(row.phase) else next_steps(name, row, {})
+    return next((f"{step['command']}   # {step['why']}" for step in steps), f"crossfade status {row.migration}")
 
 
 # Here
@@ -76,8 +89,8 @@ def _check_phase(found: Sought, order: Order) -> None:
 def _here(found: Sought, order: Order) -> dict[str, Any]:
     """Nobody runs it: bring over what is left, carry the order out, and end. What is written later is noted meanwhile."""
     seen = found.ledger.ask(lambda c: journal.count(c, found.ledger.schema, found.row.migration))
-    request = request_again(found.row, found.store, Manner(), order.verb)
     stop = threading.Event()
+    request = replace(request_again(found.row, found.store, Manner(), order.verb), patient=patient(stop))
     with interruptible(stop), prepared(request) as run:
         live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False)
         live.hand_over(order)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
-from crossfade.console.commands.start import interruptible, remember, run_once, status_of
+from crossfade.console.commands.start import interruptible, patient, remember, run_once, status_of
 from crossfade.console.talk import say, show, show_json
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
@@ -15,6 +16,7 @@ from crossfade.migrate.restore import looked, settle_logs
 def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
     """Do it; the exit status. With *if_empty*, a directory that holds something is left alone, unless a restore was begun there."""
     stop = threading.Event()
+    request = replace(request, patient=patient(stop))
     with interruptible(stop), looked(request) as found:
         if found.nothing:
             return _left_alone(

@@ -18,6 +18,7 @@ from crossfade.console.talk import counted, lasting, say, say_head, show, show_j
 from crossfade.console.verdicts import different, proven, rests_on
 from crossfade.errors import ContentDiffers, PhaseForbids
 from crossfade.migrate.certificate import certificate, check_file, write
+from crossfade.migrate.claiming import Patient
 from crossfade.migrate.engine import Engine
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.phases import OF_RESTORE
@@ -44,7 +45,8 @@ def _control(run: Run) -> str:
 
 def start_once(request: Request, *, as_json: bool, begun: Begun = remember) -> int:
     """Run it; the exit status. *begun* hears of it once the lease is taken."""
-    stop, request = threading.Event(), replace(request, once=True)
+    stop = threading.Event()
+    request = replace(request, once=True, patient=patient(stop))
     if request.manner.certificate:
         check_file(request.manner.certificate, request.source, request.target)
     with interruptible(stop), prepared(request) as run:
@@ -113,6 +115,11 @@ def unless_closed(watch: Any, stop: threading.Event) -> Any:
             stop.set()
 
     return tell
+
+
+def patient(stop: threading.Event) -> Patient:
+    """Whoever types it: hears why it waits for another runner, and waits no more once *stop* is set."""
+    return Patient(unless_closed(say, stop), stop.is_set)
 
 
 def _tell(text: str) -> None:

@@ -19,6 +19,7 @@ from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
+from crossfade.migrate.claiming import Patient
 from crossfade.migrate.decide import Task
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
@@ -190,7 +191,7 @@ def _rehearse(request: Request, verdict: Verdict) -> None:
 
 
 def _mend(request: Request, verdict: Verdict) -> Mended:
-    with prepared(request) as run:
+    with prepared(replace(request, patient=Patient(say))) as run:
         if run.cut:
             raise PhaseForbids(
                 f"{', '.join(sorted(run.cut))} were cut over by themselves: neither side has the authority for all",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from crossfade.errors import Fenced, GateShut
+from crossfade.migrate.follow.lanes import has
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.far import Far
 from crossfade.migrate.handover.hold import Hold
@@ -58,7 +59,7 @@ class Acts:
         self._connection: Connection | None = None
         self._epoch = route.epoch_of(self._control.routes())
         self._hold = Hold(order.hold_max, self._undo_fence)
-        self._tolerated = 0
+        self._tolerated: list[int] = []
         self.step_ms: dict[str, float] = {}
 
     @property
@@ -94,8 +95,14 @@ class Acts:
     # Before
 
     def _do_check(self) -> None:
-        """The gates are looked at by whoever keeps the order. What is overruled may have drifted; what drifts from now on, not."""
-        self._tolerated = self._run.ledger.ask(self._drifted) if self._order.force else 0
+        """The gates are looked at by whoever keeps the order. Where drift is overruled, that of kinds that stay may be open still."""
+        self._tolerated = self._run.ledger.ask(self._of_others) if self._order.force else []
+
+    def _of_others(self, connection: Connection) -> list[int]:
+        """The open items of the other direction, which this hand-over leaves as it is. What was put back here is looked at once more."""
+        run = self._run
+        found = drift.items(connection, run.ledger.schema, run.migration)
+        return [item.item for item in found if not has(run, item.seen.kind)]
 
     def _do_prepare(self) -> None:
         """Have the far side ready, and have the side that gets the authority note its changes, which the other will follow."""
@@ -194,14 +201,12 @@ class Acts:
             connection.commit()
 
     def _check_drift(self, connection: Connection) -> None:
-        """What somebody wrote over there since the gates were looked at would be the authority's version from now on."""
-        found = self._drifted(connection)
-        if found > self._tolerated:
-            hint = f"crossfade drift {self._run.migration} list"
+        """What somebody wrote over there, and is not put back, would be the authority's version from now on."""
+        run = self._run
+        found = drift.count_open(connection, run.ledger.schema, run.migration, besides=self._tolerated)
+        if found:
+            hint = f"crossfade drift {run.migration} list"
             raise GateShut(f"{found:,} paths have drifted meanwhile; nothing was handed over", hint=hint)
-
-    def _drifted(self, connection: Connection) -> int:
-        return drift.count_open(connection, self._run.ledger.schema, self._run.migration)
 
     def _turn_feed(self, connection: Connection) -> None:
         """The reverse stream begins where the feed is now; one that runs goes on. A database that retires has nothing more to tell."""

@@ -11,7 +11,7 @@ import psycopg
 
 from crossfade.errors import CrossfadeError, Fenced, GateShut
 from crossfade.migrate.handover.gates import GateState, shut
-from crossfade.migrate.handover.order import Order
+from crossfade.migrate.handover.order import WAITED_SECONDS, Order
 from crossfade.migrate.handover.steps import Step
 from crossfade.migrate.workers import fault_of
 from crossfade.store.faults import passes
@@ -77,7 +77,7 @@ def _do(step: Step, doer: Doer, is_decided: Callable[[], bool]) -> None:
     except Exception as error:
         if step.part == "decision" and isinstance(error, psycopg.OperationalError):
             doer.release()  # it may take long to know; writers ask the database, and hear of it when it is known there
-            if _heard(is_decided):
+            if heard(is_decided):
                 return
         raise
 
@@ -97,7 +97,8 @@ def _spoken(error: Exception) -> str:
     return error.sentence if isinstance(error, CrossfadeError) else fault_of(error)
 
 
-def _heard(is_decided: Callable[[], bool]) -> bool:
+def heard(is_decided: Callable[[], bool]) -> bool:
+    """Whether a decision stands whose answer was not heard. Raises Undecided where that cannot be asked."""
     try:
         return is_decided()
     except (psycopg.Error, CrossfadeError):
@@ -107,7 +108,8 @@ def _heard(is_decided: Callable[[], bool]) -> bool:
 class Attempts:
     """The tries of one order. *look* gives the gates as they are now, *attempt* does the steps once.
 
-    Until *is_over* says that it was handed over, a fault that passes is a gate that is shut.
+    Until *is_over* says that it was handed over, a fault that passes is a gate that is shut. *age* is how many seconds ago it
+    was given: its time runs from there.
     """
 
     def __init__(
@@ -116,29 +118,40 @@ class Attempts:
         look: Callable[[], list[GateState]],
         attempt: Callable[[], None],
         is_over: Callable[[], bool] = lambda: False,
+        age: float = 0.0,
     ) -> None:
         self.order = order
         self.reason = ""
         self._look = look
         self._attempt = attempt
         self._is_over = is_over
-        self._until = time.monotonic() + order.timeout
+        self._until = time.monotonic() + order.timeout - age
         self._due = 0.0
+        self._last: GateShut | None = None
         self._is_final = False
 
     def turn(self) -> bool:
         """Try, if it is time to. True once it is done; raises GateShut when it will not be."""
         if time.monotonic() < self._due:
             return False
+        self._check_time()
         try:
             self._try()
         except GateShut as error:
-            self.reason = error.sentence
+            self.reason, self._last = error.sentence, error
             if self._is_final or time.monotonic() >= self._until:
                 raise
             self._due = time.monotonic() + _AGAIN_SECONDS
             return False
         return True
+
+    def _check_time(self) -> None:
+        """Whoever runs it may have slept, or was paused, since the last try, or since before the first: then nobody waits any more."""
+        late = time.monotonic() - self._until
+        if self._last is not None and late >= 0:
+            raise self._last
+        if late > WAITED_SECONDS:
+            raise GateShut("its time was over before it was begun; nothing was handed over", hint="give it again")
 
     def end(self) -> None:
         """If this try is of no avail, no other one will be."""

@@ -13,7 +13,7 @@ import psycopg
 from crossfade.errors import CrossfadeError, Fenced, GateShut, NotYet, PhaseForbids, TargetUnreachable, TargetUnwritable
 from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.authority import held_by
-from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
+from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out, heard
 from crossfade.migrate.handover.choosing import far_of
 from crossfade.migrate.handover.completing import clear_up, refuse
 from crossfade.migrate.handover.control import control_of
@@ -121,20 +121,18 @@ class Orders:
                 self._done.add(order.number)
                 return False
             self._attempts = self._begin(order)
-        if order is None:
-            self._refuse(cast("Attempts", self._attempts).order, _taken_back())
+        attempts = cast("Attempts", self._attempts)
+        if order is None or order.number != attempts.order.number:
+            self._refuse(attempts.order, _taken_back())
             return False
         try:
-            return self._turn(cast("Attempts", self._attempts))
+            return self._turn(attempts)
         except Undecided:
-            raise TargetUnreachable(
-                "the server went away at the decision, and nobody heard which side has the authority; the route in it says so",
-                hint=f"crossfade repair {self._run.migration}   # once it is back",
-            ) from None
+            raise _unheard(self._run) from None
         except CrossfadeError as error:
             if self.outcome:
                 raise
-            self._refuse(cast("Attempts", self._attempts).order, error)
+            self._refuse(attempts.order, error)
             if self._only or not isinstance(error, _GOES_ON):
                 raise
             return False
@@ -156,7 +154,12 @@ class Orders:
     def _begin(self, order: Order) -> Attempts:
         self._held_seconds = []
         self._run.ledger.note(self._run.migration, "hand-over begun", {"order": order.number}, order.verb)
-        return Attempts(order, lambda: self._look(order), lambda: self._attempt(order), lambda: bool(self.outcome))
+        age = 0.0 if self._only else self._age(order)
+        return Attempts(order, lambda: self._look(order), lambda: self._attempt(order), lambda: bool(self.outcome), age)
+
+    def _age(self, order: Order) -> float:
+        run = self._run
+        return run.ledger.ask(lambda c: wishes.age(c, run.ledger.schema, run.migration, order.number))
 
     def _turn(self, attempts: Attempts) -> bool:
         if not attempts.turn():
@@ -183,9 +186,10 @@ class Orders:
 
     def _look(self, order: Order) -> list[GateState]:
         run, now = self._run, self.standing
-        why = forbidden(order, now, "cut-over" if now.is_reversed else "following")
+        phase = "cut-over" if now.is_reversed else "following"
+        why = forbidden(order, now, phase)
         if why:
-            raise PhaseForbids(why, hint=f"crossfade status {run.migration}")
+            raise PhaseForbids(f"it is {phase}: {why}", hint=f"crossfade status {run.migration}")
         if order.verb == "finish" or gives_up(order, now):
             return []
         lane, move = self._chosen(order)
@@ -238,11 +242,11 @@ class Orders:
         run = self._run
         paths = control_of(run).noted_until_now(order.hold_max) if run.from_control else []
         self._lanes[0].follower.settle(paths, order.timeout)
-        end(self._run, order, "finished", self._check_stands)
+        _end(self._run, order, "finished", self._check_stands)
         self.outcome = "finished"
 
     def _give_up(self, order: Order) -> None:
-        give_up(self._run, order, self._check_stands)
+        _give_up(self._run, order, self._check_stands)
         self.outcome = "rolled-back"
 
     def _check_stands(self, connection: Connection) -> None:
@@ -262,32 +266,57 @@ def _taken_back() -> GateShut:
     return GateShut("it was taken back by whoever asked for it; nothing was handed over", hint="give it again")
 
 
-def give_up(run: Run, order: Order, check: Callable[[Connection], None] = lambda _: None) -> None:
+def _unheard(run: Run) -> TargetUnreachable:
+    """Whoever runs it ends where nobody knows how it goes on."""
+    return TargetUnreachable(
+        "the server went away at the decision, and nobody heard which side has the authority; the route in it says so",
+        hint=f"crossfade repair {run.migration}   # once it is back",
+    )
+
+
+def give_up(run: Run, order: Order) -> None:
+    """A roll back before the cut-over, where nobody follows yet."""
+    try:
+        _give_up(run, order, lambda _: None)
+    except Undecided:
+        raise _unheard(run) from None
+
+
+def _give_up(run: Run, order: Order, check: Callable[[Connection], None]) -> None:
     """A roll back before the cut-over: the source was never touched, so there is nothing to bring back."""
 
     def leave(connection: Connection) -> None:
         check(connection)
         far_of(run).leave()
 
-    end(run, order, "rolled-back", leave)
+    _end(run, order, "rolled-back", leave)
 
 
-def end(run: Run, order: Order, phase: str, check: Callable[[Connection], None]) -> None:
+def _end(run: Run, order: Order, phase: str, check: Callable[[Connection], None]) -> None:
     """Enter a phase in which nobody follows. Raises Fenced for a runner that was replaced: by now another one follows;
-    and what *check* raises, which is asked in the same transaction.
+    and what *check* raises, which is asked in the same transaction. Where its answer was not heard, it may be done already.
     """
+
+    def is_decided(connection: Connection) -> bool:
+        return wishes.is_decided(connection, run.ledger.schema, run.migration, WISH, order.number)
 
     def work(connection: Connection) -> None:
         if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
             raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+        if is_decided(connection):
+            return
         check(connection)
         feed.retire(connection, run.ledger.schema, run.migration, run.store_id)
         direction.end(connection, run.ledger.schema, run.migration, phase, WISH, order.number)
         line = Line("hand-over completed", {"order": order.number, "phase": phase}, order.verb)
         journal.append(connection, run.ledger.schema, run.migration, line)
 
-    with durable("postgres.decision"):
-        run.ledger.change(work)
+    try:
+        with durable("postgres.decision"):
+            run.ledger.change(work)
+    except psycopg.OperationalError:
+        if not heard(lambda: run.ledger.ask(is_decided)):
+            raise
 
 
 def standing_of(run: Run) -> Standing:

@@ -11,6 +11,9 @@ Verb = Literal["cutover", "rollback", "finish"]
 WISH = "switch"
 """Its name among the wishes of a migration."""
 
+WAITED_SECONDS = 20.0
+"""How much longer than its own time an order is waited for; then nobody does any more, and it is not begun."""
+
 
 @dataclass(frozen=True)
 class Order:

@@ -7,20 +7,25 @@ from crossfade.migrate.handover.standing import Standing, move_of
 
 
 def forbidden(order: Order, now: Standing, phase: str) -> str:
-    """Why *order* does not fit; empty where it does."""
+    """Why *order* does not fit, to be said behind the phase; empty where it does."""
     if phase == "finished":
-        return "the migration is finished; there is no way back from there"
+        return "there is no way back from there"
     if order.verb == "finish":
         is_whole = now.is_reversed and not now.cut
         return "" if is_whole else "it was not cut over as a whole; only then is there a source to retire"
-    if order.verb == "cutover" and not (now.is_reversed or phase in _ARRIVED):
-        return f"it is {phase}; only what was copied and follows can be cut over"
+    if order.verb == "cutover" and not (now.is_reversed or is_arrived(phase)):
+        return "only what was copied and follows can be cut over"
     if gives_up(order, now):
-        return "it was rolled back already" if phase == "rolled-back" else ""
+        return "following has ended already" if phase == "rolled-back" else ""
     if move_of(order.verb, order.only, now) is None:
-        what = f"of {', '.join(order.only)} some" if order.only else "it"
-        return f"{what} was {_DONE[order.verb]} already, or never the other way"
+        what = f"of {', '.join(order.only)}, some were" if order.only else "it was"
+        return f"{what} cut over already" if order.verb == "cutover" else f"{what} not cut over"
     return ""
+
+
+def is_arrived(phase: str) -> bool:
+    """True for a phase in which a cut-over may be asked for."""
+    return phase in _ARRIVED
 
 
 def gives_up(order: Order, now: Standing) -> bool:
@@ -29,4 +34,3 @@ def gives_up(order: Order, now: Standing) -> bool:
 
 
 _ARRIVED = ("copied", "following", "paused", "interrupted", "ready", "cut-over")
-_DONE = {"cutover": "cut over", "rollback": "rolled back"}

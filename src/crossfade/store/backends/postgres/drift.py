@@ -107,10 +107,10 @@ def _items(connection: Connection, schema: str, which: str, values: list[Any]) -
     return [Item(row[0], Seen(*row[1:12]), *row[12:]) for row in cast("list[Any]", rows)]
 
 
-def count_open(connection: Connection, schema: str, migration: str) -> int:
-    """How many items are open: the gate of a hand-over."""
-    query = "SELECT count(*) FROM {}.drift WHERE migration_id = %s AND state = 'open'"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+def count_open(connection: Connection, schema: str, migration: str, *, besides: Sequence[int] = ()) -> int:
+    """How many items are open, *besides* those with these numbers: the gate of a hand-over."""
+    query = "SELECT count(*) FROM {}.drift WHERE migration_id = %s AND state = 'open' AND item_id <> ALL(%s::bigint[])"
+    row = connection.execute(_sql(query, schema), [migration, list(besides)]).fetchone()
     return cast("int", row[0]) if row else 0
 
 

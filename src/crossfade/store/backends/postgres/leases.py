@@ -35,12 +35,13 @@ class Runner:
 
 @dataclass(frozen=True)
 class Term:
-    """How long a lease stands: until when, in how many *seconds*, and whether its runner's end would be seen from here.
+    """How long the lease of *holder* stands: until when, in how many *seconds*, and whether the holder's end would be seen from here.
 
     ``is_over`` says so whatever the clock says: it was given back, or nobody renewed it for as long as one lasts, or its
     runner was seen to be dead.
     """
 
+    holder: Runner
     expires_at: datetime
     seconds: float
     is_seen: bool
@@ -54,10 +55,7 @@ def this_runner() -> Runner:
 
 def take(connection: Connection, schema: str, migration: str) -> int:
     """Become the migration's runner, in the caller's transaction; the new epoch. Raises RunnerActive while another holds it."""
-    if not _is_free(connection, migration):
-        _refuse_if_held(connection, schema, migration)
-        _end_pages(connection, migration)
-    epoch, me = _refuse_if_held(connection, schema, migration), this_runner()
+    epoch, me = _ended(connection, schema, migration), this_runner()
     connection.execute(
         _sql(
             "INSERT INTO {}.leases AS l (migration_id, epoch, host, boot, pid, started, expires_at)"
@@ -89,6 +87,14 @@ def follow(connection: Connection, schema: str, migration: str, epoch: int) -> b
     )
     values = [migration, epoch, me.host, me.boot, me.pid, me.started]
     return connection.execute(_sql(query, schema), values).rowcount == 1
+
+
+def _ended(connection: Connection, schema: str, migration: str) -> int:
+    """The epoch that stands, once no page of it is in flight. Raises RunnerActive while its runner lives."""
+    if not _is_free(connection, migration):
+        _refuse_if_held(connection, schema, migration)
+        _end_pages(connection, migration)
+    return _refuse_if_held(connection, schema, migration)
 
 
 def _epoch(connection: Connection, schema: str, migration: str) -> int:
@@ -136,14 +142,23 @@ def _refuse_if_held(connection: Connection, schema: str, migration: str) -> int:
 
 
 def refuse_another(connection: Connection, schema: str, row: dict[str, Any]) -> None:
-    """Refuse while another migration of the same source into the same tree runs: one database has many spellings."""
+    """Refuse while another one of ``others`` runs. One whose lease is over may only sleep: from here on its pages are refused."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('crossfade tree'), %s)", [row["store_id"]])
+    replace = "UPDATE {}.leases SET epoch = epoch + 1, expires_at = 'epoch' WHERE migration_id = %s"
+    for other in others(connection, schema, row):
+        _ended(connection, schema, other)
+        connection.execute(_sql(replace, schema), [other])
+
+
+def others(connection: Connection, schema: str, row: dict[str, Any]) -> list[str]:
+    """The other migrations of the same source into the same tree: one database has many spellings."""
     query = (
         "SELECT migration_id FROM {}.migrations WHERE store_id = %s AND source = %s AND migration_id <> %s AND target <> %s"
+        " ORDER BY migration_id"
     )
     values = [row["store_id"], row["source"], row["migration"], row["target"]]
-    for (other,) in connection.execute(_sql(query, schema), values).fetchall() if _fills(row) else ():
-        _refuse_if_held(connection, schema, str(other))
+    found = connection.execute(_sql(query, schema), values).fetchall() if _fills(row) else []
+    return [str(other) for (other,) in found]
 
 
 def _fills(row: dict[str, Any]) -> bool:
@@ -191,7 +206,7 @@ def term_of(connection: Connection, schema: str, migration: str) -> Term | None:
         return None
     holder, me = Runner(*row[3:]), this_runner()
     is_seen = bool(me.boot) and (holder.host, holder.boot) == (me.host, me.boot)
-    return Term(row[0], row[1], is_seen, row[2] or _is_dead(holder, me))
+    return Term(holder, row[0], row[1], is_seen, row[2] or _is_dead(holder, me))
 
 
 def _is_dead(holder: Runner, me: Runner) -> bool:

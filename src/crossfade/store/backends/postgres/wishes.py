@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from psycopg import sql
 
-from crossfade.errors import PhaseForbids
+from crossfade.errors import GateShut, PhaseForbids
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
@@ -31,13 +31,32 @@ def wish(connection: Connection, schema: str, migration: str, wanted: dict[str, 
     journal.append(connection, schema, migration, line)
 
 
+def give(connection: Connection, schema: str, migration: str, name: str, order: dict[str, Any], line: Line) -> None:
+    """Want *order* under *name*. Raises GateShut while another one stands there: to take its place would be to end it unheard."""
+    _locked(connection, schema, migration, name)
+    other = read(connection, schema, migration).get(name)
+    if other and other["number"] != order["number"]:
+        by = _given_by(connection, schema, migration, other["number"])
+        raise GateShut(
+            f"a {other['verb']} was asked for{by}, and is not done yet; nothing else was asked for",
+            hint="wait for it, or stop it with a Ctrl-C where it was given",
+        )
+    wish(connection, schema, migration, {name: order}, line)
+
+
+def _given_by(connection: Connection, schema: str, migration: str, number: str) -> str:
+    """Who gave the order *number*, and where, as the journal says."""
+    query = "SELECT actor, host FROM {}.journal WHERE migration_id = %s AND position(%s IN detail) > 0 ORDER BY seq LIMIT 1"
+    row = connection.execute(_sql(query, schema), [migration, number]).fetchone()
+    return f" by {row[0]} on {row[1]}" if row else ""
+
+
 def take_back(connection: Connection, schema: str, migration: str, name: str, number: str, line: Line) -> bool:
     """Want the order *number* no more, which stands under *name* or did; and have the runner hear of it.
 
     False where it is decided: nothing is changed then. A decision that is on its way is waited for.
     """
-    _locked(connection, schema, migration, name)
-    if _is_told(connection, schema, migration, _DECIDED, number):
+    if is_decided(connection, schema, migration, name, number):
         return False
     query = "UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s AND wanted -> %s ->> 'number' = %s"
     connection.execute(_sql(query, schema), [name, migration, name, number])
@@ -47,12 +66,8 @@ def take_back(connection: Connection, schema: str, migration: str, name: str, nu
 
 
 def stands(connection: Connection, schema: str, migration: str, name: str, number: str) -> bool:
-    """True unless the order *number* was taken back; until the caller's transaction ends it is not.
-
-    Another one that was given since, under the same *name*, takes its place and not its right: it is heard afterwards.
-    """
-    there = _locked(connection, schema, migration, name)
-    return there == number or (there is not None and not _is_told(connection, schema, migration, (TAKEN_BACK,), number))
+    """True unless the order *number* was taken back; until the caller's transaction ends it is not."""
+    return _locked(connection, schema, migration, name) == number
 
 
 def _locked(connection: Connection, schema: str, migration: str, name: str) -> str | None:
@@ -62,12 +77,26 @@ def _locked(connection: Connection, schema: str, migration: str, name: str) -> s
     return cast("str | None", row[0]) if row else None
 
 
-def _is_told(connection: Connection, schema: str, migration: str, events: tuple[str, ...], number: str) -> bool:
-    """True where the journal tells one of *events* of the order *number*, which no other text is like."""
+def age(connection: Connection, schema: str, migration: str, number: str) -> float:
+    """How many seconds ago the order *number* was given, by the server's clock; one that was set back makes none younger than it is."""
+    query = (
+        "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM {}.journal"
+        " WHERE migration_id = %s AND position(%s IN detail) > 0 ORDER BY seq LIMIT 1"
+    )
+    row = connection.execute(_sql(query, schema), [migration, number]).fetchone()
+    return max(cast("float", row[0]), 0.0) if row else 0.0
+
+
+def is_decided(connection: Connection, schema: str, migration: str, name: str, number: str) -> bool:
+    """True where the journal tells that the order *number*, which no other text is like, was carried out.
+
+    A decision that is on its way is waited for, and nobody else decides until the caller's transaction ends.
+    """
+    _locked(connection, schema, migration, name)
     query = (
         "SELECT EXISTS (SELECT FROM {}.journal WHERE migration_id = %s AND event = ANY(%s) AND position(%s IN detail) > 0)"
     )
-    row = connection.execute(_sql(query, schema), [migration, list(events), number]).fetchone()
+    row = connection.execute(_sql(query, schema), [migration, list(_DECIDED), number]).fetchone()
     return bool(row and row[0])
 
 
