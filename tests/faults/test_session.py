@@ -83,3 +83,15 @@ def test_answers_that_the_driver_cannot_count_are_a_broken_connection(session: t
     with pytest.raises(psycopg.OperationalError) as caught:
         connection.wait(miscounted())
     assert is_transient(caught.value)
+
+
+@pytest.mark.parametrize("name", ["transaction_timeout", "idle_in_transaction_session_timeout"])
+def test_a_transaction_that_took_too_long_may_be_tried_again(session: tuple[Session, Proxy], name: str):
+    connection, _ = session
+    connection.execute(f"SET {name} = '100ms'")
+    time.sleep(0.5)
+
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute("SELECT 1")
+    assert caught.value.sqlstate in ("25P03", "25P04")
+    assert is_transient(caught.value)

@@ -200,6 +200,32 @@ def test_another_history_is_begun_anew_and_only_once_all_is_compared(read: Feed)
         wait_for("no trouble", lambda: not watch.trouble)
 
 
+FOREIGN = """
+INSERT INTO changes (store_id, xid, entry_id, origin)
+SELECT 1, ((pg_current_xact_id()::text::bigint) + 1000000)::text::xid8, entry_id, 'sql' FROM entries
+"""
+"""What a dump of another server brings, which had many more transactions by then: this one will not have them for years."""
+
+
+def test_what_another_server_noted_is_not_waited_for(read: Feed):
+    """Nobody could read it, or ever have it behind; as a backlog it would shut the gate of a hand-over for good."""
+    read.database.run(FOREIGN, "UPDATE cursors SET system = system + 1")
+    with read.watch() as watch:
+        read.everything_seen()
+        wait_for("being told", lambda: read.told)
+        wait_for("an empty feed", lambda: read.noted() == 0)
+        read.put(ONE)
+        wait_for("a name", names(read, ONE))
+        read.everything_seen()
+        wait_for("no trouble", lambda: not watch.trouble and not watch.unread)
+
+
+def test_a_feed_that_begins_has_nothing_of_another_server_in_it(read: Feed):
+    read.database.run(FOREIGN, "DELETE FROM cursors")
+    assert begin(read.place, threading.Event(), lambda _: None)
+    assert not read.database.one("SELECT count(*) FROM changes WHERE xid > pg_current_xact_id()")
+
+
 def test_who_holds_the_feed_back_is_named(read: Feed, monkeypatch: pytest.MonkeyPatch):
     """Any transaction of the server that has a number does."""
     monkeypatch.setattr(watching, "_LONG_SECONDS", 0.1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from support.cluster import Cluster
 from support.person import Person, refused
 from support.running import compare
+from support.servers import Database
 
 
 @pytest.fixture
@@ -39,6 +42,56 @@ def test_there_and_back_whatever_the_environment_says(person: Person, cluster: C
         run = person.types(*words)
         assert run.status == 0, run
         assert "Traceback" not in run.err
+
+
+MISFITS = {
+    "default_transaction_isolation": ("repeatable read", "read committed"),
+    "synchronous_commit": ("off", "on"),
+    "statement_timeout": ("300ms", "0"),
+    "transaction_timeout": ("300ms", "0"),
+    "idle_session_timeout": ("300ms", "0"),
+    "idle_in_transaction_session_timeout": ("300ms", "1min"),
+}
+"""What a database may say of its sessions; what is true of ours."""
+
+
+@pytest.fixture
+def misfit(cluster: Cluster) -> Iterator[Database]:
+    """A database that says of its sessions what would break ours."""
+    with cluster.connect() as connection:
+        connection.execute("CREATE DATABASE misfit ENCODING 'UTF8' TEMPLATE template0")
+        for name, (value, _) in MISFITS.items():
+            connection.execute(f"ALTER DATABASE misfit SET {name} = '{value}'")
+        yield cluster.database("moved", name="misfit")
+        connection.execute("DROP DATABASE misfit WITH (FORCE)")
+
+
+def test_a_session_is_what_it_needs_to_be_whatever_the_database_says(misfit: Database):
+    """What is heard to be committed is kept, what waits for a lock sees what came before, and nothing is ended for its length."""
+    with misfit.server.connect("test") as session:
+        session.execute("SELECT pg_sleep(0.5)")
+        found = {name: session.execute(f"SHOW {name}").fetchone() for name in MISFITS}
+        session.rollback()
+        time.sleep(0.5)
+        session.execute("SELECT")
+
+    assert found == {name: (value,) for name, (_, value) in MISFITS.items()}
+
+
+@pytest.mark.parametrize("value", ["local", "remote_write"])
+def test_a_commit_that_outlasts_a_crash_of_the_server_is_left_as_it_is(misfit: Database, cluster: Cluster, value: str):
+    with cluster.connect() as connection:
+        connection.execute(f"ALTER DATABASE misfit SET synchronous_commit = '{value}'")
+    with misfit.server.connect("test") as session:
+        assert session.execute("SHOW synchronous_commit").fetchone() == (value,)
+
+
+def test_there_and_back_whatever_the_database_says(person: Person, cluster: Cluster, misfit: Database, tiny: Path):
+    person.environment["PGPASSWORD"] = cluster.password
+    person.moves(tiny, misfit.url)
+    person.moves(misfit.url, tiny.parent / "back")
+
+    compare(tiny, tiny.parent / "back")
 
 
 def test_an_embedded_server_is_reached_whatever_the_environment_says_of_others(

@@ -91,6 +91,17 @@ def test_every_hazardous_file_is_cut_alike(pair: Twins, name: str):
     put(pair, b"framed/%s" % name.encode(), data)
 
 
+def test_a_session_in_which_a_backslash_is_something_else_writes_alike(pair: Twins):
+    """Patterns in functions are read by the session that calls them."""
+    data = b"\n".join(line for line in TABLE if b"\n" not in line)
+    with pair.database.connect(origin="") as session:
+        session.execute("SET standard_conforming_strings = off")
+        for path in (b"ab", b"a/b", b"job/backslash.jsonl", b"documents/a\\b.json", b"..a/.b"):
+            pair.copy(path, data)
+            session.execute("SELECT put(%s, %s::bytea, %s::bytea)", [pair.name, path, data])
+            pair.agree(path)
+
+
 pieces = st.sampled_from(
     [b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\", b"\\\\", b"\\u0000", b"\\ud83d", b"\\ude00", b"\\u00e9", b"\x00", b"\x1f",
      b"\x7f", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xf0\x9f", b"1", b"-", b"e5", b"null", b"NaN", b"-Infinity", b" ", b"\t", b"\n",

@@ -11,6 +11,8 @@ from crossfade.store.refusals import refused
 
 _PASSING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ENETUNREACH)
 
+_PASSING_STATES = ("25P03", "25P04", "55P03", "57P01", "57P02", "57P03", "57P05", "58030")
+
 
 def passes(error: BaseException) -> bool:
     """True where the same call may succeed later, on either side."""
@@ -24,15 +26,15 @@ def passes(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """True where trying again may help: lost connections, restarts, deadlocks, lock time-outs, full disks.
 
-    By SQLSTATE class: 08 connection, 40 rollback, 53 resources, 55P03 lock not available, 57P operator intervention,
-    58 system; and no SQLSTATE at all, which is a connection that broke.
+    By SQLSTATE class: 08 connection, 40 rollback, 53 resources, 25P03 and 25P04 time-outs of a transaction, 55P03 lock not
+    available, 57P operator intervention, 58 system; and no SQLSTATE at all, which is a connection that broke.
     """
     if not isinstance(error, psycopg.Error):
         return False
     state = error.sqlstate
     if state is None:
         return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and refused(str(error), "") is None
-    return state[:2] in ("08", "40", "53") or state in ("55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "58030")
+    return state[:2] in ("08", "40", "53") or state in _PASSING_STATES
 
 
 def is_data_error(error: BaseException) -> bool:

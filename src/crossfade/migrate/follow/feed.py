@@ -99,6 +99,7 @@ def _begin(connection: Session, place: Place) -> bool:
     if not is_on:
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
         feed.turn_on(connection, place.schema, place.store_id)
+    feed.drop_foreign(connection, place.schema, place.store_id)
     feed.save(connection, place.schema, place.migration, place.store_id, feed.position(connection, place.schema))
     return True
 
@@ -202,7 +203,9 @@ class FeedWatch:
 
     def _anew(self, connection: Session, why: str) -> Cursor:
         """The feed does not lead from the cursor to here: go on from now, once everything was compared."""
-        cursor = feed.position(connection, self._place.schema)
+        place = self._place
+        feed.drop_foreign(connection, place.schema, place.store_id)
+        cursor = feed.position(connection, place.schema)
         self._read.clear()
         self._sought, self._is_anew = self._dirty.miss(), True
         self._read.append((0, cursor))

@@ -214,6 +214,12 @@ def trim(connection: Connection, schema: str, store_id: int, limit: int = 50_000
     return connection.execute(statement("feed_trim", schema), {"store_id": store_id, "limit": limit}).rowcount
 
 
+def drop_foreign(connection: Connection, schema: str, store_id: int) -> int:
+    """Delete rows of transactions that this server has not had: a dump brought them, and nobody would ever have them behind."""
+    query = "DELETE FROM {}.changes WHERE store_id = %s AND xid >= pg_snapshot_xmax(pg_current_snapshot())"
+    return connection.execute(_sql(query, schema), [store_id]).rowcount
+
+
 _Row = tuple[int, int, int, bytes, datetime]
 """Entry, transaction, number, key, time. Where the entry's row is gone, by hand, the key comes with the change that says so."""
 

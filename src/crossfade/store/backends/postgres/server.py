@@ -37,8 +37,18 @@ _SESSION = b"""
 SET lock_timeout = '30s';
 SET search_path = pg_catalog;
 SET DateStyle = 'ISO, MDY'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; -- whatever a role or PG... says
+SET default_transaction_isolation = 'read committed'; -- what is looked at behind a lock is to be what it is by then
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; -- heard is kept
+SET statement_timeout = 0; -- an index of a large table takes as long as it takes
+SET idle_session_timeout = 0; -- whoever pauses, or follows what rests, comes back
 SET idle_in_transaction_session_timeout = '60s'; -- a client that vanished holds its worker's lock until the server notices:
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3 -- soon, not after two hours
+"""
+_SESSION_OF_17 = b"SET transaction_timeout = 0"
+"""What a session of ours needs, whatever the server, the database, the role or the environment says of sessions.
+
+What is left as it is: default_transaction_read_only, by which a database is kept from being written on purpose (CF206 tells
+it), and a synchronous_commit of ``local`` and above, which all outlast a crash of the server.
 """
 
 
@@ -82,6 +92,8 @@ class Server:
                 hint="make one that can hold every name: createdb --encoding=UTF8 --template=template0 NAME",
             )
         connection.execute(_SESSION)
+        if info.server_version >= 170000:
+            connection.execute(_SESSION_OF_17)
         connection.commit()
 
 

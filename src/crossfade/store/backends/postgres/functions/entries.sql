@@ -22,7 +22,7 @@ END $body$;
 CREATE OR REPLACE FUNCTION {schema}.check_path(path bytea) RETURNS void
 LANGUAGE plpgsql IMMUTABLE AS $body$
 BEGIN
-    IF path IS NULL OR {schema}.has_nul(path) OR {schema}.latin(path) ~ '(^|/)(\.\.?)?(/|$)' THEN
+    IF path IS NULL OR {schema}.has_nul(path) OR {schema}.latin(path) ~ '(^|/)([.][.]?)?(/|$)' THEN  -- no backslash: sessions differ in it
         RAISE EXCEPTION 'a path is relative to the root, without empty names, ''.'', ''..'' and NUL'
             USING ERRCODE = 'XF004', HINT = 'write it as it stands in entries.path';
     END IF;
@@ -55,21 +55,20 @@ END $body$;
 CREATE OR REPLACE FUNCTION {schema}.now_ns() RETURNS bigint
 LANGUAGE sql VOLATILE AS $body$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 $body$;
 
--- Have the directories above a path, from the root down, and keep the nearest from being removed until the transaction ends.
+-- Have the directories above a path. The nearest that is there, and each that is made below it, is kept from being removed and
+-- moved until the transaction ends: whoever wants to take it, or what is above it, waits, and then sees what was put into it.
 CREATE OR REPLACE FUNCTION {schema}.make_parents(tree integer, path bytea) RETURNS void
 LANGUAGE plpgsql AS $body$
 DECLARE
-    above bytea := {schema}.parent_of(path);
-    names bytea[] := ARRAY[above];
+    above   bytea := {schema}.parent_of(path);
+    missing bytea[] := '{}';
 BEGIN
-    IF ({schema}.entry_at(tree, above)).type = 'dir' AND {schema}.share(tree, above) = 'dir' THEN
-        RETURN;
-    END IF;
-    WHILE above <> '' LOOP
+    WHILE ({schema}.entry_at(tree, above)).type IS DISTINCT FROM 'dir' OR {schema}.share(tree, above) IS DISTINCT FROM 'dir' LOOP
+        missing := above || missing;
+        EXIT WHEN above = '';
         above := {schema}.parent_of(above);
-        names := above || names;
     END LOOP;
-    FOREACH above IN ARRAY names LOOP
+    FOREACH above IN ARRAY missing LOOP
         PERFORM {schema}.make_directory(tree, above);
     END LOOP;
 END $body$;
@@ -77,7 +76,7 @@ END $body$;
 CREATE OR REPLACE FUNCTION {schema}.make_directory(tree integer, path bytea) RETURNS void
 LANGUAGE plpgsql AS $body$
 DECLARE
-    there text := ({schema}.entry_at(tree, path)).type;
+    there text;
 BEGIN
     WHILE there IS NULL OR there = 'gone' LOOP
         INSERT INTO {schema}.entries AS e (store_id, path, key, type, kind, form, generation, size, records, raws, mode,
@@ -88,7 +87,7 @@ BEGIN
             type = 'dir', kind = '', form = 'blob', generation = e.generation + 1, mode = 493, mtime_ns = excluded.mtime_ns,
             changed_at = clock_timestamp()
         WHERE e.type = 'gone';
-        there := {schema}.share(tree, path);
+        there := {schema}.share(tree, path);  -- also of one that somebody else has made meanwhile
     END LOOP;
     IF there <> 'dir' THEN
         RAISE EXCEPTION 'in the way: % is a %, not a directory', quote_literal({schema}.text_of(path)), there
@@ -135,7 +134,11 @@ BEGIN
         END IF;
         SELECT * INTO found FROM {schema}.entries AS e
         WHERE e.store_id = tree AND sha256(e.key) = sha256(wanted) FOR NO KEY UPDATE;
-        EXIT WHEN has_parents OR NOT make OR found.type <> 'gone';  -- else it was removed meanwhile, and perhaps all above it
+        EXIT WHEN found.entry_id IS NOT NULL AND (has_parents OR NOT make OR found.type <> 'gone');
+        -- It was removed meanwhile, and perhaps all above it; or the row that was waited for stands elsewhere now, and another
+        -- one here, which that statement could not see.
+        found := {schema}.entry_at(tree, path);
+        EXIT WHEN found.entry_id IS NULL AND NOT make;
     END LOOP;
     RETURN found;
 END $body$;

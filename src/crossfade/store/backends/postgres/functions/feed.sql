@@ -32,13 +32,14 @@ END $body$;
 -- Wake those who LISTEN, at most ten times a second: transactions that notify commit one after the other, each with its own
 -- flush, so that one for each write would cost eight writers three quarters of their rate. A reader that was woken reads again
 -- after a tenth of a second. The sequence holds the time of the last one, in milliseconds, for all sessions and without a lock.
+-- A server that takes prepared transactions refuses to prepare one that notifies: there readers look once a second by themselves.
 CREATE OR REPLACE FUNCTION {schema}.wake_readers(name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     now_ms  bigint := extract(epoch FROM clock_timestamp()) * 1000;
     last_ms bigint := (SELECT w.last_value FROM {schema}.wakes AS w);
 BEGIN
-    IF now_ms NOT BETWEEN last_ms AND last_ms + 100 THEN
+    IF now_ms NOT BETWEEN last_ms AND last_ms + 100 AND current_setting('max_prepared_transactions') = '0' THEN
         PERFORM setval('{schema}.wakes', now_ms), pg_notify('crossfade', name);
     END IF;
 END $body$;

@@ -6,7 +6,7 @@ LANGUAGE plpgsql AS $body$
 DECLARE
     tree  {schema}.stores := {schema}.find_store(name);
     there {schema}.entries;
-    inner_one {schema}.entries;
+    moved text;
 BEGIN
     PERFORM {schema}.check_path(old), {schema}.check_path(new);
     there := {schema}.entry_at(tree.store_id, old);
@@ -26,17 +26,41 @@ BEGIN
                 USING ERRCODE = 'XF005', HINT = 'choose another path';
         END IF;
     END IF;
-    PERFORM {schema}.move_one(tree, old, new);
-    IF there.type = 'dir' THEN
-        FOR inner_one IN SELECT * FROM {schema}.below(tree.store_id, old) LOOP
-            PERFORM {schema}.move_one(
-                tree, {schema}.path_of(inner_one.key), new || substr({schema}.path_of(inner_one.key), octet_length(old) + 1)
-            );
-        END LOOP;
+    moved := {schema}.move_one(tree, old, new);
+    IF moved = 'gone' THEN
+        RAISE EXCEPTION 'there is nothing at % any more', quote_literal({schema}.text_of(old))
+            USING ERRCODE = 'XF006', HINT = 'it was removed or moved meanwhile';
+    END IF;
+    IF moved = 'dir' AND there.type <> 'dir' THEN
+        RAISE EXCEPTION 'a directory took the place of % meanwhile', quote_literal({schema}.text_of(old))
+            USING ERRCODE = 'XF005', HINT = 'move it once more';
+    END IF;
+    IF moved = 'dir' THEN
+        PERFORM {schema}.move_inner(tree, old, new);
     END IF;
 END $body$;
 
-CREATE OR REPLACE FUNCTION {schema}.move_one(tree {schema}.stores, old bytea, new bytea) RETURNS void
+-- Move what is in a directory that was moved. Whoever has put something into a directory further down is waited for when that is
+-- moved, and what it has put is seen by a later statement only: until one sees nothing. All directories are locked by then.
+CREATE OR REPLACE FUNCTION {schema}.move_inner(tree {schema}.stores, old bytea, new bytea) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    inner_one bytea;
+    more      boolean := true;
+BEGIN
+    WHILE more LOOP
+        more := false;
+        FOR inner_one IN SELECT {schema}.path_of(b.key) FROM {schema}.below(tree.store_id, old) AS b LOOP
+            more := true;
+            IF ({schema}.entry_at(tree.store_id, inner_one)).type <> 'gone' THEN  -- else nothing is to be made where it would go
+                PERFORM {schema}.move_one(tree, inner_one, new || substr(inner_one, octet_length(old) + 1));
+            END IF;
+        END LOOP;
+    END LOOP;
+END $body$;
+
+-- Move one entry, and nothing that is in it; its type. 'gone', and nothing is moved, where it went meanwhile.
+CREATE OR REPLACE FUNCTION {schema}.move_one(tree {schema}.stores, old bytea, new bytea) RETURNS text
 LANGUAGE plpgsql AS $body$
 DECLARE
     placed record;
@@ -55,9 +79,8 @@ BEGIN
         target := {schema}.hold(tree.store_id, new, true);
         source := {schema}.hold(tree.store_id, old, false);
     END IF;
-    IF source.type = 'gone' THEN
-        RAISE EXCEPTION 'there is nothing at % any more', quote_literal(source.path)
-            USING ERRCODE = 'XF006', HINT = 'it was removed meanwhile';
+    IF coalesce(source.type, 'gone') = 'gone' THEN
+        RETURN 'gone';
     END IF;
     IF target.type = 'dir' OR (source.type = 'dir' AND target.type <> 'gone') THEN
         RAISE EXCEPTION 'in the way: % is a %', quote_literal(target.path), target.type
@@ -73,6 +96,7 @@ BEGIN
             source.mtime_ns
         );
     END IF;
+    RETURN source.type;
 END $body$;
 
 -- Have an entry stand at the path of a tombstone, and the tombstone at its. What the file system said goes with the paths.
