@@ -28,7 +28,7 @@ from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.lease import Lease
-from crossfade.migrate.obstacles import late, named, survey
+from crossfade.migrate.obstacles import check_applied, late, named, pages, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.renames import Renames, moves_among
@@ -305,10 +305,9 @@ class Engine:
         self._apply(late(self._to_do(tasks(*both, self._run.decide, self._run.kinds))))
 
     def _apply(self, changes: Iterable[Touch | Remove]) -> None:
-        coming = iter(changes)
-        while page := tuple(islice(coming, _TOGETHER)):
+        for page in pages(changes):
             self._pausing.keep(self._teller.tell)
-            self._target.apply(Page(page))
+            check_applied(self._target.apply(page))
 
     # The proof
 
@@ -397,4 +396,3 @@ ENGINE = 1000
 """The engine's own number among the workers; positions are kept by worker."""
 
 _NAMED = 3
-_TOGETHER = 5000
