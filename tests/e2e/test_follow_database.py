@@ -125,3 +125,38 @@ def test_a_log_grows_in_place_and_what_a_stranger_adds_to_it_stays(follow: Calla
     in_step(target, program)
     wait_for("the end of the drift", lambda: drifted(database) == [])
     quiet(process)
+
+
+def test_a_directory_goes_with_all_that_is_below_but_not_with_what_is_somebody_elses(
+    follow: Callable, database: Database, tmp_path: Path
+):
+    """More than is brought together, so that it is not empty at first; one that holds a stranger's file is told of, until that goes."""
+    new_tree(database)
+    program = SqlProgram(database, seed=5)
+    program.append("events/a/j/events-1.jsonl", b'{"id":"1"}\n')
+    for number in range(800):
+        program.put(f"events/big/j/events-{number}.jsonl", b'{"id":"1"}\n')
+    program.put("events/theirs/j/events-1.jsonl", b'{"id":"1"}\n')
+    target = tmp_path / "files"
+    process = follow(database.url, target, database)
+    in_step(target, program)
+    rogue = target / "events/theirs/j/events-2.jsonl"
+    rogue.write_text('{"id":"theirs"}\n')
+    wait_for("the drift", lambda: drifted(database) == ["events/theirs/j/events-2.jsonl"])
+
+    gone = [path for path in program.files if not path.startswith("events/a/")]
+    with program.sql.transaction():
+        for path in (*gone, "events/big/j", "events/big", "events/theirs/j", "events/theirs"):
+            program.call("remove", path)
+            program.files.pop(path, None)
+    wait_for("the directory to go", lambda: not (target / "events/big").exists(), 60)
+    theirs = ["events/theirs", "events/theirs/j", "events/theirs/j/events-2.jsonl"]
+    wait_for("what stays", lambda: sorted(drifted(database)) == theirs)
+    assert rogue.read_text() == '{"id":"theirs"}\n'
+
+    rogue.unlink()
+    wait_for("what stayed to go", lambda: not (target / "events/theirs").exists(), 60)
+    wait_for("the end of the drift", lambda: drifted(database) == [])
+    in_step(target, program)
+    assert not database.all("SELECT path FROM quarantine")
+    quiet(process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -20,6 +21,8 @@ HELD = Entry(b"a", kind="k", size=3, digest=b"d", marked=b"d", signature=SEEN, r
 
 FILE = Entry(b"a", kind="k", size=3, signature=SEEN)
 GONE = altered(HELD, type="gone", digest=None)
+LINK = Entry(b"a", "link", link=b"text", marked=hashlib.sha256(b"text").digest(), signature=SEEN, row=1)
+DIRECTORY = Entry(b"a", "dir", signature=SEEN, row=1)
 
 
 def verb(task) -> str:
@@ -35,6 +38,12 @@ def verb(task) -> str:
         (altered(HELD, signature=None, marked=None), None, "put"),
         (HELD, altered(FILE, signature=LATER, mtime_ns=2), "conflict"),
         (None, FILE, "stranger"),
+        (LINK, None, "absent"),
+        (DIRECTORY, None, "absent"),
+        (altered(LINK, link=b"other"), None, "touch"),
+        (altered(LINK, marked=None), None, "touch"),  # a directory was marked, and made way
+        (altered(HELD, marked=None), None, "put"),
+        (altered(DIRECTORY, marked=b"d"), None, "touch"),
         (GONE, None, "nothing"),
         (GONE, FILE, "remove"),
         (GONE, altered(FILE, signature=LATER), "conflict"),

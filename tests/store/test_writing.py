@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossfade.model.changes import Change, Page, Touch
-from crossfade.model.entries import SEGMENT, Entry
+from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.store.backends.file import syncing
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.file.syncing import Disk
@@ -125,6 +125,48 @@ def test_modes_and_times_of_directories_are_on_disk(witness: Witness, tmp_path: 
     assert [os.stat(os.path.join(os.fsencode(root), path)).st_mtime_ns for path in deep] == [TIME] * 4
     assert not [path for path in [root, *root.rglob("*")] if witness.lacks(path)]
     bench.store.close()
+
+
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_what_is_only_touched_is_on_disk(witness: Witness, tmp_path: Path, count: int):
+    """Its mode and its time are the file's own, and not in its directory."""
+    root = tmp_path / "root"
+    root.mkdir()
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    bench.apply(*_tree(bench, count))
+    witness.on_disk.clear()
+    calls = len(witness.calls)
+    there = [entry for entry in bench.store.entries() if entry.type == "file"]
+    bench.apply(*(Touch(altered(entry, mode=0o600, mtime_ns=TIME + 1)) for entry in there))
+
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {path.stat().st_mtime_ns for path in files} == {TIME + 1}
+    assert not [path for path in files if witness.lacks(path)]
+    assert count < 300 or not syncing._WHOLE or len(witness.calls) - calls < 10
+    bench.store.close()
+
+
+_TOUCH = """
+import sys
+from crossfade.model.changes import Touch
+from crossfade.model.entries import altered
+from crossfade.store.backends.file.store import FileStore
+from crossfade.store.location import parse
+from crossfade.testing.contract import LAYOUT, Bench
+bench = Bench(lambda: FileStore(parse(sys.argv[1]), LAYOUT))
+applied = bench.apply(Touch(altered(bench.there(b"locked.json"), mtime_ns=7, mode=0)))
+assert [entry.path for entry in applied.entries] == [b"locked.json"], applied
+bench.store.close()
+"""
+
+
+def test_what_keeps_its_owner_out_can_be_touched(tmp_path: Path):
+    """Nobody can open it to have it synced by itself."""
+    (tmp_path / "locked.json").write_text("{}")
+    (tmp_path / "locked.json").chmod(0)
+    subprocess.run([sys.executable, "-c", _TOUCH, str(tmp_path)], check=True, preexec_fn=obey_permissions)
+
+    assert (tmp_path / "locked.json").stat().st_mtime_ns == 7
 
 
 @pytest.mark.parametrize("case", cases(FileStore.can), ids=str)

@@ -15,6 +15,7 @@ import msgspec
 from crossfade.errors import ContentDiffers, TargetForeign, Unreadable
 from crossfade.migrate.decide import Task
 from crossfade.migrate.growth import Growth
+from crossfade.migrate.guarding import Guards
 from crossfade.migrate.parting import begins_with, lines_in, parts
 from crossfade.migrate.placing import generation_of, is_ours, row_of, source_of, target_of, touched
 from crossfade.migrate.plan import Limits
@@ -83,10 +84,12 @@ class Carrier:
         self._skip_unreadable = skip_unreadable
         self._counted = b"", 0
         self._growth = Growth(source, target)
+        self._guards = Guards(target)
 
     def carry(self, tasks: Sequence[Task]) -> Carried:
         """Carry out *tasks*, until done or told to stop; the page in hand is finished either way."""
         carried = Carried()
+        self._guards.begin(tasks)
         for page, records in self._pages(self._changes(tasks, carried)):
             merge_passed(carried.passed, self._apply(page, records).passed)
             carried.pages += 1
@@ -98,7 +101,8 @@ class Carrier:
     def _apply(self, page: Page, records: int) -> Applied:
         self._ready(page, records)
         began = time.monotonic()
-        applied = self._target.apply(page)
+        applied = self._target.apply(self._guards.on(page))
+        self._guards.applied(page)
         self._done(_outcome(page, applied, time.monotonic() - began))
         if applied.left:
             self._overtaken(applied.left)
@@ -326,6 +330,7 @@ class Carrier:
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         """*block* for the target: digested, and named as the target names the entry."""
         assert block.entry.path == task.entry.path, "a store must read what it was asked for, in order"
+        self._guards.add(task)  # it may have been meant to be appended to
         digester.add(block.offset, block.data)
         digest = _checked(block, digester.finish()) if block.last else None
         row, generation = row_of(task, self._target), generation_of(task, fresh=fresh)

@@ -11,7 +11,7 @@ from typing import Literal, TypeGuard
 
 import msgspec
 
-from crossfade.model.entries import Entry, altered, same_metadata
+from crossfade.model.entries import Entry, altered, content_of, same_metadata
 
 Verb = Literal["put", "resume", "refresh", "append", "touch", "adopt", "remove", "conflict", "stranger", "absent"]
 
@@ -117,8 +117,12 @@ def _may_be_half_appended(source: Entry, target: Entry) -> bool:
 
 
 def beside_files(source: Entry | None, target: Entry | None) -> Task | None:
-    """As ``toward_files``, for following: what somebody removed since we wrote it is not written again."""
-    if target is None and _is_live(source) and source.signature is not None and source.digest == source.marked:
+    """As ``toward_files``, for following: what somebody removed since we wrote it is not written again.
+
+    Unless the source holds something else by now: then what we wrote may have gone to make way for it.
+    """
+    is_marked = _is_live(source) and source.signature is not None and content_of(source) == source.marked
+    if target is None and is_marked:
         return Task("absent", source, None)
     return toward_files(source, target)
 

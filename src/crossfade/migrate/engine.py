@@ -27,7 +27,7 @@ from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
 from crossfade.migrate.judging import content_differs, source_moved
 from crossfade.migrate.lease import Lease
-from crossfade.migrate.obstacles import late, survey
+from crossfade.migrate.obstacles import check_applied, late, pages, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
 from crossfade.migrate.renames import Renames, moves_among
@@ -306,10 +306,9 @@ class Engine:
         self._apply(late(self._to_do(tasks(*both, self._run.decide, self._run.kinds))))
 
     def _apply(self, changes: Iterable[Touch | Remove]) -> None:
-        coming = iter(changes)
-        while page := tuple(islice(coming, _TOGETHER)):
+        for page in pages(changes):
             self._pausing.keep(self._teller.tell)
-            self._target.apply(Page(page))
+            check_applied(self._target.apply(page))
 
     # The proof
 
@@ -402,4 +401,3 @@ ENGINE = 1000
 """The engine's own number among the workers; positions are kept by worker."""
 
 _NAMED = 3
-_TOGETHER = 5000

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from crossfade.migrate.prepare import Run
-from crossfade.model.entries import Entry, altered
+from crossfade.model.entries import Entry, altered, content_of
 from crossfade.store.backends.postgres import marks
-from crossfade.store.layers.marking import content_of
 from crossfade.store.port import Store
 
 
@@ -38,4 +37,4 @@ def _ours(intended: dict[bytes, set[bytes]], source: Store, target: Store) -> It
             continue
         ((_, digest),) = target.digest([entry]) if entry.type == "file" else ((entry, content_of(entry)),)
         if digest in intended[entry.path]:
-            yield altered(entry, row=one.row, digest=digest if entry.type == "file" else None)
+            yield altered(entry, row=one.row, digest=digest)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from crossfade.errors import TargetForeign, TargetUnwritable
 from crossfade.migrate.backwards import Backwards
 from crossfade.migrate.decide import Task
-from crossfade.model.changes import Remove, Touch
+from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import altered
 from crossfade.model.paths import text_of
 from crossfade.store.location import Location
+from crossfade.store.port import Applied
 
 _NAMED = 3
+_TOGETHER = 5000
 
 
 class Obstacles:
@@ -88,6 +91,23 @@ def late(tasks: Iterable[Task]) -> Backwards:
         elif task.source is not None:
             found.add(Touch(task.source))
     return found
+
+
+def pages(changes: Iterable[Touch | Remove]) -> Iterator[Page]:
+    """*changes* in pages that remove a file or a link only as it was looked at. What is in a directory keeps that."""
+    coming = iter(changes)
+    while page := tuple(islice(coming, _TOGETHER)):
+        gone = (change.entry for change in page if isinstance(change, Remove) and change.entry.type != "dir")
+        yield Page(page, seen={entry.path: entry for entry in gone})
+
+
+def check_applied(applied: Applied) -> None:
+    """Raises TargetForeign where something was written by somebody else since it was looked at."""
+    if applied.left:
+        raise TargetForeign(
+            f"the target was changed under the command: {named(applied.left)}",
+            hint="move these paths away, then repeat the command",
+        )
 
 
 def make_directory(location: Location) -> None:

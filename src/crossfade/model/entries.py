@@ -6,6 +6,7 @@ records' bodies in offset order, in every store; everything that crossfade promi
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     ``kind`` names the kind of a file's records and is empty for directories and links. ``mode`` is the permission
     bits. ``within`` is the offset of a long record that ends after ``size``. ``digest`` is set where the store knows it without reading (see ``digests``). ``complete`` is false while a
     copy of it is under way. ``signature`` is what the file system says, or said when the copy was made. ``marked``
-    is the digest that the entry had then. ``row`` is the store's own name for the entry, where it has one.
+    is the digest of what the entry held then (``content_of``). ``row`` is the store's own name for the entry, where it has one.
     """
 
     path: bytes
@@ -62,6 +63,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 def altered(entry: Entry, **changes: Any) -> Entry:
     """*entry* with *changes*."""
     return msgspec.structs.replace(entry, **changes)
+
+
+def content_of(entry: Entry) -> bytes | None:
+    """The digest of what *entry* holds, as far as it says; a link's is that of its text, and a directory has none."""
+    return hashlib.sha256(entry.link).digest() if entry.type == "link" else entry.digest
 
 
 def state_of(entry: Entry | None) -> object:

@@ -113,6 +113,8 @@ class Batches:
         self._check(tasks)
         brought = self._bringer.bring(in_order(tasks, to_files=self._to_files))
         left.add(brought)
+        full = [task.entry.path for task in tasks if task.verb == "remove" and task.entry.type == "dir"]
+        self._look.stayed(set(brought.moved).intersection(full))
         self.unreadable |= dict(brought.unreadable)
         self._drift.saw(brought.foreign)
         if self._to_files:

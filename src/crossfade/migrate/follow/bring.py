@@ -16,7 +16,7 @@ from crossfade.migrate.follow.tails import Tail, Tails, last_record
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Move, Page, Put
 from crossfade.model.digests import Digester, Growing
-from crossfade.model.entries import Entry, Signature, altered
+from crossfade.model.entries import Signature, altered
 from crossfade.store.port import Applied, Reading, Store
 
 TORN_SECONDS = 2.0
@@ -73,23 +73,16 @@ class Bringer(Carrier):
         self._brought = Brought()
         self._growing: dict[bytes, Growing] = {}
         self._reopened: set[bytes] = set()
-        self._seen: dict[bytes, Entry | None] = {}
         self._stillness = Stillness()
 
     def bring(self, tasks: list[Task]) -> Brought:
         """Carry out *tasks*."""
         self._brought, self._growing, self._reopened = Brought(), {}, set()
-        self._seen = {task.entry.path: task.target for task in tasks if self._is_guarded(task)}
         carried: Carried = self.carry(tasks)
         self._brought.moved += carried.moved
         self._brought.unreadable += carried.unreadable
         self._brought.stopped = carried.stopped
         return self._brought
-
-    def _is_guarded(self, task: Task) -> bool:
-        """True for what a rename would cover, or a removal take, whoever wrote it since the look. What is appended to is guarded apart."""
-        is_kept = task.verb in ("put", "touch", "remove", "adopt") and not task.replaces and task.entry.type != "dir"
-        return is_kept and not self._target.can.digests
 
     def move(self, moves: list[Move]) -> None:
         """Carry out *moves*, at once."""
@@ -97,8 +90,6 @@ class Bringer(Carrier):
         self._tails.move({move.before.path: move.entry.path for move in moves})
 
     def _apply(self, page: Page, records: int) -> Applied:
-        seen = {path: self._seen[path] for change in page.changes if (path := change.entry.path) in self._seen}
-        page = msgspec.structs.replace(page, seen=seen)
         applied = super()._apply(page, records)
         self._took(page, applied)
         return applied
@@ -185,8 +176,6 @@ class Bringer(Carrier):
 
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         self._remember(block, digester)
-        if self._is_guarded(task):  # also a log that was to be appended to
-            self._seen[task.entry.path] = task.target
         return super()._put(block, task, digester, fresh=fresh)
 
     def _remember(self, block: Block, digester: Digester) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 
-from crossfade.migrate.decide import Task
+from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.dirty import Dirt
 from crossfade.migrate.inventory import Decide, merge
 from crossfade.model.entries import Entry
@@ -12,6 +13,10 @@ from crossfade.model.paths import is_below, key_of
 from crossfade.store.port import Store
 
 _HIDDEN = 1_000
+_FULL_SECONDS = 5.0
+"""How long a directory that did not go is taken for one that will not; then it is tried again."""
+
+_NEVER = float("-inf"), False
 
 
 class Look:
@@ -30,6 +35,15 @@ class Look:
         self._kinds = kinds
         self._tombstones = tombstones
         self.hidden: set[bytes] = set()
+        self._full: dict[bytes, tuple[float, bool]] = {}
+        self._alone: set[bytes] = set()
+
+    def stayed(self, directories: Collection[bytes]) -> None:
+        """*directories* were to be removed, and hold something."""
+        now = time.monotonic()
+        lately = {path: stay for path, stay in self._full.items() if now - stay[0] < _FULL_SECONDS}
+        self._full = lately | {path: (now, path in self._alone) for path in directories}
+        self._alone &= self._full.keys()
 
     def tasks(self, batch: Sequence[Dirt], anew: frozenset[bytes] = frozenset()) -> Iterator[Task]:
         """What differs at the paths of *batch*, and below those that are deep, in key order for each; those *anew* in any case."""
@@ -72,7 +86,17 @@ class Look:
             return
         task = self._decide(one, other)
         if task is not None:
-            yield task
+            yield Task("stranger", None, task.target) if self._holds_only_theirs(task) else task
+
+    def _holds_only_theirs(self, task: Task) -> bool:
+        """True for a directory of ours that did not go just now, though nothing of ours was in it: it holds somebody else's."""
+        path = task.entry.path
+        since, was_alone = self._full.get(path, _NEVER)
+        if task.verb != "remove" or time.monotonic() - since >= _FULL_SECONDS:
+            return False
+        is_alone = all(below.verb in FOREIGN for below in self._below(path))
+        (self._alone.add if is_alone else self._alone.discard)(path)
+        return is_alone and was_alone
 
     def _anew(self, one: Entry | None, other: Entry | None) -> Iterator[Task]:
         """What brings over all of it, though it may look as if it were there. Somebody else's file is never overwritten."""
@@ -91,16 +115,25 @@ def _is_directory(entry: Entry | None) -> bool:
 
 
 def in_order(tasks: Sequence[Task], *, to_files: bool) -> list[Task]:
-    """*tasks* so that nothing is in the way of another: what goes first, from the bottom; then files; directories last.
+    """*tasks* so that nothing is in the way of another: what goes first, from the bottom; then what stands where a directory
+    belongs; then files; directories last.
 
     A database does not care, and gets them as they come.
     """
     if not to_files:
         return list(tasks)
     gone = [task for task in tasks if task.verb == "remove"]
+    in_the_way = [Task("remove", None, task.target) for task in tasks if _makes_way(task)]
     files = [task for task in tasks if task.verb != "remove" and task.entry.type != "dir"]
-    directories = [task for task in tasks if task.verb != "remove" and task.entry.type == "dir"]
-    return [*reversed(gone), *files, *reversed(directories)]
+    directories = [_made(task) for task in tasks if task.verb != "remove" and task.entry.type == "dir"]
+    return [*reversed(gone), *in_the_way, *files, *reversed(directories)]
 
 
-Meant = Callable[[Task], Task | None]
+def _makes_way(task: Task) -> bool:
+    """True where a file or a link stands where a directory belongs, perhaps with files of its own."""
+    return task.replaces and task.entry.type == "dir"
+
+
+def _made(task: Task) -> Task:
+    """*task*, for a directory that is there by then."""
+    return Task(task.verb, task.source, None) if _makes_way(task) else task

@@ -6,12 +6,11 @@ whoever goes on knows those files for ours, even if the source has changed since
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 from crossfade.model.changes import Block, Page, Put, Remove, Touch
 from crossfade.model.digests import Segment
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, content_of
 from crossfade.store.port import Applied, Reading, Refusal, Span, Store
 
 Mark = Callable[[list[Entry], list[Entry], list[Refusal]], None]
@@ -53,7 +52,7 @@ class Marking:
         if coming := intents_of(page):
             self._intend(coming)
         applied = self._store.apply(page)
-        removed = [c.entry for c in page.changes if isinstance(c, Remove) and c.entry.path not in applied.left]
+        removed = _removed(page, applied)
         if applied.entries or removed or applied.refusals:
             self._mark(list(applied.entries), removed, list(applied.refusals))
         return applied
@@ -76,6 +75,13 @@ class Marking:
         self._close()
 
 
+def _removed(page: Page, applied: Applied) -> list[Entry]:
+    """What went with *page*: not what was left or refused, and not where it has brought something else."""
+    stands = {entry.path for entry in (*applied.entries, *(refusal.entry for refusal in applied.refusals))}
+    stands.update(applied.left)
+    return [c.entry for c in page.changes if isinstance(c, Remove) and c.entry.path not in stands]
+
+
 def intents_of(page: Page) -> list[tuple[bytes, bytes]]:
     """The files and links that *page* brings, each with the digest of what it will hold."""
     found: dict[bytes, bytes] = {}
@@ -86,8 +92,3 @@ def intents_of(page: Page) -> list[tuple[bytes, bytes]]:
         if digest is not None:
             found[change.entry.path] = digest
     return list(found.items())
-
-
-def content_of(entry: Entry) -> bytes | None:
-    """The digest of what *entry* holds, as far as it says; a link's is that of its text."""
-    return hashlib.sha256(entry.link).digest() if entry.type == "link" else entry.digest

@@ -1,6 +1,7 @@
 """Where entries grow until they are whole: a directory of ours on the tree's own file system, one name for each content.
 
-Whoever is interrupted finds there, by that name, what it had written so far (docs/decisions/0008).
+Whoever is interrupted finds there, by that name, what it had written so far (docs/decisions/0008). What is there of an earlier
+content of a path goes when the path is written.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from crossfade.model.cut import cut, form_of
@@ -27,10 +29,15 @@ T = TypeVar("T")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+_OF_PATH = 24
+"""So many digits of a staged name tell the path, the rest the content."""
+
+
 def name_of(entry: Entry) -> bytes:
-    """One name for one content of one path: what is left of another content is never gone on with."""
-    text = b"%b\0%d\0%d" % (entry.path, entry.generation, entry.mtime_ns)
-    return hashlib.sha256(text).hexdigest()[:40].encode()
+    """One name for one content of one path: what is left of another content is never gone on with, and is found by the path."""
+    path = hashlib.sha256(b"staged\0" + entry.path).hexdigest()[:_OF_PATH]
+    content = hashlib.sha256(b"%b\0%d\0%d" % (entry.path, entry.generation, entry.mtime_ns)).hexdigest()
+    return (path + content)[:40].encode()
 
 
 class Staging:
@@ -42,6 +49,9 @@ class Staging:
         self.disk = Disk(self.handle)
         self._held: dict[bytes, int] = {}
         self._closed = 0
+        self._begun: dict[bytes, set[bytes]] = {}
+        for name in map(os.fsencode, os.listdir(self.handle)):
+            self._begun.setdefault(name[:_OF_PATH], set()).add(name)
 
     def write(self, name: bytes, data: bytes, offset: int) -> int:
         """*data* at *offset* of the file *name*, which ends there. A descriptor on it, good until the next call."""
@@ -57,6 +67,8 @@ class Staging:
 
     def _opened(self, name: bytes) -> tuple[int, bool]:
         """A descriptor on the file *name*, and whether it was made for that. Ours alone until it is whole."""
+        self._drop(self._begun.get(name[:_OF_PATH], set()) - {name})
+        self._begun[name[:_OF_PATH]] = {name}
         how = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
         try:
             return self._in_place(lambda: os.open(name, how, 0o600, dir_fd=self.handle)), True
@@ -125,12 +137,18 @@ class Staging:
         except FileNotFoundError:
             return -1
 
+    def placed(self, name: bytes) -> None:
+        """What was at *name* has its own by now."""
+        self._begun.pop(name[:_OF_PATH], None)
+
     def remove(self, name: bytes) -> None:
-        """Have nothing at *name*."""
-        try:
-            os.unlink(name, dir_fd=self.handle)
-        except FileNotFoundError:
-            return
+        """Have nothing at *name*, and nothing of what its path held before."""
+        self._drop({name} | self._begun.pop(name[:_OF_PATH], set()))
+
+    def _drop(self, names: set[bytes]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.handle)
 
     def segments(self, entry: Entry) -> tuple[Segment, ...]:
         """The whole segments of what is staged for *entry*, up to where a record ends: where to go on."""
@@ -149,7 +167,8 @@ class Staging:
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
-            _remove_if_empty(self._path)
+            with _time_kept(self._tree.directory(b"")):
+                _remove_if_empty(self._path)
 
 
 def _segments(read: Callable[[int], bytes], entry: Entry, head: bytes) -> tuple[Segment, ...]:
@@ -169,7 +188,8 @@ def staging_of(tree: Tree) -> tuple[int, bytes]:
     """
     beside = os.path.realpath(tree.root).rstrip(b"/") + OURS
     for path in (beside, os.path.join(tree.root, OURS)):
-        handle = _ours(path)
+        with _time_kept(tree.directory(b"")):
+            handle = _ours(path)
         if handle is None:
             continue
         if os.fstat(handle).st_dev == tree.stat(b"").st_dev:
@@ -177,6 +197,18 @@ def staging_of(tree: Tree) -> tuple[int, bytes]:
         os.close(handle)
         _remove_if_empty(path)
     raise PermissionError(errno.EACCES, "no place for temporary files beside or inside the target")
+
+
+@contextmanager
+def _time_kept(root: int) -> Iterator[None]:
+    """The open directory *root* keeps its time, which is the tree's, though a directory of ours comes or goes in it."""
+    before = os.fstat(root)
+    yield
+    now = os.fstat(root)
+    if now.st_mtime_ns != before.st_mtime_ns:
+        with suppress(PermissionError):  # another's root: we may write in it, and no more
+            os.utime(root, ns=(now.st_atime_ns, before.st_mtime_ns))
+            os.fsync(root)
 
 
 def _ours(path: bytes) -> int | None:

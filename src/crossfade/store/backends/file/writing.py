@@ -18,7 +18,7 @@ from crossfade.errors import TargetForeign
 from crossfade.model.changes import Move, Page, Put, Remove, Touch
 from crossfade.model.digests import Segment
 from crossfade.model.entries import Entry, Signature, altered
-from crossfade.model.paths import leaves_root, parent_of, text_of
+from crossfade.model.paths import ancestors_of, leaves_root, parent_of, text_of
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.appending import Appending
 from crossfade.store.backends.file.names import IMPOSSIBLE, REFUSED
@@ -34,6 +34,9 @@ _GONE = (errno.ENOENT, *IMPOSSIBLE)
 
 _ABSENT = (*_GONE, errno.ENOTDIR)
 """What it says of a path where nothing is."""
+
+_FULL = (errno.ENOTEMPTY, errno.EEXIST)
+"""What it says of a directory that is to go, and holds something."""
 
 _OPEN = 64
 """How many directories are held open at once, waiting to be synced."""
@@ -51,13 +54,14 @@ class PageWriter:
         self._seen: dict[bytes, Entry | None] = {}
         self._left: set[bytes] = set()
         self._placed: dict[bytes, Signature] = {}
+        self._dressed: set[bytes] = set()
         self._appending = Appending(tree, self._unlock)
 
     def write(self, page: Page) -> Applied:
         """Make *page* true and durable; safe to repeat. What this file system cannot hold is refused, not skipped."""
         refusals: dict[bytes, Refusal] = {}
         touched: set[bytes] = set()
-        self._seen, self._left = page.seen, set()
+        self._seen, self._left, self._dressed = dict(page.seen), set(), set()
         self._placed = {path: signature for path, signature in self._placed.items() if path in page.seen}
         try:
             self._appending.begin()
@@ -68,7 +72,7 @@ class PageWriter:
             self._staging.drop()
             self._appending.drop()
         settled = self._settle(whole, refusals, touched)
-        self._sync_directories(touched | self._tree.take_made())
+        self._sync(touched | self._tree.take_made() | self._dressed)
         left = (*self._appending.left, *self._left)
         return Applied(entries=(*appended, *settled), refusals=tuple(refusals.values()), left=left)
 
@@ -101,8 +105,7 @@ class PageWriter:
         if leaves_root(entry.path) and (entry.path or entry.type != "dir"):
             raise ValueError("escapes-root")
         if isinstance(change, Remove):
-            if self._signature(entry.path) is None or not self._is_left(entry.path):  # a repeated page has removed it
-                self._remove(entry)
+            self._take_away(entry)
             return b""
         if entry.type == "dir":
             return b""
@@ -115,22 +118,35 @@ class PageWriter:
         self._staging.remove(name)  # of an earlier run: what is touched is there already
         return b""
 
-    def _is_left(self, path: bytes) -> bool:
-        """True where something else stands than was seen, or than an earlier try of this page has put there: it is somebody
-        else's, and stays. A rename would cover it.
-        """
-        if path not in self._seen:
-            return False
-        seen, now = self._seen[path], self._signature(path)
-        is_ours = path in self._placed and now == self._placed[path]
-        if now != (seen.signature if seen else None) and not is_ours:
+    def _take_away(self, entry: Entry) -> None:
+        """Remove what was seen. A page that is repeated may have removed it, and have put there what comes after it."""
+        path, found = entry.path, self._found(entry.path)
+        if found is None or path not in self._seen or _is_as_seen(self._seen[path], found):
+            self._remove(entry)
+        elif not self._is_placed(path, found):
             self._left.add(path)
-        return path in self._left
+        if path in self._seen and path not in self._left:
+            self._seen[path] = None
 
-    def _signature(self, path: bytes) -> Signature | None:
-        """Of what stands at *path* now; None for nothing."""
+    def _is_left(self, entry: Entry) -> bool:
+        """True where something else stands than was seen, or than an earlier try of this page has put there: it is somebody
+        else's, and stays, and so does what it is in the way of. A rename would cover it.
+        """
+        path = entry.path
+        if path in self._seen and entry.type != "dir":
+            found = self._found(path)
+            if not (_is_as_seen(self._seen[path], found) or self._is_placed(path, found)):
+                self._left.add(path)
+        return bool(self._left) and not self._left.isdisjoint((path, *ancestors_of(path)))
+
+    def _is_placed(self, path: bytes, found: os.stat_result | None) -> bool:
+        """True where *found*, at *path*, is what an earlier try of this page has put there."""
+        return found is not None and path in self._placed and signature_of(found) == self._placed[path]
+
+    def _found(self, path: bytes) -> os.stat_result | None:
+        """What stands at *path* now; None for nothing."""
         try:
-            return signature_of(self._tree.stat(path))
+            return self._tree.stat(path)
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
@@ -167,7 +183,8 @@ class PageWriter:
         settled: list[Entry] = []
         for entry, name in whole:
             self._fence()
-            if self._is_left(entry.path):
+            if self._is_left(entry):
+                self._left.add(entry.path)
                 self._staging.remove(name or name_of(entry))
                 continue
             try:
@@ -187,6 +204,7 @@ class PageWriter:
             self._rename(name, handle, final, directory)
         else:
             _dress(final, handle, entry)
+            self._dressed.add(entry.path)
         signature = signature_of(os.stat(final, dir_fd=handle, follow_symlinks=False))
         if entry.path in self._seen:
             self._placed[entry.path] = signature
@@ -198,6 +216,7 @@ class PageWriter:
             refuse_other_spelling(handle, final, os.stat(final, dir_fd=handle, follow_symlinks=False))
         with durable("file.rename"):
             self._with_right(directory, lambda: os.rename(name, final, src_dir_fd=staging, dst_dir_fd=handle))
+        self._staging.placed(name)
 
     def _settle_directory(self, entry: Entry) -> Entry:
         handle = self._make(entry.path)
@@ -238,16 +257,26 @@ class PageWriter:
             return
         if entry.type == "dir":
             self._tree.forget(entry.path)
-            self._with_right(parent_of(entry.path), lambda: _rmdir(name, handle))
+            self._remove_directory(entry.path, lambda: _rmdir(name, handle))
         else:
             self._with_right(parent_of(entry.path), lambda: _unlink(name, handle))
+
+    def _remove_directory(self, path: bytes, act: Callable[[], None]) -> None:
+        """A directory goes empty, or not at all: what is in it may be ours, and go in a moment, or somebody else's."""
+        try:
+            self._with_right(parent_of(path), act)
+        except OSError as error:
+            if error.errno not in _FULL or path not in self._seen:
+                raise
+            self._left.add(path)
 
     def _unlock(self, entry: Entry) -> None:
         """Let its owner write a file that is read-only; its mode is put right when it is settled."""
         handle, name = self._tree.place(entry.path)
         _change_mode(name, handle, entry.mode | 0o600)
 
-    def _sync_directories(self, paths: set[bytes]) -> None:
+    def _sync(self, paths: set[bytes]) -> None:
+        """Directories, with the names in them, and the files that got another mode or time where they are."""
         with durable("file.directory"):
             if self._staging.disk.takes_whole(len(paths)):
                 self._staging.disk.sync()
@@ -260,11 +289,22 @@ class PageWriter:
         held: list[int] = []
         try:
             for path in paths:
-                held += [os.dup(self._tree.directory(path))] if _is_directory(self._tree, path) else []
+                held += self._opened(path)
             sync_each(held)
         finally:
             for descriptor in held:
                 os.close(descriptor)
+
+    def _opened(self, path: bytes) -> list[int]:
+        """A descriptor on what was changed at *path*; none where something else stands by now."""
+        try:
+            return [self._tree.open(path) if path in self._dressed else os.dup(self._tree.directory(path))]
+        except PermissionError:  # a mode that keeps even its owner out
+            os.sync()
+        except OSError as error:
+            if error.errno not in (*_ABSENT, errno.ELOOP):
+                raise
+        return []
 
     def staged(self, entry: Entry) -> tuple[Segment, ...]:
         """The whole segments of what is staged for *entry*: where to go on."""
@@ -275,6 +315,13 @@ class PageWriter:
         self._staging.close()
 
 
+def _is_as_seen(seen: Entry | None, found: os.stat_result | None) -> bool:
+    """True where *found* is what was *seen*. Of a directory the time changes with what is in it."""
+    if seen is None or found is None:
+        return seen is None and found is None
+    return stat.S_ISDIR(found.st_mode) if seen.type == "dir" else signature_of(found) == seen.signature
+
+
 def _refusal(entry: Entry, error: OSError | ValueError) -> Refusal:
     """What cannot be placed goes to quarantine; anything else is not about this entry, and is raised."""
     if isinstance(error, ValueError):
@@ -283,7 +330,7 @@ def _refusal(entry: Entry, error: OSError | ValueError) -> Refusal:
         return Refusal(entry, None, entry.size, "name-collides")
     if error.errno in REFUSED:
         return Refusal(entry, None, entry.size, REFUSED[error.errno])
-    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, *_FULL):
         return Refusal(entry, None, entry.size, "stranger")
     raise error
 
@@ -319,16 +366,6 @@ def _change_mode(name: bytes, handle: int, mode: int) -> None:
             os.chmod(f"/proc/self/fd/{descriptor}", mode)
     finally:
         os.close(descriptor)
-
-
-def _is_directory(tree: Tree, path: bytes) -> bool:
-    try:
-        tree.directory(path)
-    except OSError as error:
-        if error.errno not in _ABSENT:
-            raise
-        return False
-    return True
 
 
 def _unlink(name: bytes, handle: int) -> None:

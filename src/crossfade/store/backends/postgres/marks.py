@@ -72,11 +72,13 @@ def mark(
     marked = [altered(entry, row=rows[entry.path]) for entry in entries if entry.path in rows]
     if marked:
         connection.execute(statement("marks_upsert", schema), mark_values(migration, marked))
-        query = "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
-        connection.execute(_sql(query, schema), [migration, numbers(entry.row for entry in marked)])
-    if removed:
+    gone = [rows.get(entry.path, entry.row) for entry in removed]
+    if gone:
         query = "DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)"
-        connection.execute(_sql(query, schema), [migration, [rows.get(entry.path, entry.row) for entry in removed]])
+        connection.execute(_sql(query, schema), [migration, gone])
+    if placed := [*(entry.row for entry in marked), *gone]:
+        query = "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
+        connection.execute(_sql(query, schema), [migration, numbers(placed)])
     for refusal in refusals:
         insert_refusal(connection, schema, migration, refusal)
 

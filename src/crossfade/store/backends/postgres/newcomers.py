@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from psycopg import sql
 
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, content_of
 from crossfade.model.figures import NULL
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.encode import SIGNATURE, TRAILER
@@ -68,7 +68,8 @@ def _mark(migration: bytes, entry: Entry) -> bytes:
     s = entry.signature
     assert s is not None
     numbers = _NUMBERS.pack(len(_MARK), 8, entry.row, 8, s.size, 8, s.mtime_ns, 8, s.ctime_ns, 8, s.inode)
-    return numbers + migration + (NULL if entry.digest is None else _field(entry.digest))
+    digest = content_of(entry)
+    return numbers + migration + (NULL if digest is None else _field(digest))
 
 
 def _field(value: bytes) -> bytes:

@@ -12,7 +12,7 @@ from psycopg import sql
 from crossfade.errors import Fenced
 from crossfade.model.changes import Move, Page, Put, Remove
 from crossfade.model.digests import Segment
-from crossfade.model.entries import SEGMENT, Entry, altered
+from crossfade.model.entries import SEGMENT, Entry, altered, content_of
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.arrays import numbers, octets
@@ -267,7 +267,7 @@ def mark_values(migration: str, entries: list[Entry]) -> dict[str, Any]:
         "mtime_ns": numbers(s.mtime_ns for s in signatures),
         "ctime_ns": numbers(s.ctime_ns for s in signatures),
         "inode": numbers(s.inode for s in signatures),
-        "digest": octets(entry.digest for entry in entries),
+        "digest": octets(content_of(entry) for entry in entries),
     }
 
 
