@@ -18,6 +18,7 @@ from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
+from crossfade.model import figures
 from crossfade.store.location import parse
 from support.person import Person, refused, said
 from support.running import Run, compare
@@ -271,6 +272,16 @@ def test_a_wrong_column_is_found_at_its_record(pair: Pair, line: int, change: st
     pair.sql(f"UPDATE events SET {change} WHERE entry_id = {_id(LOG)} AND pos = {line * LINE}")
 
     assert pair.places(LOG) == ("column", line * LINE // SEGMENT, line * LINE)
+
+
+def test_a_log_of_more_figures_than_are_held_plainly_is_compared_as_any_other(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """Those of a long one are packed on both sides."""
+    monkeypatch.setattr(figures, "_PLAIN", 1)
+    assert pair.says(status=0)["differences"] == []
+    pair.sql(f"UPDATE events SET event_type = 'x' WHERE entry_id = {_id(LOG)} AND pos = {SEGMENT + LINE}")
+    assert pair.places(LOG) == ("column", 1, SEGMENT + LINE)
+    pair.sql(f"DELETE FROM events WHERE entry_id = {_id(LOG)} AND pos = {2 * SEGMENT}")
+    assert pair.places(LOG)[0:2] == ("content", 2)
 
 
 def test_rows_that_hold_the_right_bytes_in_wrong_places_are_found(pair: Pair):

@@ -8,7 +8,7 @@ is one aggregate; on a file system it is one read; either way only 32 bytes trav
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,9 +27,12 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     digest: bytes
 
 
-def digest_of(segments: list[Segment] | tuple[Segment, ...]) -> bytes:
+def digest_of(segments: Iterable[Segment]) -> bytes:
     """The digest of the entry that consists of *segments*, in order."""
-    return hashlib.sha256(b"".join([segment.digest for segment in segments])).digest()
+    whole = hashlib.sha256()
+    for segment in segments:
+        whole.update(segment.digest)
+    return whole.digest()
 
 
 class Digester:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, repeat
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
@@ -41,6 +41,53 @@ class Figure:
     records: int
     columns: bytes
     raws: int = 0
+
+
+class Row(Sequence[Figure]):
+    """The figures of one entry, in order. A log of a terabyte has a million: behind the first they are packed, a hundred bytes each."""
+
+    def __init__(self) -> None:
+        self._first: list[Figure] = []
+        self._packed = bytearray()
+
+    def append(self, figure: Figure) -> None:
+        """One more."""
+        if len(self._first) < _PLAIN:
+            self._first.append(figure)
+            return
+        s = figure.segment
+        numbers = s.number, s.offset, s.size, figure.records, figure.raws
+        self._packed += _PACKED.pack(*numbers, len(s.digest), s.digest, len(figure.columns), figure.columns)
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._packed) // _PACKED.size
+
+    def __iter__(self) -> Iterator[Figure]:
+        first = iter(self._first)
+        return chain(first, map(_unpacked, _PACKED.iter_unpack(self._packed))) if self._packed else first
+
+    @overload
+    def __getitem__(self, index: int) -> Figure: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Figure]: ...
+
+    def __getitem__(self, index: int | slice) -> Figure | list[Figure]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        if number < len(self._first):
+            return self._first[number]
+        return _unpacked(_PACKED.unpack_from(self._packed, (number - len(self._first)) * _PACKED.size))
+
+
+_PLAIN = 64
+_PACKED = struct.Struct("!qqqqqB32sB32s")
+
+
+def _unpacked(values: tuple[Any, ...]) -> Figure:
+    number, offset, size, records, raws, of_digest, digest, of_columns, columns = values
+    return Figure(Segment(number, offset, size, digest[:of_digest]), records, columns[:of_columns], raws)
 
 
 class Sheet(msgspec.Struct, gc=False):
@@ -181,14 +228,17 @@ def columns_of_one(row: bytes) -> bytes:
 
 def columns_of(figures: Sequence[Figure]) -> bytes:
     """One digest over the promoted columns of an entry."""
-    return hashlib.sha256(b"".join(figure.columns for figure in figures)).digest()
+    whole = hashlib.sha256()
+    for figure in figures:
+        whole.update(figure.columns)
+    return whole.digest()
 
 
 class Figures:
     """Folds the blocks and records of one entry into figures."""
 
     def __init__(self) -> None:
-        self._done: list[Figure] = []
+        self._done = Row()
         self._number = -1
 
     def add(self, block: Block, records: int, encoded: bytes) -> None:
@@ -203,10 +253,10 @@ class Figures:
         self._content.update(block.data)
         self._columns.update(encoded)
 
-    def finish(self) -> tuple[Figure, ...]:
+    def finish(self) -> Row:
         """All figures of the entry."""
         self._close()
-        return tuple(self._done)
+        return self._done
 
     def _close(self) -> None:
         if self._number >= 0 and self._size:

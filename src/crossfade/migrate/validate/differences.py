@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +64,7 @@ def of_metadata(source: Entry, target: Entry) -> Difference | None:
     return Difference(source.path, source.kind, "metadata", " and ".join(parts))
 
 
-def of_figures(entry: Entry, source: tuple[Figure, ...], target: tuple[Figure, ...]) -> Difference | None:
+def of_figures(entry: Entry, source: Sequence[Figure], target: Sequence[Figure]) -> Difference | None:
     """Content first, then columns; the first segment that differs."""
     for one, other in zip(source, target, strict=False):
         if one.segment != other.segment:

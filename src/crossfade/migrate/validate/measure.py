@@ -120,7 +120,7 @@ class Comparer:
         self._measured.answers.setdefault(kind.name, KindAnswer()).merge(answering.answer())
         self._measured.passed.setdefault(kind.name, Passed()).merge(passed)
 
-    def _stands(self, pair: Pair, there: tuple[Figure, ...], passed: Passed) -> bool:
+    def _stands(self, pair: Pair, there: Sequence[Figure], passed: Passed) -> bool:
         """True where the database holds what its books say; what was read when it passed by is told by the sum over all."""
         digest = _digest(there)
         if pair.bytes.digest not in (None, digest) or _of_books(pair.server, there) is not None:
@@ -129,14 +129,14 @@ class Comparer:
         self._measured.digests[pair.server.path] = (digest, digest)
         return True
 
-    def _look_closer(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
+    def _look_closer(self, kind: Kind, pair: Pair, there: Sequence[Figure], answering: Answering) -> None:
         if pair.overtaken:
             found = _of_books(pair.server, there) or self._of_beginning(kind, pair, there)
             self._measured.differences += [replace(found, is_of_before=True)] if found is not None else []
         else:
             self._read_and_compare(kind, pair, there, answering)
 
-    def _of_beginning(self, kind: Kind, pair: Pair, there: tuple[Figure, ...]) -> Difference | None:
+    def _of_beginning(self, kind: Kind, pair: Pair, there: Sequence[Figure]) -> Difference | None:
         """Wrong columns of what the source still begins with. Where it does not, all of it is brought anew."""
         if pair.bytes is pair.server:
             return None
@@ -147,7 +147,7 @@ class Comparer:
         found = of_figures(pair.bytes, here, there)
         return self._locate(kind, pair, found) if found is not None and found.klass == "column" else None
 
-    def _read_and_compare(self, kind: Kind, pair: Pair, there: tuple[Figure, ...], answering: Answering) -> None:
+    def _read_and_compare(self, kind: Kind, pair: Pair, there: Sequence[Figure], answering: Answering) -> None:
         path, here = pair.bytes.path, None
         try:
             here = self._figures(kind, pair, answering, _arrived(pair, there))
@@ -174,7 +174,7 @@ class Comparer:
         else:
             raise unreadable(path, error) from None
 
-    def _figures(self, kind: Kind, pair: Pair, answering: Answering, end: int | None) -> tuple[Figure, ...]:
+    def _figures(self, kind: Kind, pair: Pair, answering: Answering, end: int | None) -> Sequence[Figure]:
         """Read an entry, up to *end* if that is not None: its figures, and what its records answer."""
         gauge, entry = self._gauge(kind), _as_asked(pair)
         captures = self._asks.layout.place(entry.path).captures
@@ -259,7 +259,7 @@ def _as_asked(pair: Pair) -> Entry:
     return pair.bytes if pair.bytes.signature is not None else altered(pair.bytes, form=pair.server.form)
 
 
-def _arrived(pair: Pair, there: tuple[Figure, ...]) -> int | None:
+def _arrived(pair: Pair, there: Sequence[Figure]) -> int | None:
     """How much of a log that grows the database has by now, if that is enough; None where all of it should be there."""
     size = sum(figure.segment.size for figure in there)
     return size if pair.at_least is not None and pair.bytes.form == "log" and pair.at_least <= size else None
@@ -273,7 +273,7 @@ def unreadable(path: bytes, error: OSError) -> Unreadable:
     )
 
 
-def _of_books(server: Entry, figures: tuple[Figure, ...]) -> Difference | None:
+def _of_books(server: Entry, figures: Sequence[Figure]) -> Difference | None:
     """Where the bytes are right, but not what the database's own entry says of them."""
     if server.size != sum(figure.segment.size for figure in figures):
         return Difference(server.path, server.kind, "content", "its size is not that of its records", 0, 0)
@@ -286,5 +286,5 @@ def _of_books(server: Entry, figures: tuple[Figure, ...]) -> Difference | None:
     return None
 
 
-def _digest(figures: tuple[Figure, ...]) -> bytes:
-    return digest_of([figure.segment for figure in figures])
+def _digest(figures: Sequence[Figure]) -> bytes:
+    return digest_of(figure.segment for figure in figures)

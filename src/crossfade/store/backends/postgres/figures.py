@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, cast
 
 from psycopg import sql
 
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry
-from crossfade.model.figures import Figure
+from crossfade.model.figures import Figure, Row
 from crossfade.model.kinds import Kind
 from crossfade.store.backends.postgres.schema import quoted
 from crossfade.store.backends.postgres.server import Connection
@@ -32,18 +32,18 @@ class ServerFigures:
         self._schema = schema
         self._store_id = store_id
 
-    def of(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, tuple[Figure, ...]]:
+    def of(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, Row]:
         """The figures of entries of one kind, by row number; none for those without records.
 
         Rows that stand behind the end of an entry, or before its beginning, are part of its last figure, or of its first.
         """
         pieced = self._pieced(entries)
         found = self._with_pieces(kind, [entry for entry in entries if entry.row in pieced]) if pieced else {}
-        stretches = [stretch for entry in entries if entry.row not in pieced for stretch in _stretches(entry)]
-        for start in range(0, len(stretches), _STRETCHES):
-            for row, figure in self._stretched(kind, stretches[start : start + _STRETCHES]):
-                found.setdefault(row, []).append(figure)
-        return {row: tuple(figures) for row, figures in found.items()}
+        stretches = (stretch for entry in entries if entry.row not in pieced for stretch in _stretches(entry))
+        while some := list(islice(stretches, _STRETCHES)):
+            for row, figure in self._stretched(kind, some):
+                found.setdefault(row, Row()).append(figure)
+        return found
 
     def _stretched(self, kind: Kind, stretches: Sequence[Stretch]) -> Iterator[tuple[int, Figure]]:
         """The records of a kind's table alone."""
@@ -62,15 +62,15 @@ class ServerFigures:
         )
         return {cast("int", row) for (row,) in self._fetch(query.encode(), {"entries": [entry.row for entry in entries]})}
 
-    def _with_pieces(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, list[Figure]]:
+    def _with_pieces(self, kind: Kind, entries: Sequence[Entry]) -> dict[int, Row]:
         """Records and pieces together, in the order of their places; those of one length in spans at a time."""
-        found: dict[int, list[Figure]] = {}
+        found: dict[int, Row] = {}
         for count, group in groupby(sorted(entries, key=_spans), key=_spans):
             rows = [entry.row for entry in group]
             for number in range(count):
                 low, high = number * _SPAN or _LEAST, (number + 1) * _SPAN - 1 if number + 1 < count else _GREATEST
                 for row, figure in self._in_span(kind, {"entries": rows, "segment": SEGMENT, "low": low, "high": high}):
-                    found.setdefault(row, []).append(figure)
+                    found.setdefault(row, Row()).append(figure)
         return found
 
     def _in_span(self, kind: Kind, values: dict[str, Any]) -> Iterator[tuple[int, Figure]]:
