@@ -87,6 +87,12 @@ PLANTED: dict[str, tuple[str, str, tuple[str, str, int | None]]] = {
     ),
     "a record that is dropped": ("events", f"{_HERE} RETURN NULL; END IF;", ("content", LOG, SEGMENT)),
     "a record that is moved": ("events", f"{_HERE} NEW.pos := NEW.pos + 1; END IF;", ("column", LOG, AT)),
+    "a byte that is another record's": (
+        "events",
+        f"""{_HERE} NEW.body := rtrim(NEW.body::text, E'\\n')::json; END IF;
+            IF NEW.pos = {AT + LINE} THEN NEW.body := (E'\\n' || NEW.body::text)::json; END IF;""",
+        ("column", LOG, AT + LINE),
+    ),
     "a document that is dropped": ("sessions", "RETURN NULL;", ("content", SESSION, 0)),
     "a wrong column of a document": ("sessions", "NEW.status := 'Completed';", ("column", SESSION, 0)),
     "another mode": ("entries", f"IF NEW.path = '{SESSION}' THEN NEW.mode := 384; END IF;", ("metadata", SESSION, None)),

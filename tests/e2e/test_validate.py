@@ -19,6 +19,7 @@ from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
 from crossfade.model import figures
+from crossfade.model.entries import RECORD_LIMIT
 from crossfade.store.location import parse
 from support.person import Person, refused, said
 from support.running import Run, compare
@@ -293,6 +294,61 @@ def test_rows_that_hold_the_right_bytes_in_wrong_places_are_found(pair: Pair):
     )
 
     assert pair.places(UNEVEN) == ("column", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "one", "other"), [(LOG, 3 * LINE, 4 * LINE), (LOG, SEGMENT, SEGMENT + LINE), (UNEVEN, 15, 37)]
+)
+def test_a_byte_that_went_from_one_record_to_the_next_is_found(pair: Pair, path: str, one: int, other: int):
+    """Each stands where it did, and all of them come to the same; but the other does not begin where the one ends."""
+    pair.sql(
+        f"UPDATE events SET body = rtrim(body::text, E'\\n')::json WHERE entry_id = {_id(path)} AND pos = {one}",
+        f"UPDATE events SET body = (E'\\n' || body::text)::json WHERE entry_id = {_id(path)} AND pos = {other}",
+    )
+
+    assert pair.places(path) == ("column", other // SEGMENT, other)
+
+
+LONG = '{"id":"long","pad":"' + "x" * RECORD_LIMIT + '"}\n'
+HEAD = '{"id":"first"}\n'
+_TO_PIECES = (
+    "UPDATE events SET body = rtrim(body::text, E'\\n')::json WHERE pos = 0",
+    f"UPDATE chunks SET data = '\\x0a'::bytea || data WHERE pos = {len(HEAD)}",
+)
+_FROM_PIECES = (
+    "UPDATE chunks SET data = substr(data, 1, octet_length(data) - 1) WHERE pos = (SELECT max(pos) FROM chunks)",
+    f"UPDATE events SET body = (E'\\n' || body::text)::json WHERE pos = {len(HEAD) + len(LONG)}",
+)
+
+
+@pytest.mark.parametrize(("change", "at"), [(_TO_PIECES, len(HEAD)), (_FROM_PIECES, len(HEAD) + len(LONG))])
+def test_a_byte_that_went_between_a_record_and_the_pieces_of_a_long_one_is_found(
+    person: Person, database: Database, tmp_path: Path, change: tuple[str, ...], at: int
+):
+    root = tmp_path / "tree"
+    (root / LOG).parent.mkdir(parents=True)
+    (root / LOG).write_text(HEAD + LONG + '{"id":"last"}\n')
+    person.moves(root, database.url)
+    pair = Pair(person, database, root, root, database.url)
+    pair.says(status=0)
+    pair.sql(*change)
+
+    assert pair.places(LOG) == ("column", at // SEGMENT, at)
+
+
+def test_a_byte_that_went_from_a_record_to_one_that_a_server_refused_is_found(own: Pair):
+    """Which has no row, and is the last; its being held explains no more than that."""
+    last = f"entry_id = {_id(UNEVEN)} AND pos = 37"
+    own.sql(
+        f"INSERT INTO chunks SELECT store_id, entry_id, pos, convert_to(E'\\n' || body::text, 'UTF8') FROM events WHERE {last}",
+        f"""INSERT INTO quarantine (migration_id, path, key, kind, entry_id, pos, size, code)
+            SELECT migration_id, '{UNEVEN}', key, kind, entry_id, 37, 15, 'refused' FROM migrations, entries
+            WHERE path = '{UNEVEN}'""",
+        f"DELETE FROM events WHERE {last}",
+        f"UPDATE events SET body = rtrim(body::text, E'\\n')::json WHERE entry_id = {_id(UNEVEN)} AND pos = 15",
+    )
+
+    assert own.places(UNEVEN) == ("column", 0, 15)
 
 
 def test_json_that_was_put_where_bytes_belong_is_found(pair: Pair):

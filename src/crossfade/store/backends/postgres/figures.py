@@ -90,16 +90,12 @@ class ServerFigures:
 
     def _of_columns(self, name: str, kind: Kind) -> bytes:
         text = statement(name, self._schema, kind.name).decode()
-        return text.replace("{columns}", _names(kind)).replace("{reason}", _reason(kind)).encode()
+        return text.replace("{columns}", _names(kind)).replace("{wrong}", _wrong(kind)).encode()
 
     def rows(self, kind: Kind, entry: Entry, low: int, high: int) -> Iterator[tuple[int, str | None, bytes]]:
         """(pos, reason, row as sent) of the records that start in a stretch."""
-        table = f"{quoted(self._schema)}.{quoted(kind.name)}"
-        query = (
-            f"SELECT pos, reason, record_send(ROW(pos, {_names(kind)} {_reason(kind)})) FROM {table}"
-            " WHERE store_id = %(store_id)s AND entry_id = %(entry)s AND pos >= %(low)s AND pos < %(high)s ORDER BY pos"
-        )
-        yield from cast("Any", self._fetch(query.encode(), {"entry": entry.row, "low": low, "high": high}))
+        values = {"entry": entry.row, "low": low, "high": high}
+        yield from cast("Any", self._fetch(self._of_columns("figure_rows", kind), values))
 
     def _fetch(self, query: bytes | sql.Composed, values: dict[str, Any]) -> list[tuple[object, ...]]:
         with self._connection.cursor(binary=True) as cursor:
@@ -123,10 +119,9 @@ def _names(kind: Kind) -> str:
     return "".join(quoted(column.name) + ", " for column in kind.columns)
 
 
-def _reason(kind: Kind) -> str:
-    """Why a record is raw; and where it says so without being so, or is so without saying so, a word that no reader says."""
-    wrong = "body IS NOT NULL" if kind.form == "blob" else "(body IS NULL) = (reason IS NULL)"
-    return f"CASE WHEN {wrong} THEN 'misplaced' ELSE reason END"
+def _wrong(kind: Kind) -> str:
+    """True of a row that says why it is raw without being so, or is so without saying why: ``misplaced``, as no reader says."""
+    return "body IS NOT NULL" if kind.form == "blob" else "(body IS NULL) = (reason IS NULL)"
 
 
 def by_kind(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Entry]]]:
