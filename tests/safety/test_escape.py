@@ -54,11 +54,11 @@ class Guarded:
         """Nothing outside of the target is another than it was, and nothing more is there."""
         assert self._look() == self._before
 
-    def apply(self, *changes: Change) -> Applied:
-        """One page, by a store of its own."""
+    def apply(self, *changes: Change, guards: bool = False) -> Applied:
+        """One page, by a store of its own; *guards* says that nothing was seen where it writes."""
         store = FileStore(parse(str(self.target)), LAYOUT)
         try:
-            return store.apply(Page(changes))
+            return store.apply(Page(changes, seen={change.entry.path: None for change in changes} if guards else {}))
         finally:
             store.close()
 
@@ -407,14 +407,16 @@ def test_a_key_with_a_slash_is_no_path(person: Person, database: Database, tiny:
 @given(
     st.permutations(
         [b"Readme", b"README", b"readme", b"caf\xc3\xa9", b"cafe\xcc\x81", b"CAF\xc3\x89", b"stra\xc3\x9fe", b"7"]
-    )
+    ),
+    st.booleans(),
 )
-def test_spellings_of_one_name_are_not_written_over_one_another(spellings: list[bytes]):
+def test_spellings_of_one_name_are_not_written_over_one_another(spellings: list[bytes], guards: bool):
     """The first is placed, the others are refused; so it is with directories and what is in them."""
     with fresh() as guarded, folding():
-        one_page = guarded.apply(*(put for name in spellings for put in puts(entry(name), b"in " + name)))
+        one_page = guarded.apply(*(put for name in spellings for put in puts(entry(name), b"in " + name)), guards=guards)
         first = {refusal.entry.path for refusal in one_page.refusals}
-        later = [guarded.apply(*puts(entry(b"below/" + name + b"/file"), b"in " + name)) for name in spellings]
+        below = [puts(entry(b"below/" + name + b"/file"), b"in " + name) for name in spellings]
+        later = [guarded.apply(*some, guards=guards) for some in below]
         refused = {refusal.entry.path[6:-5]: refusal.code for applied in later for refusal in applied.refusals}
 
         placed = [name for name in spellings if name not in first]

@@ -199,6 +199,7 @@ class Carrier:
             return
         if left[0].verb == "append":
             left[0] = msgspec.structs.replace(left[0], verb="put")
+            self._guards.add(left[0])
         if left[0].verb in ("resume", "refresh") or self._may_be_staged(left[0]):
             yield from self._continued(left)
             return
@@ -330,7 +331,6 @@ class Carrier:
     def _put(self, block: Block, task: Task, digester: Digester, *, fresh: bool) -> Put:
         """*block* for the target: digested, and named as the target names the entry."""
         assert block.entry.path == task.entry.path, "a store must read what it was asked for, in order"
-        self._guards.add(task)  # it may have been meant to be appended to
         digester.add(block.offset, block.data)
         digest = _checked(block, digester.finish()) if block.last else None
         row, generation = row_of(task, self._target), generation_of(task, fresh=fresh)

@@ -35,9 +35,10 @@ _OF_PATH = 24
 
 def name_of(entry: Entry) -> bytes:
     """One name for one content of one path: what is left of another content is never gone on with, and is found by the path."""
-    path = hashlib.sha256(b"staged\0" + entry.path).hexdigest()[:_OF_PATH]
-    content = hashlib.sha256(b"%b\0%d\0%d" % (entry.path, entry.generation, entry.mtime_ns)).hexdigest()
-    return (path + content)[:40].encode()
+    digest = hashlib.sha256(b"staged\0" + entry.path)
+    path = digest.hexdigest()[:_OF_PATH]
+    digest.update(b"\0%d\0%d" % (entry.generation, entry.mtime_ns))
+    return (path + digest.hexdigest())[:40].encode()
 
 
 class Staging:
@@ -67,7 +68,8 @@ class Staging:
 
     def _opened(self, name: bytes) -> tuple[int, bool]:
         """A descriptor on the file *name*, and whether it was made for that. Ours alone until it is whole."""
-        self._drop(self._begun.get(name[:_OF_PATH], set()) - {name})
+        if others := self._begun.get(name[:_OF_PATH]):
+            self._drop(others - {name})
         self._begun[name[:_OF_PATH]] = {name}
         how = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
         try:

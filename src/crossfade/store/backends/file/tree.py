@@ -25,6 +25,7 @@ class Tree:
         self.root = root
         self._handle = _open_root(root)
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._exact: set[bytes] = set()
         self._made: set[bytes] = set()
 
     def directory(self, path: bytes, *, create: bool = False) -> int:
@@ -35,7 +36,7 @@ class Tree:
         if not path:
             return self._handle
         held = self._open.get(path)
-        if held is not None:
+        if held is not None and (path in self._exact or not create):
             self._open.move_to_end(path)
             return held
         if leaves_root(path):
@@ -43,16 +44,19 @@ class Tree:
         return self._descend(path, create=create)
 
     def _descend(self, path: bytes, *, create: bool) -> int:
-        """Open *path* from its closest ancestor at hand, a component at a time; all of them stay at hand."""
+        """Open *path* from its closest ancestor at hand, a component at a time; all of them stay at hand.
+
+        What was opened to look at may be another's by its spelling: for *create* it is not at hand.
+        """
         at = path
-        while at and at not in self._open:
+        while at and at not in (self._exact if create else self._open):
             at = parent_of(at)
         handle = self._open.get(at, self._handle)
         while at != path:
             end = path.find(b"/", len(at) + 1)
             deeper = path if end < 0 else path[:end]
             handle = self._step(handle, at, deeper, create=create)
-            self._keep(deeper, handle)
+            self._keep(deeper, handle, exact=create)
             at = deeper
         return handle
 
@@ -71,11 +75,18 @@ class Tree:
             self._made.add(path)
         return _to_read(name, _DIRECTORY, handle)
 
-    def _keep(self, path: bytes, handle: int) -> None:
+    def _keep(self, path: bytes, handle: int, *, exact: bool) -> None:
+        self._let_go(path)
         self._open[path] = handle
+        if exact:
+            self._exact.add(path)
         if len(self._open) > _KEPT:
-            _, oldest = self._open.popitem(last=False)
-            os.close(oldest)
+            self._let_go(next(iter(self._open)))
+
+    def _let_go(self, path: bytes) -> None:
+        self._exact.discard(path)
+        if (held := self._open.pop(path, None)) is not None:
+            os.close(held)
 
     def take_made(self) -> set[bytes]:
         """The directories in which others were made since the last call: their names are not on disk yet."""
@@ -109,7 +120,7 @@ class Tree:
     def forget(self, path: bytes) -> None:
         """Close what is held of *path* and below: it is about to go away."""
         for held in [p for p in self._open if p == path or p.startswith(path + b"/")]:
-            os.close(self._open.pop(held))
+            self._let_go(held)
 
     def renew(self) -> None:
         """Open the root again, and everything below when it is asked for: any of it may have been exchanged by now."""
@@ -118,9 +129,8 @@ class Tree:
 
     def close(self) -> None:
         """Close every handle. May be called twice."""
-        for handle in self._open.values():
-            os.close(handle)
-        self._open.clear()
+        for path in list(self._open):
+            self._let_go(path)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

@@ -136,6 +136,8 @@ class PageWriter:
         if path in self._seen and entry.type != "dir":
             found = self._found(path)
             if not (_is_as_seen(self._seen[path], found) or self._is_placed(path, found)):
+                if found is not None:
+                    refuse_other_spelling(*self._tree.place(path, create=True), found)
                 self._left.add(path)
         return bool(self._left) and not self._left.isdisjoint((path, *ancestors_of(path)))
 
@@ -183,11 +185,11 @@ class PageWriter:
         settled: list[Entry] = []
         for entry, name in whole:
             self._fence()
-            if self._is_left(entry):
-                self._left.add(entry.path)
-                self._staging.remove(name or name_of(entry))
-                continue
             try:
+                if self._is_left(entry):
+                    self._left.add(entry.path)
+                    self._staging.remove(name or name_of(entry))
+                    continue
                 settled.append(self._settle_directory(entry) if entry.type == "dir" else self._place(entry, name))
             except (OSError, ValueError) as error:
                 refusals[entry.path] = _refusal(entry, error)
@@ -201,6 +203,7 @@ class PageWriter:
         directory, _, final = entry.path.rpartition(b"/")
         handle = self._make(directory)
         if name:
+            self._check_spelling(entry.path, handle, final)
             self._rename(name, handle, final, directory)
         else:
             _dress(final, handle, entry)
@@ -210,10 +213,15 @@ class PageWriter:
             self._placed[entry.path] = signature
         return altered(entry, signature=signature)
 
-    def _rename(self, name: bytes, handle: int, final: bytes, directory: bytes) -> None:
-        staging = self._staging.handle
+    def _check_spelling(self, path: bytes, handle: int, final: bytes) -> None:
+        """Raises OtherSpelling where another entry has the name. Where nothing was seen, and just now nothing was found, none has."""
+        if self._seen.get(path, path) is None and path not in self._placed:
+            return
         with suppress(FileNotFoundError):
             refuse_other_spelling(handle, final, os.stat(final, dir_fd=handle, follow_symlinks=False))
+
+    def _rename(self, name: bytes, handle: int, final: bytes, directory: bytes) -> None:
+        staging = self._staging.handle
         with durable("file.rename"):
             self._with_right(directory, lambda: os.rename(name, final, src_dir_fd=staging, dst_dir_fd=handle))
         self._staging.placed(name)
