@@ -15,11 +15,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from crossfade.errors import (
-    BudgetSpent,
-    Interrupted,
-    WorkerDied,
-)
+from crossfade.errors import BudgetSpent, Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.indexing import build_indexes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -114,6 +115,15 @@ class Bringer(Carrier):
                 yield self._whole_lines(block)
                 continue
             yield self._whole_document(block) if block.entry.unstable else block
+
+    @contextmanager
+    def final(self) -> Iterator[None]:
+        """Nobody writes meanwhile: a torn line is as whole as it will be."""
+        self.is_final = True
+        try:
+            yield
+        finally:
+            self.is_final = False
 
     def _whole_document(self, block: Block) -> Block:
         """*block*, which may be half written. Raises BlockingIOError while it is to be waited for; what never holds still is taken."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from crossfade.errors import GateShut
+
 _MOST = 100_000
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 2.0
@@ -158,6 +160,13 @@ class Dirty:
         """When the next path is due."""
         with self._lock:
             return self._heap[0][0] if self._heap else None
+
+    def check_settled(self) -> None:
+        """Raises GateShut where something is left."""
+        if len(self):
+            raise GateShut(
+                f"{len(self):,} paths are not in step yet; nothing was handed over", hint="try again, or --hold-max"
+            )
 
     def __len__(self) -> int:
         return len(self._found) + len(self._taken)

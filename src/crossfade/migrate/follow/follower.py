@@ -31,7 +31,7 @@ from crossfade.migrate.follow.measure import measured
 from crossfade.migrate.follow.moving import Moving
 from crossfade.migrate.follow.proving import Proving
 from crossfade.migrate.follow.rereading import SHARE as REREAD_SHARE
-from crossfade.migrate.follow.rereading import Rereading
+from crossfade.migrate.follow.rereading import Rereading, check_reread
 from crossfade.migrate.follow.sweep import Sweep, look_over
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.follow.verifier import Wrong
@@ -224,10 +224,7 @@ class Follower:
         """Read the logs whole that were followed by their ends. Raises GateShut where that takes more than a while."""
         edited, is_whole = self._rereading.rush(time.monotonic() + _REREAD_SECONDS)
         self._bring_anew(edited)
-        if not is_whole:
-            raise GateShut(
-                "logs that grew are being read again, from their beginnings; nothing was handed over", hint="wait"
-            )
+        check_reread(is_whole=is_whole)
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
         """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*.
@@ -239,19 +236,13 @@ class Follower:
         if self._watch is not None and not self._watch.has_met(seconds):
             raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
         self.drift.settle(max(until - time.monotonic(), 0.0))
-        self._bringer.is_final = True
-        try:
+        with self._bringer.final():
             while len(self._dirty) and time.monotonic() < until:
                 if not self._bring(self._dirty.take(float("inf"), BATCH)):
                     time.sleep(_SETTLE_SECONDS)
-        finally:
-            self._bringer.is_final = False
         if not self.is_in_step:
             raise GateShut(_MISSED, hint="try again: all is looked at once more")
-        if len(self._dirty):
-            raise GateShut(
-                f"{len(self._dirty):,} paths are not in step yet; nothing was handed over", hint="try again, or --hold-max"
-            )
+        self._dirty.check_settled()
 
     def prove(self, seconds: float) -> None:
         """Verify all that was applied. Raises GateShut where that takes longer than *seconds*."""
@@ -398,9 +389,8 @@ class Follower:
     def keep(self, *, at_once: bool = False) -> None:
         """Write down how far it is, now and then."""
         lanes = (self, *self.beside)
-        self.proving.keep(
-            [lane.proving.verified_at for lane in lanes], lambda: [lane.reread_at for lane in lanes], at_once=at_once
-        )
+        verified = [lane.proving.verified_at for lane in lanes]
+        self.proving.keep(verified, lambda: [lane.reread_at for lane in lanes], at_once=at_once)
 
     def _measure(self) -> None:
         self._teller.progress = measured(self._teller.progress, [self, *self.beside])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from crossfade.errors import GateShut
 from crossfade.migrate.follow.earlier import Earlier
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry
@@ -193,6 +194,12 @@ class Rereading:
     def _moved_on(self, target: Entry) -> bool:
         now = next(iter(self._target.look([target.path])), None)
         return now is None or now.generation != target.generation
+
+
+def check_reread(*, is_whole: bool) -> None:
+    """Raises GateShut while some are still to be read."""
+    if not is_whole:
+        raise GateShut("logs that grew are being read again, from their beginnings; nothing was handed over", hint="wait")
 
 
 def _is_comparable(source: Entry, target: Entry) -> bool:
