@@ -103,7 +103,14 @@ class Follower:
         self._bringer = self._new_bringer(source, target, pace)
         moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
         self._batches = Batches(
-            run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, self._hear_of
+            run,
+            self._dirty,
+            self._look,
+            self._bringer,
+            moving,
+            self.drift,
+            self.brake.check,
+            lambda paths: self._hear(dict.fromkeys(paths, False)),
         )
 
     def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int], None]) -> Bringer:
@@ -250,6 +257,9 @@ class Follower:
         while wrong := self.proving.rush(until):
             self._mend(wrong)
             self._bring(self._dirty.take(float("inf"), BATCH))
+            self.drift.settle(
+                max(until - time.monotonic(), 0.0)
+            )  # what somebody else wrote there is drift before it is decided
         self.proving.check_settled()
 
     def overrule(self, seconds: float) -> None:
@@ -334,9 +344,6 @@ class Follower:
         self.drift.anew.update(paths)
         if paths:
             self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
-
-    def _hear_of(self, paths: set[bytes]) -> None:
-        self._hear(dict.fromkeys(paths, False))
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
