@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from crossfade.errors import GateShut
 from crossfade.migrate.carry import Outcome
 from crossfade.migrate.follow.batches import BATCH, Batches
 from crossfade.migrate.follow.brake import Brake, Footing
@@ -24,7 +23,7 @@ from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.earlier import earlier
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
-from crossfade.migrate.follow.hints import Hints, Watch
+from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows
 from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.measure import measured
@@ -53,7 +52,6 @@ _SETTLE_SECONDS = 0.005
 _PREPARE_SECONDS = 1.0
 _REREAD_SECONDS = 5.0
 _REREAD_SLICE_SECONDS = 0.2
-_MISSED = "something may have happened in the source that was not heard of; nothing was handed over"
 _PAGE = Limits(page_bytes=2 << 20, page_records=5_000, mark_seconds=0.2)
 
 
@@ -103,14 +101,7 @@ class Follower:
         self._bringer = self._new_bringer(source, target, pace)
         moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
         self._batches = Batches(
-            run,
-            self._dirty,
-            self._look,
-            self._bringer,
-            moving,
-            self.drift,
-            self.brake.check,
-            lambda paths: self._hear(dict.fromkeys(paths, False)),
+            run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, self._hear_of
         )
 
     def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int], None]) -> Bringer:
@@ -240,15 +231,13 @@ class Follower:
         """
         until = time.monotonic() + seconds
         self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
-        if self._watch is not None and not self._watch.has_met(seconds):
-            raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
+        check_heard(self._watch, seconds)
         self.drift.settle(max(until - time.monotonic(), 0.0))
         with self._bringer.final():
             while len(self._dirty) and time.monotonic() < until:
                 if not self._bring(self._dirty.take(float("inf"), BATCH)):
                     time.sleep(_SETTLE_SECONDS)
-        if not self.is_in_step:
-            raise GateShut(_MISSED, hint="try again: all is looked at once more")
+        check_knows(all_of_it=self.is_in_step)
         self._dirty.check_settled()
 
     def prove(self, seconds: float) -> None:
@@ -344,6 +333,9 @@ class Follower:
         self.drift.anew.update(paths)
         if paths:
             self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
+
+    def _hear_of(self, paths: set[bytes]) -> None:
+        self._hear(dict.fromkeys(paths, False))
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()

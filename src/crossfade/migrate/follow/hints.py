@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
+from crossfade.errors import GateShut
 from crossfade.migrate.follow.inotify import News, Watches
 
 _STEP_SECONDS = 0.02
@@ -40,6 +41,19 @@ class Hints(Protocol):
     def __enter__(self) -> Hints: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def check_heard(watch: Watch | None, seconds: float) -> None:
+    """Raises GateShut where what happened until now, if there is a *watch* that hears of it, is not heard within *seconds*."""
+    if watch is not None and not watch.has_met(seconds):
+        raise GateShut("the file system is slow to tell what happened; nothing was handed over", hint="try again")
+
+
+def check_knows(*, all_of_it: bool) -> None:
+    """Raises GateShut where something may have been missed."""
+    if not all_of_it:
+        missed = "something may have happened in the source that was not heard of; nothing was handed over"
+        raise GateShut(missed, hint="try again: all is looked at once more")
 
 
 class Watch:
