@@ -210,7 +210,8 @@ def _time_kept(root: int) -> Iterator[None]:
     if now.st_mtime_ns != before.st_mtime_ns:
         with suppress(PermissionError):  # another's root: we may write in it, and no more
             os.utime(root, ns=(now.st_atime_ns, before.st_mtime_ns))
-            os.fsync(root)
+            with durable("file.directory"):
+                os.fsync(root)
 
 
 def _ours(path: bytes) -> int | None:
