@@ -70,9 +70,9 @@ def _again(person: Person, tree: Path, database: Database, monkeypatch: pytest.M
     compared: set[str] = set()
     pair = validator.Pair
 
-    def noting(here: Any, *rest: Any) -> Any:
+    def noting(here: Any, *rest: Any, **named: Any) -> Any:
         compared.add(os.fsdecode(here.path))
-        return pair(here, *rest)
+        return pair(here, *rest, **named)
 
     monkeypatch.setattr(validator, "Pair", noting)
     run = person.types("validate", tree, database.url, "--jobs", "1", "--json")

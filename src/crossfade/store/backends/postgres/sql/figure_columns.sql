@@ -9,11 +9,11 @@ FROM (
     SELECT *, lead("its place") OVER side_by_side <> "its end" OR lag("its end") OVER side_by_side <> "its place" AS "is apart"
     FROM (
         SELECT k.entry_id AS "its entry", k.pos AS "its place",
-               k.pos + octet_length(coalesce(k.raw, json_send(k.body))) AS "its end", k.*
+               least(k.pos, 9223372034707292159) + octet_length(coalesce(k.raw, json_send(k.body))) AS "its end", k.*
         FROM {schema}.{kind} AS k
         WHERE k.store_id = %(store_id)s AND k.entry_id = ANY(%(entries)s) AND k.pos >= %(low)s AND k.pos <= %(high)s
         UNION ALL
-        SELECT c.entry_id, c.pos, c.pos + octet_length(c.data), k.*
+        SELECT c.entry_id, c.pos, least(c.pos, 9223372034707292159) + octet_length(c.data), k.*
         FROM {schema}.chunks AS c LEFT JOIN {schema}.{kind} AS k ON false
         WHERE c.store_id = %(store_id)s AND c.entry_id = ANY(%(entries)s) AND c.pos >= %(low)s AND c.pos <= %(high)s
     ) AS part

@@ -6,11 +6,11 @@ FROM (
                lead(store_id) OVER side_by_side IS NULL AND lead("its place") OVER side_by_side <> "its end"
            ) AS "is apart"
     FROM (
-        SELECT k.pos AS "its place", k.pos + octet_length(coalesce(k.raw, json_send(k.body))) AS "its end", k.*
+        SELECT k.pos AS "its place", least(k.pos, 9223372034707292159) + octet_length(coalesce(k.raw, json_send(k.body))) AS "its end", k.*
         FROM {schema}.{kind} AS k
         WHERE k.store_id = %(store_id)s AND k.entry_id = %(entry)s AND k.pos >= %(low)s AND k.pos < %(high)s
         UNION ALL
-        SELECT c.pos, c.pos + octet_length(c.data), k.*
+        SELECT c.pos, least(c.pos, 9223372034707292159) + octet_length(c.data), k.*
         FROM {schema}.chunks AS c LEFT JOIN {schema}.{kind} AS k ON false
         WHERE c.store_id = %(store_id)s AND c.entry_id = %(entry)s AND c.pos >= %(low)s AND c.pos < %(high)s
     ) AS part
