@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+def follows(process: subprocess.Popen[bytes], one: Callable[[str], object]) -> bool:
+    """True once it does; whoever ended before says why."""
+    assert process.poll() is None, finish(process)
+    return one("SELECT count(*) FROM unseen.journal WHERE event = 'following'") == 1
+
+
 def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(terminal: Terminal, cluster: Cluster, root: Path):
     """By somebody who is not above permission bits. Once it can be looked at again, all goes on."""
     terminal.environment["PGPASSWORD"] = cluster.password
@@ -43,7 +51,7 @@ def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(termina
     process = terminal.popen("start", root, url, "--cpu-max", "100", preexec_fn=obey_permissions)
     try:
         wait_for("the schema", lambda: one("SELECT to_regclass('unseen.journal')") is not None, 40)
-        wait_for("a follower", lambda: one("SELECT count(*) FROM unseen.journal WHERE event = 'following'") == 1, 40)
+        wait_for("a follower", lambda: follows(process, one), 40)
         hidden.chmod(0)
         os.utime(root / "sessions")
         (root / "sessions/e.json").write_text('{"n": 22}')
