@@ -216,11 +216,7 @@ def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_follower
     """Between two runs nobody would look. Where the time was too short, that is said, and the next one reads on."""
     events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
     process = following(terminal, root, database, "--grace", grace)
-    with grown.open("ab", 0) as file:
-        file.write(b'{"id":"end"}\n')
-    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
-    edit(grown, b'{"id":"last"}\n')
-    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
+    owe(grown, database)
     process.terminate()
     done = finish(process)
 
@@ -231,6 +227,16 @@ def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_follower
     assert ("of 1 log that grew only the end was read: the next run that follows reads the rest" in done.err) != is_read
     if not is_read:
         finds_the_edit(terminal, root, database)
+
+
+def owe(grown: Path, database: Database) -> None:
+    """Have its follower read only the end of a log whose beginning was edited as well."""
+    events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
+    with grown.open("ab", 0) as file:
+        file.write(b'{"id":"end"}\n')
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    edit(grown, b'{"id":"last"}\n')
+    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
 
 
 def finds_the_edit(terminal: Terminal, root: Path, database: Database) -> None:
@@ -248,11 +254,7 @@ def test_what_a_killed_follower_owed_is_read_by_the_next_one(
     """Its journal says nothing of it; its position does."""
     events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
     process = following(terminal, root, database)
-    with grown.open("ab", 0) as file:
-        file.write(b'{"id":"end"}\n')
-    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
-    edit(grown, b'{"id":"last"}\n')
-    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
+    owe(grown, database)
     time.sleep(6)  # so that it has written down how far it is
     kill_group(process)
     assert database.one(f"{events} WHERE id = 'fixed'") == 0

@@ -712,15 +712,20 @@ def test_repair_mends_more_than_it_names(own: Pair):
 # Quarantine
 
 
-def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database: Database, tmp_path: Path):
-    """Its bytes are kept; the columns of one row are missing, and everybody knows why."""
+def _with_a_refused_record(person: Person, database: Database, tmp_path: Path) -> Pair:
+    """A copy in which the server has refused the columns of one."""
     _build(tmp_path / "tree")
     person.moves(tmp_path / "tree", database.url)
     database.run("ALTER TABLE events ADD CONSTRAINT no_evil CHECK (id <> 'evil')")
     with (tmp_path / "tree" / UNEVEN).open("a") as file:
         file.write('{"id":"evil"}\n')
     person.moves(tmp_path / "tree", database.url, status=4)
-    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    return Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+
+
+def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database: Database, tmp_path: Path):
+    """Its bytes are kept; the columns of one row are missing, and everybody knows why."""
+    pair = _with_a_refused_record(person, database, tmp_path)
 
     found = pair.says(status=4)
     assert [(each["path"], each["class"]) for each in found["differences"]] == [(UNEVEN, "quarantined")]
@@ -732,13 +737,7 @@ def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database:
 
 def test_what_is_ignored_is_no_difference_and_counted_apart(person: Person, database: Database, tmp_path: Path):
     """Somebody looked at it, and said so: a record whose columns the server refused, then an entry that no directory takes."""
-    _build(tmp_path / "tree")
-    person.moves(tmp_path / "tree", database.url)
-    database.run("ALTER TABLE events ADD CONSTRAINT no_evil CHECK (id <> 'evil')")
-    with (tmp_path / "tree" / UNEVEN).open("a") as file:
-        file.write('{"id":"evil"}\n')
-    person.moves(tmp_path / "tree", database.url, status=4)
-    pair = Pair(person, database, tmp_path / "tree", tmp_path / "tree", database.url)
+    pair = _with_a_refused_record(person, database, tmp_path)
     assert pair.says(status=4)["ignored"] == 0
     _ignored_by_all(pair, 1)
 

@@ -117,12 +117,9 @@ def test_one_thing_takes_the_place_of_another(sides: Sides, before: str, after: 
 
 
 @pytest.mark.parametrize("page_bytes", [1, 1 << 20])
-@pytest.mark.parametrize("before", [OLD, "link"])
-@pytest.mark.parametrize("after", [NEW, "dir", "link"])
+@pytest.mark.parametrize(("before", "after"), [(OLD, NEW), (OLD, "dir"), (OLD, "link"), ("link", NEW), ("link", "dir")])
 def test_what_is_to_make_way_is_left_where_somebody_has_written_it(sides: Sides, before: str, after: str, page_bytes: int):
     """Neither removed nor covered; nor is anything put below it."""
-    if before == after:
-        pytest.skip("nothing makes way")
     sides.page_bytes = page_bytes
     plant(sides.source, "x.json", after)
     plant(sides.target, "x.json", before)

@@ -112,8 +112,10 @@ class Findings:
 
     def take(self, paths: Container[bytes]) -> list[Difference]:
         """Have the differences at *paths* back, as if they had not been noted."""
-        taken = [difference for difference in self.differences if difference.path in paths and not difference.is_of_before]
-        self.differences = [difference for difference in self.differences if difference not in taken]
+        taken, kept = list[Difference](), list[Difference]()
+        for difference in self.differences:
+            (taken if difference.path in paths and not difference.is_of_before else kept).append(difference)
+        self.differences = kept
         for difference in taken:
             self.classes[difference.klass] -= 1
         return taken
