@@ -32,13 +32,13 @@ def root(tmp_path: Path) -> Path:
 def follows(process: subprocess.Popen[bytes], one: Callable[[str], object]) -> bool:
     """True once it does; whoever ended before says why."""
     assert process.poll() is None, finish(process)
-    return one("SELECT count(*) FROM unseen.journal WHERE event = 'following'") == 1
+    return one("SELECT count(*) FROM unseen_branch.journal WHERE event = 'following'") == 1
 
 
 def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(terminal: Terminal, cluster: Cluster, root: Path):
     """By somebody who is not above permission bits. Once it can be looked at again, all goes on."""
     terminal.environment["PGPASSWORD"] = cluster.password
-    hidden, url = root / "sessions/d", cluster.url("unseen")
+    hidden, url = root / "sessions/d", cluster.url("unseen_branch")
 
     def one(query: str) -> object:
         with cluster.connect() as connection:
@@ -46,16 +46,16 @@ def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(termina
             return row[0] if row else None
 
     def live() -> object:
-        return one("SELECT count(*) FROM unseen.entries WHERE starts_with(path, 'sessions/d/') AND type = 'file'")
+        return one("SELECT count(*) FROM unseen_branch.entries WHERE starts_with(path, 'sessions/d/') AND type = 'file'")
 
     process = terminal.popen("start", root, url, "--cpu-max", "100", preexec_fn=obey_permissions)
     try:
-        wait_for("the schema", lambda: one("SELECT to_regclass('unseen.journal')") is not None, 40)
+        wait_for("the schema", lambda: one("SELECT to_regclass('unseen_branch.journal')") is not None, 40)
         wait_for("a follower", lambda: follows(process, one), 40)
         hidden.chmod(0)
         os.utime(root / "sessions")
         (root / "sessions/e.json").write_text('{"n": 22}')
-        wait_for("what can be read", lambda: one("SELECT size FROM unseen.entries WHERE path = 'sessions/e.json'") == 9, 20)
+        wait_for("what can be read", lambda: one("SELECT size FROM unseen_branch.entries WHERE path = 'sessions/e.json'") == 9, 20)
         time.sleep(_LOOKED_OVER_SECONDS)
         assert live() == 2
         refused = terminal.run("cutover", "--store", url, "--writers-stopped", "--timeout", "5")
