@@ -55,7 +55,9 @@ def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(termina
         hidden.chmod(0)
         os.utime(root / "sessions")
         (root / "sessions/e.json").write_text('{"n": 22}')
-        wait_for("what can be read", lambda: one("SELECT size FROM unseen_branch.entries WHERE path = 'sessions/e.json'") == 9, 20)
+        wait_for(
+            "what can be read", lambda: one("SELECT size FROM unseen_branch.entries WHERE path = 'sessions/e.json'") == 9, 20
+        )
         time.sleep(_LOOKED_OVER_SECONDS)
         assert live() == 2
         refused = terminal.run("cutover", "--store", url, "--writers-stopped", "--timeout", "5")

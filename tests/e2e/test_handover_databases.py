@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from support.person import Person
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import NAMES, Database, Servers
 from support.sql_programs import SqlProgram, follower, new_tree, quiet, same_trees, standing
@@ -202,15 +203,20 @@ def test_rounds_between_two_servers(terminal: Terminal, one: Database, far: Data
     judge(rounds(terminal, one, far, follow, 1), one, far)
 
 
+def typing(terminal: Terminal) -> Person:
+    """Somebody at the keyboard, with the registry of *terminal*."""
+    return Person(terminal.home, terminal.environment)
+
+
 def handed(terminal: Terminal, other: Database, verb: str, *options: str, status: int = 0):
-    """A verb, without a runner."""
-    done = terminal.run(verb, "--store", other.url, *options)
+    """A verb, without a runner: it needs no process of its own."""
+    done = typing(terminal).types(verb, "--store", other.url, *options)
     assert done.status == status, done
     return done
 
 
 def copied(terminal: Terminal, one: Database, other: Database, *verbs: str) -> None:
-    assert terminal.run("start", one.url, other.url, "--once").status == 0
+    typing(terminal).moves(one.url, other.url)
     for verb in verbs:
         handed(terminal, other, verb)
 
@@ -270,11 +276,11 @@ def test_a_crash_leaves_one_authority_at_most_and_is_completed(
     assert died.status == -signal.SIGKILL, died
     assert has_it(one, other) == then
 
-    doctor = terminal.run("doctor", "--store", other.url)
+    doctor = typing(terminal).types("doctor", "--store", other.url)
     if not then:
         assert "neither the source nor the target takes writes" in doctor.out
     handed(terminal, other, "repair")
-    assert "crossfade repair" not in terminal.run("doctor", "--store", other.url).out
+    assert "crossfade repair" not in typing(terminal).types("doctor", "--store", other.url).out
     assert has_it(one, other) == after
     decides, retired = (one, other) if after == "one" else (other, one)
     assert writes(retired, "sessions/after.json") == ELSEWHERE
@@ -311,13 +317,13 @@ def test_a_decision_that_fails_gives_the_source_back(
     """The source was closed for good by then, and is opened again once it is sure that there is no decision."""
     copied(terminal, one, other)
     other.run(REFUSAL.format(what=what, when=when))
-    done = terminal.run("cutover", "--store", other.url)
+    done = terminal.run("cutover", "--store", other.url, "--timeout", "8")
     assert done.status != 0, done
     assert has_it(one, other) == "one"
     assert writes(one, "sessions/a.json") == ""
     assert one.one("SELECT epoch FROM routes") > 2, "it was closed in between"
     other.run("DROP TRIGGER no ON routes")
-    assert "crossfade repair" not in terminal.run("doctor", "--store", other.url).out
+    assert "crossfade repair" not in typing(terminal).types("doctor", "--store", other.url).out
     handed(terminal, other, "cutover")
     assert has_it(one, other) == "other"
     assert standing(one) == standing(other)
@@ -362,7 +368,7 @@ def test_a_source_that_was_restored_from_before_takes_no_writes_for_long(termina
     """It knows nothing of the cut-over; the control state does."""
     copied(terminal, one, other, "cutover")
     one.run("UPDATE routes SET authority = 'here', epoch = 1", "DELETE FROM pointers", "DELETE FROM leases")
-    doctor = terminal.run("doctor", "--store", other.url)
+    doctor = typing(terminal).types("doctor", "--store", other.url)
     assert doctor.status == 2, doctor
     assert "does not know that the authority has left it" in doctor.out
     handed(terminal, other, "repair")

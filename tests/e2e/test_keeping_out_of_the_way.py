@@ -33,7 +33,7 @@ def large_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 def test_a_copy_keeps_to_its_part_of_the_processors(terminal: Terminal, large_store: Path, database: Database, workers: int):
     """By the kernel's counts of all its processes; the report's own figures agree, and tell what the server used."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -28,7 +28,7 @@ from support.servers import Database
 LOG = "events/repo/job-1/events-20251116_101500.jsonl"
 OTHER = "events/repo/job-2/events-20251116_101500.jsonl"
 SESSION = "sessions/one.json"
-LINE, LINES = 512, 5000
+LINE, LINES = 4096, 625
 SEGMENT = 1 << 20
 
 

@@ -26,8 +26,8 @@ from support.running import Run, compare
 from support.servers import NAMES, Database, Servers
 
 SEGMENT = 1 << 20
-LINE = 512
-LINES = 5000
+LINE = 4096
+LINES = 625
 """Ten million and a bit: two whole segments, and a part of a third."""
 
 LOG = "events/repo/job-1/events-20251116_101500.jsonl"

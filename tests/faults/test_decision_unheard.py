@@ -22,6 +22,14 @@ LOG = "events/r/j/events-1.jsonl"
 DECISION, END = b".migrations SET reversed", b".migrations SET phase = $1, updated_at"
 """What no other transaction says than the one that hands over, and the one that ends a migration."""
 
+_IMPATIENT = """
+from crossfade.console import main, ordering
+
+ordering._BACK_SECONDS = 1.0
+main.run()
+"""
+"""Takes an order back within a second, or not at all: the server stays away."""
+
 _SCHEMA = count(1)
 
 
@@ -58,7 +66,8 @@ class Pair:
 
     def cut_over(self) -> Run:
         """How it ends; nobody waits for it any more once a server has gone away that stays away."""
-        asked = self.terminal.popen("cutover", "--store", self.database.url, "--writers-stopped", "--timeout", "20")
+        words = ("cutover", "--store", self.database.url, "--writers-stopped", "--timeout", "20")
+        asked = self.terminal.popen(*words, program=_IMPATIENT)
         try:
             wait_for("its decision", lambda: self.proxy.events or asked.poll() is not None, 40)
             if "went away" in self.proxy.events:

@@ -218,8 +218,11 @@ def _burn(seconds: float) -> None:
         pass
 
 
-@pytest.mark.parametrize("database", NAMES, indirect=True)
-@pytest.mark.parametrize("purpose", ["abcdef012345 worker", "abcdef012345 feed", "hand-over", "drift", "plan"])
+PURPOSES = ["abcdef012345 worker", "abcdef012345 feed", "hand-over", "drift", "plan"]
+WAITED_FOR = [(NAMES[0], purpose) for purpose in PURPOSES] + [(name, PURPOSES[0]) for name in NAMES[1:]]
+
+
+@pytest.mark.parametrize(("database", "purpose"), WAITED_FOR, indirect=["database"])
 def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database, purpose: str):
     """A session of a stranger stands behind a lock of ours: that is seen, and seen to be over."""
     watch = ServerWatch(database.server)

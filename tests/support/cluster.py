@@ -50,7 +50,7 @@ class Cluster:
         secret = self.give("secret", self.password.encode())
         with self._log.open("wb") as log:
             initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-E", "UTF8", "--locale=C", "-U", "crossfade"]
-            initdb += ["-A", "scram-sha-256", "--pwfile", str(secret)]
+            initdb += ["-A", "scram-sha-256", "--pwfile", str(secret), "-N"]
             assert self._account.run(initdb, output=log.fileno()) == 0, self._log.read_text()
         self.start()
         return self

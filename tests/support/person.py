@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import typer.main
+
 from crossfade.console import main
 from support.running import Run, Terminal
+
+_COMMAND = typer.main.get_command(main.app)
+"""Made once: an application that is called makes all its verbs anew."""
 
 _ERROR = re.compile(r"^error\[(CF\d{3})\]: (.+)\n  try: (.+)\n?\Z", re.MULTILINE)
 
@@ -35,7 +40,7 @@ class Person:
             arguments += ["--workers", "1"]
         began = time.monotonic()
         with self._streams() as (out, err), mock.patch.dict(os.environ, self._environment(environment)):
-            with mock.patch.object(sys, "argv", ["crossfade", *arguments]):
+            with mock.patch.object(sys, "argv", ["crossfade", *arguments]), mock.patch.object(main, "app", _COMMAND):
                 status = main._run()
             seconds = time.monotonic() - began
             sys.stdout.flush()

@@ -149,7 +149,19 @@ def distribution(programs: Path, home: Path) -> Iterator[str]:
         path.mkdir(0o700)
         os.chown(path, account.uid, account.gid)
     with (home / "log").open("wb") as log:
-        initdb = [str(programs / "initdb"), "-D", str(data), "-E", "UTF8", "--locale=C", "-U", "crossfade", "-A", "trust"]
+        initdb = [
+            str(programs / "initdb"),
+            "-D",
+            str(data),
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-U",
+            "crossfade",
+            "-A",
+            "trust",
+            "-N",
+        ]
         assert account.run(initdb, output=log.fileno()) == 0, (home / "log").read_text()
         server = _postgres(
             [str(programs / "postgres"), "-D", str(data), "-k", str(socket), "-c", "listen_addresses="], account, log
