@@ -71,16 +71,18 @@ def main() -> None:
 
 def _append(appender: Appender, options: argparse.Namespace) -> int:
     began, done, marked, made = time.monotonic(), 0, 0, 0
-    while (passed := time.monotonic() - began) < options.seconds:
+    while True:
+        passed = min(time.monotonic() - began, options.seconds)
         while done < passed * options.rate:
             is_marked = marked < passed * options.marked
             appender.append(done, f"event-{marked}" if is_marked else "")
             done, marked = done + 1, marked + is_marked
-        if made < passed * options.files:
+        while made < passed * options.files:
             appender.make(f"document-{made}")
             made += 1
+        if passed >= options.seconds:
+            return done
         time.sleep(0.001)
-    return done
 
 
 if __name__ == "__main__":

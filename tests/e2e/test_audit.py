@@ -347,7 +347,7 @@ def test_what_happens_while_the_database_is_away_is_told_when_it_is_back(
         process = terminal.popen("start", long_store, url, "--once", "--workers", 1, "--rate-limit", "4000")
         wait_for("it copies", lambda: _rows(cluster))
         cluster.stop(immediately=True)
-        wait_for("a retry that is kept for more than a second", lambda: _kept_seconds(kept) > 1, 40)
+        wait_for("a retry that is kept for more than a second", lambda: _kept_seconds(kept) > 1, 60)
         cluster.start()
         done = finish(process)
         assert done.status == 0, done

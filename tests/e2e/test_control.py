@@ -73,7 +73,7 @@ def following(terminal: Terminal, root: Path, database: Database, *options: str)
     """A follower that has arrived; it is asked to end, and must do so in good order, unless the test has seen to that."""
     process = terminal.popen("start", root, database.url, "--cpu-max", "100", *options)
     try:
-        wait_for("a follower", lambda: phase(database) == "following" or process.poll() is not None, 40)
+        wait_for("a follower", lambda: phase(database) == "following" or process.poll() is not None, 60)
         yield process
         if process.poll() is None:
             process.terminate()
@@ -170,7 +170,7 @@ def test_a_pause_outlives_its_runner(terminal: Terminal, person: Person, root: P
 
     process = terminal.popen("resume", "--store", database.url)
     try:
-        wait_for("the rest", lambda: database.one("SELECT count(*) FROM sessions") == 2, 40)
+        wait_for("the rest", lambda: database.one("SELECT count(*) FROM sessions") == 2, 60)
         wait_for("following", lambda: phase(database) == "following")
         assert said(person.types("throttle", "--store", database.url, "--cpu-max", 50, "--json"))["limits"] == {
             "records_per_second": 5000.0,

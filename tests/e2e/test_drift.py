@@ -110,7 +110,7 @@ def test_what_somebody_writes_into_retired_files_is_kept_and_dealt_with(pair: Pa
     (root / TWO).unlink()
     numbers = pair.await_drift(sessions__one_json="changed", sessions__new_json="added", sessions__two_json="removed")
     pair.put(THREE, DOCUMENT % "later")
-    wait_for("what goes on", lambda: (root / THREE).read_text() == DOCUMENT % "later", 20)
+    wait_for("what goes on", lambda: (root / THREE).read_text() == DOCUMENT % "later", 60)
     assert (root / ONE).read_text() == "rogue one"
     assert not (root / TWO).exists()
     assert pair.content(ONE) == DOCUMENT % ONE

@@ -149,7 +149,7 @@ def test_an_appended_event_is_there_within_moments(terminal: Terminal, root: Pat
     with (root / "events/r/j/events-new.jsonl").open("ab", 0) as log:
         log.write(b'{"id":"now"}\n')
 
-    wait_for("the event", lambda: database.one(query) == 1, 10)
+    wait_for("the event", lambda: database.one(query) == 1, 60)
     process.terminate()
     assert finish(process).status == 0
 
@@ -163,13 +163,13 @@ def test_a_torn_line_waits_for_its_end(terminal: Terminal, root: Path, database:
     schema = database.location.schema
     with log.open("ab", 0) as file:
         file.write(b'{"id":"second"}\n{"id":"to')
-        wait_for("the whole line", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 2, 10)
+        wait_for("the whole line", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 2, 60)
         assert database.one(f'SELECT max(size) FROM "{schema}".entries WHERE kind = %s', "events") == 31
         file.write(b'rn"}\n')
-    wait_for("its end", lambda: database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'torn'""") == 1, 10)
+    wait_for("its end", lambda: database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'torn'""") == 1, 60)
     with log.open("ab", 0) as file:
         file.write(b'{"id":')
-    wait_for("what is left of a crash", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 4, 15)
+    wait_for("what is left of a crash", lambda: database.one(f'SELECT count(*) FROM "{schema}".events') == 4, 60)
     process.terminate()
     assert finish(process).status == 0
 
@@ -200,10 +200,10 @@ def test_an_edit_at_the_beginning_of_a_log_that_is_followed_by_its_end_is_brough
     process = following(terminal, root, database)
     with grown.open("ab", 0) as file:
         file.write(b'{"id":"end"}\n')
-    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 60)
     edit(grown, more)
 
-    wait_for("the edit", lambda: database.one(f"{events} WHERE id = 'fixed'") == 1, 40)
+    wait_for("the edit", lambda: database.one(f"{events} WHERE id = 'fixed'") == 1, 60)
     assert database.one(events) == 4002 + bool(more)
     process.terminate()
     assert finish(process).status == 0
@@ -234,16 +234,16 @@ def owe(grown: Path, database: Database) -> None:
     events = f"""SELECT count(*) FROM "{database.location.schema}".events"""
     with grown.open("ab", 0) as file:
         file.write(b'{"id":"end"}\n')
-    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 60)
     edit(grown, b'{"id":"last"}\n')
-    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 10)
+    wait_for("its last line", lambda: database.one(f"{events} WHERE id = 'last'") == 1, 60)
 
 
 def finds_the_edit(terminal: Terminal, root: Path, database: Database) -> None:
     """Another follower does, though no file has changed since the one before."""
     again = following(terminal, root, database)
     found = f"""SELECT count(*) FROM "{database.location.schema}".events WHERE id = 'fixed'"""
-    wait_for("the edit", lambda: database.one(found) == 1, 40)
+    wait_for("the edit", lambda: database.one(found) == 1, 60)
     again.terminate()
     assert finish(again).status == 0
 
@@ -268,7 +268,7 @@ def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_database
     process = following(terminal, root, database)
     with grown.open("ab", 0) as file:
         file.write(b'{"id":"end"}\n')
-    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 10)
+    wait_for("its end", lambda: database.one(f"{events} WHERE id = 'end'") == 1, 60)
     edit(grown, b'{"id":"last"}\n')
 
     done = terminal.run("cutover", "--writers-stopped", "--hold-max", "10")
@@ -317,7 +317,7 @@ def test_the_budget_is_for_what_is_held_and_not_for_how_often_it_was_refused(
                 assert process.poll() is None, finish(process)
                 return (database.one(refused) or 0) >= times
 
-            wait_for("it is refused", is_refused, 10)
+            wait_for("it is refused", is_refused, 60)
         assert database.one(held) == 1
         for number in range(3):
             (root / f"sessions/bad-{number}.json").write_bytes(b'{"id":"x","bad":0}')

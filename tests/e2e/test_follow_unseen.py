@@ -50,8 +50,8 @@ def test_what_cannot_be_looked_at_is_not_gone_and_nothing_is_handed_over(termina
 
     process = terminal.popen("start", root, url, "--cpu-max", "100", preexec_fn=obey_permissions)
     try:
-        wait_for("the schema", lambda: one("SELECT to_regclass('unseen_branch.journal')") is not None, 40)
-        wait_for("a follower", lambda: follows(process, one), 40)
+        wait_for("the schema", lambda: one("SELECT to_regclass('unseen_branch.journal')") is not None, 60)
+        wait_for("a follower", lambda: follows(process, one), 60)
         hidden.chmod(0)
         os.utime(root / "sessions")
         (root / "sessions/e.json").write_text('{"n": 22}')
@@ -81,9 +81,9 @@ def test_a_directory_that_left_the_tree_and_came_back_is_brought_again(terminal:
     process = following(terminal, root, database)
     parked = root.with_name("parked")
     os.rename(root / "sessions/d", parked)
-    wait_for("its removal", lambda: database.one(query) == 0, 20)
+    wait_for("its removal", lambda: database.one(query) == 0, 60)
     os.rename(parked, root / "sessions/d")
-    wait_for("its return", lambda: database.one(query) == 2, 20)
+    wait_for("its return", lambda: database.one(query) == 2, 60)
 
     assert terminal.run("drift", "list").status == 0
     process.terminate()

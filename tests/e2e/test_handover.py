@@ -53,11 +53,14 @@ def following(terminal: Terminal, root: Path, database: Database) -> Iterator[su
         assert process.poll() is None, finish(process)
         return database.one("SELECT to_regclass(%s)", table) is not None and phase(database) == "following"
 
-    wait_for("a follower", has_arrived, 40)
-    yield process
-    process.send_signal(signal.SIGTERM)
-    done = finish(process, 60)
-    assert done.status == 0, done
+    try:
+        wait_for("a follower", has_arrived, 60)
+        yield process
+        process.send_signal(signal.SIGTERM)
+        done = finish(process, 60)
+        assert done.status == 0, done
+    finally:
+        kill_group(process)
 
 
 class Program(threading.Thread):
@@ -165,7 +168,7 @@ def test_what_the_kernel_had_no_room_to_tell_is_there_when_the_database_decides(
         for number in range(most // 3 + 1000):  # each is created, written to, and closed
             (root / f"sessions/untold-{number}.json").write_bytes(b'{"id":"untold"}')
         asked = terminal.popen("cutover", "--store", database.url, "--writers-stopped", "--timeout", "120")
-        wait_for("the order", lambda: database.one(_WANTED.format(database.location.schema)), 20)
+        wait_for("the order", lambda: database.one(_WANTED.format(database.location.schema)), 60)
         process.send_signal(signal.SIGCONT)
         done = finish(asked, 150)
         assert done.status == 0, done
@@ -174,9 +177,9 @@ def test_what_the_kernel_had_no_room_to_tell_is_there_when_the_database_decides(
 
 def crash_at(failpoint: str, terminal: Terminal, root: Path, database: Database) -> None:
     """A follower that dies at *failpoint* of a cut-over."""
-    process = terminal.popen("start", root, database.url, environment={"CROSSFADE_FAILPOINT": failpoint})
-    wait_for("a follower", lambda: arrived_at(database, "following"), 40)
-    asked = terminal.popen("cutover", "--store", database.url, "--writers-stopped", "--timeout", "30")
+    process = terminal.popen("start", root, database.url, "--cpu-max", "100", environment={"CROSSFADE_FAILPOINT": failpoint})
+    wait_for("a follower", lambda: arrived_at(database, "following"), 60)
+    asked = terminal.popen("cutover", "--store", database.url, "--writers-stopped", "--timeout", "30", "--hold-max", "10s")
     process.wait(60)
     kill_group(asked)
     assert process.returncode == -signal.SIGKILL
@@ -347,5 +350,5 @@ def test_what_follows_in_reverse_is_ready_again(terminal: Terminal, root: Path, 
     """In step and verified, as before the cut-over: whoever waits to roll back waits for that."""
     with following(terminal, root, database):
         assert terminal.run("cutover", "--store", database.url, "--writers-stopped", "--timeout", "1m").status == 0
-        ready = terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "15s")
+        ready = terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60s")
         assert ready.status == 0, ready

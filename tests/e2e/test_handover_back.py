@@ -42,7 +42,7 @@ def test_a_database_hands_over_to_files_and_takes_it_back_again_and_again(
             identity for (identity,) in database.all(f"SELECT id FROM {schema}.events WHERE id LIKE 'by %%' ORDER BY pos")
         ]
         assert ids == ["by files 0", "by sql 0", "by files 1", "by sql 1"]
-        wait_for("no drift", lambda: database.one(f"SELECT count(*) FROM {schema}.drift WHERE state = 'open'") == 0, 10)
+        wait_for("no drift", lambda: database.one(f"SELECT count(*) FROM {schema}.drift WHERE state = 'open'") == 0, 60)
         quiet(process)
     finally:
         kill_group(process)

@@ -272,7 +272,7 @@ def test_a_crash_leaves_one_authority_at_most_and_is_completed(
     copied(terminal, one, other, *(["cutover"] if verb == "rollback" else []))
     first, second = (one, other) if verb == "cutover" else (other, one)
     assert writes(first, "sessions/before.json") == ""
-    died = terminal.run(verb, "--store", other.url, CROSSFADE_FAILPOINT=failpoint)
+    died = terminal.run(verb, "--store", other.url, "--hold-max", "10s", CROSSFADE_FAILPOINT=failpoint)
     assert died.status == -signal.SIGKILL, died
     assert has_it(one, other) == then
 

@@ -92,9 +92,9 @@ def test_who_waits_for_a_runner_that_may_be_gone_says_so_and_may_stop(
     with said.open("wb") as talk:
         process = terminal.popen("start", tiny, database.url, "--once", stderr=talk)
         try:
-            wait_for("a word", lambda: b"waiting: process 4711 on elsewhere ran migration" in said.read_bytes(), 10)
+            wait_for("a word", lambda: b"waiting: process 4711 on elsewhere ran migration" in said.read_bytes(), 60)
             process.send_signal(number)
-            done = finish(process, 5)
+            done = finish(process, 30)
         finally:
             kill_group(process)
 

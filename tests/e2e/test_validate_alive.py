@@ -61,8 +61,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def _writing(tree: Path) -> Iterator[None]:
     """A program that appends, rewrites, makes and removes files, fifty times a second."""
+    size = (tree / LOG).stat().st_size
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tree)])
     try:
+        wait_for("its first line", lambda: (tree / LOG).stat().st_size > size)
         yield
     finally:
         writer.kill()
@@ -88,8 +90,11 @@ def _validate(person: Person, tree: Path, database: Database, *options: object) 
     return dict(said(person.types("validate", tree, database.url, "--jobs", "1", "--json", *options)))
 
 
-def test_what_is_on_its_way_is_no_difference(terminal: Terminal, person: Person, database: Database, tree: Path):
+def test_what_is_on_its_way_is_no_difference(
+    terminal: Terminal, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
     """What changes faster than anybody could look is said to be on its way; a real difference beside it is found."""
+    monkeypatch.setattr(looks, "_LAG_SECONDS_MIN", 5.0)
     with _following(terminal, tree, database.url, person), _writing(tree):
         time.sleep(1.0)
         found = _validate(person, tree, database)
@@ -108,8 +113,12 @@ def test_what_is_on_its_way_is_no_difference(terminal: Terminal, person: Person,
     assert json.loads(certificate.read_text())["verdict"] in ("moving", "different")
 
 
-def test_once_nobody_writes_all_of_it_is_equal(terminal: Terminal, person: Person, database: Database, tree: Path):
+def test_once_nobody_writes_all_of_it_is_equal(
+    terminal: Terminal, person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
     """And nothing is on its way."""
+    monkeypatch.setattr(looks, "_WAITS", (0.2, 0.5, 1.0, 2.0, 4.0, 8.0))
+    monkeypatch.setattr(looks, "_LAG_SECONDS_MIN", 10.0)
     with _following(terminal, tree, database.url, person):
         with _writing(tree):
             time.sleep(1.0)
@@ -207,7 +216,7 @@ def test_a_source_that_never_rests_does_not_excuse_a_follower_that_does(
     with _following(terminal, tree, database.url, person) as runner:
         runner.send_signal(signal.SIGSTOP)
         with _writing(tree):
-            time.sleep(0.5)
+            wait_for("a change", lambda: (tree / CHANGING).read_text() != "{}")
             found = _validate(person, tree, database)
         runner.send_signal(signal.SIGCONT)
     assert found["state"] == "different"
@@ -288,7 +297,7 @@ def _with_interruptions(terminal: Terminal, proxy: Proxy, folder: Path, *words: 
     """Run a command; once it validates, all its connections break several times a second."""
     with (folder / "talk").open("wb") as talk:
         process = terminal.popen(*words, stderr=talk)
-        wait_for("the validation", lambda: b"validating" in (folder / "talk").read_bytes(), 40)
+        wait_for("the validation", lambda: b"validating" in (folder / "talk").read_bytes(), 60)
         for _ in range(100):
             proxy.drop()
             time.sleep(0.2)

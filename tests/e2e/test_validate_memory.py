@@ -235,7 +235,7 @@ def test_a_sample_that_was_interrupted_is_the_same_sample(
 def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster: Any, tree: Path):
     """CF202 names it, and an option that there is: with it, exit 4, and everything else is compared."""
     terminal.environment["PGPASSWORD"] = cluster.password
-    url = f"postgresql://crossfade@127.0.0.1:{cluster.port}/postgres?schema=unreadable"
+    url = f"postgresql://crossfade@127.0.0.1:{cluster.port}/postgres?schema=unreadable_memory"
     assert terminal.run("start", tree, url, "--once").status == 0
     for hidden in (tree / "notes" / "007.txt", tree / "sessions"):
         hidden.chmod(0)
@@ -260,7 +260,7 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
 
     with cluster.connect() as connection:
         connection.execute("SET crossfade.origin = 'by-hand'")
-        connection.execute("UPDATE unreadable.entries SET mode = 0 WHERE path = 'notes/007.txt'")
+        connection.execute("UPDATE unreadable_memory.entries SET mode = 0 WHERE path = 'notes/007.txt'")
     (tree / "notes" / "007.txt").chmod(0)
     run = validate("--skip-unreadable")
     assert run.status == 4, run
@@ -271,7 +271,7 @@ def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster
     with cluster.connect() as connection:
         connection.execute("SET crossfade.origin = 'by-hand'")
         connection.execute(
-            "INSERT INTO unreadable.sessions (store_id, entry_id, pos, body) SELECT store_id, 999999, 0, '{}' FROM unreadable.stores"
+            "INSERT INTO unreadable_memory.sessions (store_id, entry_id, pos, body) SELECT store_id, 999999, 0, '{}' FROM unreadable_memory.stores"
         )
     run = validate("--skip-unreadable", "--json")
     assert run.status == 3, run

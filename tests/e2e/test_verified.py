@@ -88,7 +88,7 @@ def test_what_is_applied_is_verified_within_moments(terminal: Terminal, person: 
     (root / "sessions/two.json").write_text('{"session_id":"two"}')
     (root / "sessions/one.json").unlink()
 
-    wait_for("the changes to be verified", lambda: is_verified(database, 3), 20)
+    wait_for("the changes to be verified", lambda: is_verified(database, 3), 60)
     stale = person.asks("status", "--store", database.url)
     assert stale["state"] == "following"
     assert stale["positions"]["verified"]["stale"]
@@ -97,7 +97,7 @@ def test_what_is_applied_is_verified_within_moments(terminal: Terminal, person: 
     assert run.status == 0, run
     assert said(run)["state"] == "equal"
     assert database.one("SELECT proved_at > %s FROM migrations", before)
-    wait_for("the state", lambda: person.asks("status", "--store", database.url)["state"] == "ready", 20)
+    wait_for("the state", lambda: person.asks("status", "--store", database.url)["state"] == "ready", 60)
     positions = person.asks("status", "--store", database.url)["positions"]
     assert (positions["verified"]["stale"], positions["verified"]["bytes"]) == (False, positions["applied"]["bytes"])
     assert positions["authority"]["changes"] == positions["applied"]["changes"] == positions["verified"]["changes"] >= 3
@@ -112,14 +112,14 @@ def test_what_a_killed_follower_had_not_verified_is_verified_by_the_next(termina
     """Something went wrong in the target between the two: it is noticed, noted, and brought anew."""
     process = following(terminal, root, database)
     append(root, 100)
-    wait_for("the event", lambda: database.one("SELECT count(*) FROM events") == 101, 20)
+    wait_for("the event", lambda: database.one("SELECT count(*) FROM events") == 101, 60)
     kill_group(process)
     database.run(BY_HAND, "UPDATE events SET body = '{\"id\":\"spoilt\"}' WHERE id = '7'")
 
     process = following(terminal, root, database)
-    wait_for("the journal", lambda: events(database, "verification differs") == 1, 20)
-    wait_for("what was there", lambda: database.one("SELECT count(*) FROM events WHERE body->>'id' = '7'") == 1, 20)
-    wait_for("a verified position", lambda: is_verified(database), 20)
+    wait_for("the journal", lambda: events(database, "verification differs") == 1, 60)
+    wait_for("what was there", lambda: database.one("SELECT count(*) FROM events WHERE body->>'id' = '7'") == 1, 60)
+    wait_for("a verified position", lambda: is_verified(database), 60)
     process.terminate()
     assert finish(process).status == 0
 
@@ -128,7 +128,7 @@ def test_a_clock_that_was_put_back_hides_nothing_from_the_next_run(terminal: Ter
     """What was applied since bears an earlier time than the position: so all is looked at, and the position goes back as well."""
     process = following(terminal, root, database)
     append(root, 100)
-    wait_for("the event", lambda: database.one("SELECT count(*) FROM events") == 101, 20)
+    wait_for("the event", lambda: database.one("SELECT count(*) FROM events") == 101, 60)
     kill_group(process)
     database.run(
         BY_HAND,
@@ -137,8 +137,8 @@ def test_a_clock_that_was_put_back_hides_nothing_from_the_next_run(terminal: Ter
     )
 
     process = following(terminal, root, database)
-    wait_for("the log", lambda: database.one("SELECT count(*) FROM drift WHERE path = %s", LOG) == 1, 20)
-    wait_for("a position", lambda: database.one("SELECT verified_at < clock_timestamp() FROM migrations"), 20)
+    wait_for("the log", lambda: database.one("SELECT count(*) FROM drift WHERE path = %s", LOG) == 1, 60)
+    wait_for("a position", lambda: database.one("SELECT verified_at < clock_timestamp() FROM migrations"), 60)
     process.terminate()
     assert finish(process).status == 0
 

@@ -69,7 +69,7 @@ class Pair:
         words = ("cutover", "--store", self.database.url, "--writers-stopped", "--timeout", "20")
         asked = self.terminal.popen(*words, program=_IMPATIENT)
         try:
-            wait_for("its decision", lambda: self.proxy.events or asked.poll() is not None, 40)
+            wait_for("its decision", lambda: self.proxy.events or asked.poll() is not None, 60)
             if "went away" in self.proxy.events:
                 asked.send_signal(signal.SIGTERM)
             return finish(asked, 60)

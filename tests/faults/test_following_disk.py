@@ -42,7 +42,7 @@ def test_a_disk_that_is_full_below_the_files(terminal: Terminal, cluster: Cluste
         files, ballast = seen_by(process, disk / "files"), Ballast(seen_by(process, disk))
         in_step(files, program)
         follows = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'following'"""
-        wait_for("the end of its copy", lambda: database.one(follows) == 1, 40)
+        wait_for("the end of its copy", lambda: database.one(follows) == 1, 60)
         ballast.fill()
         for number in range(4):
             program.append("events/a/j/events-1.jsonl", LINE % (number, b"x" * 100_000))

@@ -36,6 +36,8 @@ def test_what_bears_a_number_that_was_read_before_the_crash_is_named(forgetful: 
     """The reader cannot call while the server comes back and the program writes; then it asks anew from where it had settled."""
     database, named = forgetful.database(SCHEMA), set[bytes]()
     new_tree(database)
+    forgetful.stop(immediately=True)
+    forgetful.start()  # its ten seconds begin now
     program = SqlProgram(database, seed=0)
     program.put("sessions/first.json", b"{}")
     with Proxy(forgetful.port) as proxy:

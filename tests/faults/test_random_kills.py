@@ -76,6 +76,7 @@ def there_and_back(store: Path, servers: Servers, folder: Path, lane: int) -> in
     return claims
 
 
+@pytest.mark.timeout(900)
 def test_fifty_kills_lose_nothing_and_repeat_nothing(store: Path, servers: Servers, tmp_path: Path):
     """Two copies at a time, which quarrel over the processors; every kill hits a runner and both its workers, wherever they are.
 
@@ -116,7 +117,7 @@ class Meter:
         while self._process.poll() is None and not is_there():
             self.look()
             time.sleep(0.01)
-        return self._read
+        return self.look()
 
     def until_killed(self, count: int) -> int:
         """Kill the group when it has read *count* bytes; stopped first, so that nothing is read unseen."""
@@ -137,6 +138,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return root, _size(root)
 
 
+@pytest.mark.timeout(900)
 def test_a_copy_that_was_killed_reads_no_byte_twice(
     large: tuple[Path, int], cluster: Cluster, terminal: Terminal, tmp_path: Path
 ):

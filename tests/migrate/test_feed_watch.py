@@ -290,7 +290,7 @@ def test_a_reader_that_was_retired_leaves_no_place_behind(read: Feed):
             feed.retire(connection, schema, MINE, store_id)
             connection.commit()
         read.dirty.settled()
-        wait_for("its next word", lambda: watch._saved_at > time.monotonic() - 0.05, 10)
+        wait_for("its next word", lambda: watch._saved_at > time.monotonic() - 0.05, 60)
         time.sleep(0.3)
     assert read.database.one("SELECT count(*) FROM cursors") == 0
     assert read.database.one("SELECT bool_or(fed) FROM stores") is False

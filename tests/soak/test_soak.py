@@ -25,7 +25,7 @@ def server() -> Iterator[Bench]:
 
 def test_a_program_that_knows_nothing_of_crossfade_writes_and_dies_and_the_target_is_the_same(server: Bench):
     """And so does the follower: both killed at random, the seed in the output."""
-    options = soak_writer.options_of(["--seconds", "6", "--rate", "700", "--every", "2.5"])
+    options = soak_writer.options_of(["--seconds", "15", "--rate", "700", "--every", "2.5"])
     figures = soak_writer.soaked(server, options)
     print(json.dumps(figures | {"seed": options.seed}))
 

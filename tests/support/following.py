@@ -25,7 +25,7 @@ def following(
         assert process.poll() is None, finish(process)
         return database.one("SELECT to_regclass(%s)", table) is not None and database.one(query) != arrived
 
-    wait_for("a follower", has_arrived, 40)
+    wait_for("a follower", has_arrived, 60)
     return process
 
 

@@ -93,7 +93,7 @@ def in_group(group: int) -> list[int]:
     return sorted(found)
 
 
-def wait_for(what: str, condition: object, seconds: float = 20.0) -> object:
+def wait_for(what: str, condition: object, seconds: float = 60.0) -> object:
     """Wait until *condition()* is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):  # type: ignore[operator]

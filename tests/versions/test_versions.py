@@ -56,7 +56,7 @@ def test_an_interrupted_copy_of_a_release_goes_on(release: str, database: Databa
     assert f"migration {migration}" in done.err
     assert before < set(database.all(rows))
 
-    process = terminal.popen("start", root, f"{database.url}&store=tree")
+    process = terminal.popen("start", root, f"{database.url}&store=tree", "--cpu-max", "100")
     try:
         wait_for("following", lambda: database.one("SELECT count(*) FROM journal WHERE event = 'following'") == 1)
         process.terminate()
