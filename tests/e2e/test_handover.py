@@ -16,6 +16,7 @@ from crossfade.errors import Fenced
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.location import parse
 from crossfade.store.writer import Writer
+from support.person import typed
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 from support.sql_programs import follower, new_tree, quiet
@@ -101,7 +102,9 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
         for program in programs:
             program.start()
         for verb, authority, after in [("cutover", "here", "cut-over"), ("rollback", "elsewhere", "following")] * 2:
-            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
+            done = typed(
+                terminal, verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m"
+            )
             assert done.status == 0, done
             assert database.one(f'SELECT authority FROM "{schema}".routes') == authority
             reached = len(programs[0].written) + 20
@@ -117,8 +120,8 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
             return sorted(identity for (identity,) in database.all(query)) == written
 
         wait_for("the last of them", arrived, 60)
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    assert terminal.run("start", "--once", database.url, tmp_path / "back").status == 0
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
+    assert typed(terminal, "start", "--once", database.url, tmp_path / "back").status == 0
     compare(root, tmp_path / "back")
 
 
@@ -147,7 +150,9 @@ def test_what_is_written_once_between_a_roll_back_and_the_next_cut_over_is_on_bo
         program = Scribbler(root, database, "once")
         program.start()
         for verb in ("cutover", "rollback", "cutover", "rollback", "cutover"):
-            done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
+            done = typed(
+                terminal, verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m"
+            )
             assert done.status == 0, done
         program.stop()
         assert program.error is None
@@ -163,7 +168,7 @@ def test_what_the_kernel_had_no_room_to_tell_is_there_when_the_database_decides(
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     query = f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'untold'"""
     with following(terminal, root, database) as process:
-        assert terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60").status == 0
+        assert typed(terminal, "status", "--store", database.url, "--wait-for", "ready", "--timeout", "60").status == 0
         process.send_signal(signal.SIGSTOP)
         for number in range(most // 3 + 1000):  # each is created, written to, and closed
             (root / f"sessions/untold-{number}.json").write_bytes(b'{"id":"untold"}')
@@ -213,20 +218,20 @@ def test_a_crash_leaves_one_authority_and_writers_find_it(
     written = (root / LOG.decode()).read_bytes().count(b"second")
     assert written == (authority == "elsewhere")
 
-    doctor = terminal.run("doctor", "--store", database.url)
+    doctor = typed(terminal, "doctor", "--store", database.url)
     is_half_done = failpoint != "gate.marker:after@3"
     assert ("crossfade repair" in doctor.out) == is_half_done, doctor
-    assert terminal.run("repair", "--store", database.url).status == 0
-    healed = terminal.run("doctor", "--store", database.url)
+    assert typed(terminal, "repair", "--store", database.url).status == 0
+    healed = typed(terminal, "doctor", "--store", database.url)
     assert "crossfade repair" not in healed.out, healed
     marker = Gate(bytes(root)).read()
     assert marker is None or marker.side_of("") == ("database" if authority == "here" else "files")
 
 
 def test_a_rehearsal_shows_each_gate_and_changes_nothing(terminal: Terminal, root: Path, database: Database):
-    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
     before = database.one(f'SELECT count(*) FROM "{database.location.schema}".journal')
-    done = terminal.run("cutover", "--store", database.url, "--dry-run", "--writers-stopped")
+    done = typed(terminal, "cutover", "--store", database.url, "--dry-run", "--writers-stopped")
 
     assert done.status == 0, done
     assert "open  nobody follows: this command does" in done.out
@@ -238,17 +243,17 @@ def test_a_rehearsal_shows_each_gate_and_changes_nothing(terminal: Terminal, roo
 def test_without_a_runner_the_verbs_do_it_themselves(terminal: Terminal, root: Path, database: Database):
     """Files that were still, a cut-over, what SQL writes, the way back, and once more to the end."""
     schema = database.location.schema
-    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
     verb = ("--store", database.url, "--writers-stopped")
-    assert terminal.run("cutover", *verb).status == 0
+    assert typed(terminal, "cutover", *verb).status == 0
     database.run(f"""SELECT "{schema}".append('{LOG.decode()}', '{{"id":"by sql"}}' || chr(10))""")
-    assert terminal.run("rollback", *verb).status == 0
+    assert typed(terminal, "rollback", *verb).status == 0
     assert (root / LOG.decode()).read_bytes() == b'{"id":"first"}\n{"id":"by sql"}\n'
-    refused = terminal.run("finish", "--store", database.url)
+    refused = typed(terminal, "finish", "--store", database.url)
     assert refused.status == 7, refused
-    assert terminal.run("cutover", *verb).status == 0
-    assert terminal.run("finish", "--store", database.url).status == 0
-    assert terminal.run("start", root, database.url).status == 7
+    assert typed(terminal, "cutover", *verb).status == 0
+    assert typed(terminal, "finish", "--store", database.url).status == 0
+    assert typed(terminal, "start", root, database.url).status == 7
     with Writer(bytes(root), database.url) as writer:
         writer.append(LOG, b'{"id":"last"}\n')
     assert database.one(f"""SELECT count(*) FROM "{schema}".events WHERE id = 'last'""") == 1
@@ -264,7 +269,7 @@ def test_a_writer_of_files_that_follow_a_database_finds_the_database(terminal: T
         writer.append(LOG, b'{"id":"by writer"}\n')
         assert database.one(query) == 1
         wait_for("the line in the files", (files / LOG.decode()).exists, 30)
-        done = terminal.run("cutover", "--store", database.url, "--writers-stopped", "--hold-max", "10s")
+        done = typed(terminal, "cutover", "--store", database.url, "--writers-stopped", "--hold-max", "10s")
         assert done.status == 0, done
         writer.append(LOG, b'{"id":"by writer"}\n')
     assert (files / LOG.decode()).read_bytes().count(b"by writer") == 2
@@ -274,12 +279,12 @@ def test_a_writer_of_files_that_follow_a_database_finds_the_database(terminal: T
 
 def test_a_writer_with_an_old_epoch_is_refused(terminal: Terminal, root: Path, database: Database):
     """On the side that it knew, and on the other."""
-    assert terminal.run("start", "--once", root, database.url).status == 0
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
     verb = ("--store", database.url, "--writers-stopped")
-    assert terminal.run("cutover", *verb).status == 0
+    assert typed(terminal, "cutover", *verb).status == 0
     with Writer(bytes(root), database.url, epoch=1) as writer, pytest.raises(Fenced):
         writer.append(LOG, b"{}\n")
-    assert terminal.run("rollback", *verb).status == 0
+    assert typed(terminal, "rollback", *verb).status == 0
     with Writer(bytes(root), database.url, epoch=1) as writer, pytest.raises(Fenced):
         writer.append(LOG, b"{}\n")
     assert (root / LOG.decode()).read_bytes() == b'{"id":"first"}\n'
@@ -288,8 +293,8 @@ def test_a_writer_with_an_old_epoch_is_refused(terminal: Terminal, root: Path, d
 def test_a_roll_back_before_the_cut_over_leaves_the_source_and_says_what_stays(
     terminal: Terminal, root: Path, database: Database
 ):
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    done = terminal.run("rollback", "--store", database.url)
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
+    done = typed(terminal, "rollback", "--store", database.url)
 
     assert done.status == 0, done
     assert "is as it was" in done.out
@@ -298,14 +303,14 @@ def test_a_roll_back_before_the_cut_over_leaves_the_source_and_says_what_stays(
 
 def test_validation_after_a_cut_over_takes_the_database_at_its_word(terminal: Terminal, root: Path, database: Database):
     """A rogue write in the retired files is the difference, and is what --repair mends."""
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    assert terminal.run("cutover", "--store", database.url, "--writers-stopped").status == 0
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
+    assert typed(terminal, "cutover", "--store", database.url, "--writers-stopped").status == 0
     session = root / "sessions/s1.json"
     before = session.read_bytes()
     session.write_bytes(b'{"id":"rogue"}')
-    found = terminal.run("validate", "--store", database.url)
-    value = json.loads(terminal.run("validate", root, database.url, "--json").out)
-    mended = terminal.run("validate", "--store", database.url, "--repair")
+    found = typed(terminal, "validate", "--store", database.url)
+    value = json.loads(typed(terminal, "validate", root, database.url, "--json").out)
+    mended = typed(terminal, "validate", "--store", database.url, "--repair")
 
     assert found.status == 3, found
     assert "sessions/s1.json" in found.out
@@ -321,7 +326,7 @@ def test_kinds_are_cut_over_one_after_another(terminal: Terminal, root: Path, da
     schema, session = database.location.schema, root / "sessions/s1.json"
 
     def hand_over(*words: str) -> None:
-        done = terminal.run(*words, "--store", database.url, "--writers-stopped")
+        done = typed(terminal, *words, "--store", database.url, "--writers-stopped")
         assert done.status == 0, done
 
     with following(terminal, root, database):
@@ -342,13 +347,13 @@ def test_kinds_are_cut_over_one_after_another(terminal: Terminal, root: Path, da
         hand_over("rollback", "--only", "sessions")
         hand_over("rollback")
         assert database.all(f'SELECT DISTINCT authority FROM "{schema}".routes') == [("elsewhere",)]
-    assert terminal.run("start", "--once", root, database.url).status == 0
-    assert terminal.run("cutover", "--only", "nonsense", "--store", database.url).status == 1
+    assert typed(terminal, "start", "--once", root, database.url).status == 0
+    assert typed(terminal, "cutover", "--only", "nonsense", "--store", database.url).status == 1
 
 
 def test_what_follows_in_reverse_is_ready_again(terminal: Terminal, root: Path, database: Database):
     """In step and verified, as before the cut-over: whoever waits to roll back waits for that."""
     with following(terminal, root, database):
-        assert terminal.run("cutover", "--store", database.url, "--writers-stopped", "--timeout", "1m").status == 0
-        ready = terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60s")
+        assert typed(terminal, "cutover", "--store", database.url, "--writers-stopped", "--timeout", "1m").status == 0
+        ready = typed(terminal, "status", "--store", database.url, "--wait-for", "ready", "--timeout", "60s")
         assert ready.status == 0, ready

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from crossfade.store.writer import Writer
+from support.person import typed
 from support.running import Terminal, compare, kill_group, wait_for
 from support.servers import Database
 from support.sql_programs import SqlProgram, follower, in_step, new_tree, quiet
@@ -46,10 +47,10 @@ def test_a_database_hands_over_to_files_and_takes_it_back_again_and_again(
         quiet(process)
     finally:
         kill_group(process)
-    assert terminal.run("start", database.url, tmp_path / "back", "--once").status == 0
+    assert typed(terminal, "start", database.url, tmp_path / "back", "--once").status == 0
     compare(files, tmp_path / "back")
 
 
 def _hand_over(terminal: Terminal, verb: str, database: Database) -> None:
-    done = terminal.run(verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
+    done = typed(terminal, verb, "--store", database.url, "--writers-stopped", "--hold-max", "10s", "--timeout", "2m")
     assert done.status == 0, done

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.person import Person
+from support.person import typed
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import NAMES, Database, Servers
 from support.sql_programs import SqlProgram, follower, new_tree, quiet, same_trees, standing
@@ -203,20 +203,15 @@ def test_rounds_between_two_servers(terminal: Terminal, one: Database, far: Data
     judge(rounds(terminal, one, far, follow, 1), one, far)
 
 
-def typing(terminal: Terminal) -> Person:
-    """Somebody at the keyboard, with the registry of *terminal*."""
-    return Person(terminal.home, terminal.environment)
-
-
 def handed(terminal: Terminal, other: Database, verb: str, *options: str, status: int = 0):
     """A verb, without a runner: it needs no process of its own."""
-    done = typing(terminal).types(verb, "--store", other.url, *options)
+    done = typed(terminal, verb, "--store", other.url, *options)
     assert done.status == status, done
     return done
 
 
 def copied(terminal: Terminal, one: Database, other: Database, *verbs: str) -> None:
-    typing(terminal).moves(one.url, other.url)
+    assert typed(terminal, "start", one.url, other.url, "--once").status == 0
     for verb in verbs:
         handed(terminal, other, verb)
 
@@ -276,11 +271,11 @@ def test_a_crash_leaves_one_authority_at_most_and_is_completed(
     assert died.status == -signal.SIGKILL, died
     assert has_it(one, other) == then
 
-    doctor = typing(terminal).types("doctor", "--store", other.url)
+    doctor = typed(terminal, "doctor", "--store", other.url)
     if not then:
         assert "neither the source nor the target takes writes" in doctor.out
     handed(terminal, other, "repair")
-    assert "crossfade repair" not in typing(terminal).types("doctor", "--store", other.url).out
+    assert "crossfade repair" not in typed(terminal, "doctor", "--store", other.url).out
     assert has_it(one, other) == after
     decides, retired = (one, other) if after == "one" else (other, one)
     assert writes(retired, "sessions/after.json") == ELSEWHERE
@@ -323,7 +318,7 @@ def test_a_decision_that_fails_gives_the_source_back(
     assert writes(one, "sessions/a.json") == ""
     assert one.one("SELECT epoch FROM routes") > 2, "it was closed in between"
     other.run("DROP TRIGGER no ON routes")
-    assert "crossfade repair" not in typing(terminal).types("doctor", "--store", other.url).out
+    assert "crossfade repair" not in typed(terminal, "doctor", "--store", other.url).out
     handed(terminal, other, "cutover")
     assert has_it(one, other) == "other"
     assert standing(one) == standing(other)
@@ -368,7 +363,7 @@ def test_a_source_that_was_restored_from_before_takes_no_writes_for_long(termina
     """It knows nothing of the cut-over; the control state does."""
     copied(terminal, one, other, "cutover")
     one.run("UPDATE routes SET authority = 'here', epoch = 1", "DELETE FROM pointers", "DELETE FROM leases")
-    doctor = typing(terminal).types("doctor", "--store", other.url)
+    doctor = typed(terminal, "doctor", "--store", other.url)
     assert doctor.status == 2, doctor
     assert "does not know that the authority has left it" in doctor.out
     handed(terminal, other, "repair")

@@ -20,7 +20,7 @@ from crossfade.store.backends.postgres import route
 from crossfade.store.backends.postgres.journal import actor
 from crossfade.store.writer import Writer
 from support.following import following
-from support.person import Person, refused, said
+from support.person import Person, refused, said, typed
 from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import NAMES, Database, Servers
 from support.sql_programs import connection_of, new_tree
@@ -72,7 +72,8 @@ class Stage:
 
     def does(self, verb: str, *options: str) -> Run:
         """The same, to its end."""
-        return finish(self.asks(verb, *options))
+        vouched = () if verb == "finish" else ("--writers-stopped",)
+        return typed(self.terminal, verb, "--store", self.database.url, *vouched, *options)
 
     def takes_over(self) -> subprocess.Popen[bytes]:
         """Another follower, once the lease of the one that sleeps is over."""
@@ -176,7 +177,7 @@ def test_a_runner_that_sleeps_while_writers_wait_is_replaced(stage: Stage):
 
 def test_a_runner_that_slept_ends_no_migration_that_another_one_runs(stage: Stage):
     """``finish`` is the only step without return: the other one has rolled back meanwhile."""
-    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
     assert stage.does("cutover").status == 0
     first = stage.follower("postgres.decision:before")
     stage.asks("finish")
@@ -252,7 +253,7 @@ def test_a_connection_that_breaks_at_the_decision_is_tried_again(stage: Stage):
 def test_an_order_that_is_taken_back_while_its_runner_is_at_it_is_not_carried_out(stage: Stage, verb: str, place: str):
     """It has heard of the order, and hears nothing more before it decides: so it asks then. Another order is heard afterwards."""
     if verb == "finish":
-        assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+        assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
         assert stage.does("cutover").status == 0
     follower = stage.follower(place)
     asked = stage.asks(verb)
@@ -378,7 +379,7 @@ def test_what_is_written_into_retired_files_during_a_roll_back_does_not_win(stag
     """Behind the gates, before the decision: the database's own new version would be left in the database, as if it were the drift;
     or, where it has none, overwritten.
     """
-    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
     assert stage.does("cutover").status == 0
     follower = stage.follower("gate.marker:after@1")
     asked = stage.asks("rollback", "--timeout", "20")
@@ -413,7 +414,7 @@ def aside(stage: Stage) -> set[bytes]:
 
 def test_what_is_written_once_more_while_drift_is_overruled_does_not_win(stage: Stage):
     """Behind the first version's being put aside, before the decision: its item is open again, and is no older one that may stay."""
-    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
     assert stage.does("cutover").status == 0
     follower = stage.follower("gate.marker:after@1")
     drifted(stage)
@@ -446,7 +447,7 @@ run()
 
 def test_what_cannot_be_put_aside_does_not_win(stage: Stage):
     """``--force`` keeps a copy of what it overwrites. Where it cannot, the authority stays where it is."""
-    assert stage.terminal.run("start", "--once", stage.root, stage.database.url).status == 0
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
     assert stage.does("cutover").status == 0
     follower = stage.follower(program=CANNOT_PUT_ASIDE)
     drifted(stage)
