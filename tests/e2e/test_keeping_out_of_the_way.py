@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from crossfade.migrate.throttle.machine import cpus
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.testing import prodigy
+from support.following import following
 from support.person import Person, refused, said
-from support.running import Terminal, finish, wait_for
+from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
 
@@ -98,3 +100,24 @@ def test_a_wish_is_for_the_run_that_hears_it(terminal: Terminal, person: Person,
     person.moves(tiny, database.url)
     assert ledger.wishes(migration)["records_per_second"] == 0.0
     ledger.close()
+
+
+def test_who_waits_for_a_hand_over_waits_for_no_processors(
+    terminal: Terminal, person: Person, database: Database, tmp_path: Path
+):
+    """A follower that owes the machine minutes of rest heeds an order at once; until then, its status says how far it falls behind."""
+    sessions = tmp_path / "live/sessions"
+    sessions.mkdir(parents=True)
+    runner = following(terminal, tmp_path / "live", database)
+    try:
+        assert person.types("throttle", tmp_path / "live", database.url, "--cpu-max", "1").status == 0
+        time.sleep(1.5)  # a wish is heard within a second
+        for number in range(1000):
+            (sessions / f"{number}.json").write_text(f'{{"id": "{number}"}}')
+        wait_for("it is held back", lambda: _is_held_back(person, tmp_path / "live", database))
+        wait_for("its lag", lambda: _status(person, tmp_path / "live", database)["lag"]["seconds"] > 8)
+        done = person.types("cutover", tmp_path / "live", database.url, "--writers-stopped", "--timeout", "20")
+        assert done.status == 0, done
+    finally:
+        kill_group(runner)
+    assert database.one("SELECT count(*) FROM sessions") == 1000

@@ -225,7 +225,7 @@ WAITED_FOR = [(NAMES[0], purpose) for purpose in PURPOSES] + [(name, PURPOSES[0]
 @pytest.mark.parametrize(("database", "purpose"), WAITED_FOR, indirect=["database"])
 def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database, purpose: str):
     """A session of a stranger stands behind a lock of ours: that is seen, and seen to be over."""
-    watch = ServerWatch(database.server)
+    watch = ServerWatch(database.server, "abcdef012345")
     with ExitStack() as held:
         held.callback(watch.close)
         ours = held.enter_context(database.server.connect(purpose))
@@ -243,6 +243,23 @@ def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database, pu
         ours.rollback()
         wait_for("it is over", lambda: watch.health().blocked == 0)
         assert waiting.is_alive() is False or wait_for("it goes on", lambda: not waiting.is_alive())
+
+
+@pytest.mark.parametrize("purpose", ["abcdef012345 validate", "validate", "fedcba543210 worker", "writer"])
+def test_what_others_use_of_the_server_is_not_charged_to_a_run(database: Database, purpose: str):
+    """Who validates while it is followed, another migration, and a program: a follower would stand still to pay for them."""
+    watch = ServerWatch(database.server, "abcdef012345")
+    with ExitStack() as held:
+        held.callback(watch.close)
+        worker = held.enter_context(database.server.connect("abcdef012345 worker"))
+        other = held.enter_context(database.server.connect(purpose))
+        worker.execute("SELECT 1")
+        watch.begin()
+        wait_for("a first look", lambda: watch.health().cpu_seconds is not None)
+        before = watch.health().cpu_seconds
+        other.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 1000000) AS n")
+        time.sleep(2.5)  # longer than between two looks
+        assert watch.health().cpu_seconds == pytest.approx(before, abs=0.1)
 
 
 class _in_background:  # noqa: N801 - reads as what it is

@@ -233,9 +233,9 @@ def wanted_of(manner: Manner, *, once: bool) -> dict[str, Any]:
     return {**limits_of(manner), "once": once, "error_budget": asdict(manner.budget)}
 
 
-def governor_of(manner: Manner, server: Server) -> Governor:
-    """The governor of a run that is carried out in that *manner*, and writes to *server*."""
-    watch = ServerWatch(server)
+def governor_of(manner: Manner, server: Server, migration: str) -> Governor:
+    """The governor of a run of *migration* that is carried out in that *manner*, with *server* on one of its sides."""
+    watch = ServerWatch(server, migration)
     governor = Governor(Ceiling(manner.cpu_max), Machine(watch.health).look, watch=watch)
     governor.hear(limits_of(manner))
     return governor

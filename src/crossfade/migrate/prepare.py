@@ -276,7 +276,7 @@ def onto_database(
     epoch = _claim(request, ledger, plan, store_id, kinds)
     target = DatabaseRecipe(request.target, ledger.server, store_id, layout, plan.migration, epoch)
     scribe = Scribe(ledger.server, ledger.schema, plan.migration)
-    governor = governor_of(request.manner, ledger.server)
+    governor = governor_of(request.manner, ledger.server, plan.migration)
     return Run(
         request, plan, layout, kinds, ledger, store_id, epoch, source, target, toward_database, before, scribe, governor
     )
@@ -326,7 +326,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     files = FileRecipe(request.target, layout, include_transient=True)
     target = MarkedRecipe(files, server, request.source.schema, plan.migration, epoch)
     scribe = Scribe(server, ledger.schema, plan.migration)
-    governor = governor_of(request.manner, server)
+    governor = governor_of(request.manner, server, plan.migration)
     return Run(
         request, plan, layout, kinds, ledger, row.store_id, epoch, source, target, toward_files, before, scribe, governor
     )

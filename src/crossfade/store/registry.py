@@ -88,7 +88,10 @@ class MarkedRecipe:
 
 @dataclass(frozen=True)
 class DatabaseRecipe:
-    """How to open a tree in a database. With an *epoch*, as the target of *migration*; else to read it."""
+    """How to open a tree in a database. With an *epoch*, as the target of *migration*; else to read it.
+
+    The server knows the sessions by the *purpose*.
+    """
 
     location: Location
     server: Server
@@ -96,8 +99,17 @@ class DatabaseRecipe:
     layout: Layout
     migration: str = ""
     epoch: int = 0
+    purpose: str = "worker"
 
     def open(self, worker: int = 0) -> PostgresStore:
         """A store for one worker."""
         claim = Claim(self.migration, self.epoch, worker) if self.epoch else None
-        return PostgresStore(self.location, self.server, self.store_id, self.layout, claim=claim, migration=self.migration)
+        return PostgresStore(
+            self.location,
+            self.server,
+            self.store_id,
+            self.layout,
+            claim=claim,
+            migration=self.migration,
+            purpose=self.purpose,
+        )

@@ -72,7 +72,7 @@ class Follower:
         sweeping: tuple[Store, Store],
         footing: Footing | None,
         take: Callable[[Outcome], None],
-        pace: Callable[[Page, int], None],
+        pace: Callable[[Page, int, Callable[[], None]], None],
         keep_pause: Callable[[Callable[[], None]], None],
     ) -> None:
         self._run = run
@@ -104,13 +104,13 @@ class Follower:
             run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, self._hear_of
         )
 
-    def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int], None]) -> Bringer:
+    def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int, Callable[[], None]], None]) -> Bringer:
         return Bringer(
             source,
             target,
             _PAGE,
             tails=Tails(),
-            ready=lambda page, records: None if self._bringer.is_final else pace(page, records),
+            ready=lambda page, records: None if self._bringer.is_final else pace(page, records, self._show),
             done=self._taken,
             stop=lambda: self.grace.is_over(),  # noqa: PLW0108 - it is given later
             patient=lambda path: self._batches.is_patient(path),  # noqa: PLW0108 - they are given later

@@ -22,7 +22,7 @@ from crossfade.migrate.follow.grace import Grace, unread
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, give_up, standing_of
-from crossfade.migrate.handover.order import Order
+from crossfade.migrate.handover.order import Order, ordered
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.twin import twin_of
 from crossfade.migrate.intents import settle_intents
@@ -30,6 +30,7 @@ from crossfade.migrate.judging import source_moved
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import ARRIVED, check_restored, restoring
+from crossfade.migrate.throttle.gate import Pause
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.migrate.workers import Retried, fault_of
 from crossfade.model.changes import Page, Remove, Touch
@@ -294,6 +295,16 @@ class Live(Engine):
             raise error
         self._retried(Retried(ENGINE, fault_of(error)))
 
-    def _pace(self, page: Page, records: int) -> None:
-        """Keep to the limits, and out of the way of those who work."""
-        self._run.governor.turn(records, page.size, stop=self._stop.is_set, tell=self._teller.paused, briefly=True)
+    def _pace(self, page: Page, records: int, show: Callable[[], None]) -> None:
+        """Keep to the limits, and out of the way of those who work; *show* is called now and then meanwhile."""
+
+        def tell(pause: Pause) -> None:
+            self._teller.paused(pause)
+            show()
+
+        self._run.governor.turn(records, page.size, stop=self._is_pressed, tell=tell, briefly=True)
+
+    def _is_pressed(self) -> bool:
+        """True where nothing keeps out of anybody's way any more: somebody said stop, or waits for a hand-over."""
+        order = self._order or ordered(self.wanted)
+        return self._stop.is_set() or (order is not None and order.number not in self._done)

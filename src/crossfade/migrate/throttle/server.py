@@ -25,15 +25,20 @@ _FIRST_SECONDS = 0.5
 _SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
+_MINE = "^crossfade ({migration} )?(?!validate$)[a-z-]+$"
+"""What sessions are called that a run of *migration* has; whoever compares its two sides has names and a terminal of their own."""
+
 _QUERY = b"""
 WITH ours AS (
-    SELECT coalesce(array_agg(pid), '{}') AS pids FROM pg_stat_activity
+    SELECT coalesce(array_agg(pid), '{}') AS pids,
+        coalesce(array_agg(pid) FILTER (WHERE application_name ~ %s), '{}') AS mine
+    FROM pg_stat_activity
     WHERE usename = session_user AND application_name ~ '^crossfade ([0-9a-f]+ )?[a-z-]+$'
       AND application_name <> 'crossfade writer' -- a program's own, which may wait for us like any other
 ), waiting AS MATERIALIZED (
     SELECT DISTINCT pid FROM pg_locks WHERE NOT granted
 )
-SELECT pids,
+SELECT pids, mine,
     (SELECT count(*) FROM waiting WHERE pid <> ALL(pids) AND pg_blocking_pids(pid) && pids),
     (SELECT count(*) FROM pg_stat_replication),
     (SELECT count(*) FROM pg_stat_replication WHERE state IS NOT NULL),
@@ -56,10 +61,14 @@ def archive_lag(position: float | None, last: str | None, segment: float) -> flo
 
 
 class ServerWatch:
-    """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard."""
+    """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard.
 
-    def __init__(self, server: Server) -> None:
+    What it uses of the processors is what it uses for *migration*: not for another one, and not for who validates this one.
+    """
+
+    def __init__(self, server: Server, migration: str) -> None:
         self._server = server
+        self._mine = _MINE.format(migration=migration)
         self._health = Health(unseen=("the server (not asked yet)",))
         self._began = uptime_seconds()
         self._used: dict[int, float] = {}
@@ -85,6 +94,7 @@ class ServerWatch:
         """How the server was a moment ago, and what its processes have used by now."""
         if self._is_here:
             self._count(list(self._used))
+            self._count_waits(list(self._waited))
         return replace(self._health, cpu_seconds=self._total(), waited_seconds=sum(list(self._waited.values())))
 
     def _watch(self) -> None:
@@ -105,15 +115,16 @@ class ServerWatch:
             connection.close()
 
     def _ask(self, connection: Session) -> Health:
-        row = cast("tuple[Any, ...]", connection.execute(_QUERY).fetchone())
+        row = cast("tuple[Any, ...]", connection.execute(_QUERY, [self._mine]).fetchone())
         connection.rollback()
-        pids, blocked, replicas, seen, lag, mode, last, position, segment = row
+        pids, mine, blocked, replicas, seen, lag, mode, last, position, segment = row
         unseen = [] if seen == replicas else ["how far replicas are behind (needs pg_monitor)"]
         archived = None if mode == "off" else archive_lag(position, last, segment)
         unseen += ["how far the archive is behind"] if mode != "off" and archived is None else []
         self._is_here = _is_here(connection)
         if self._is_here:
-            self._count(pids)
+            self._count(mine)
+            self._count_waits(pids)
         else:
             unseen.append("what the server uses of its processors (it is on another machine)")
         return Health(blocked, lag, archived, unseen=tuple(unseen))
@@ -125,6 +136,10 @@ class ServerWatch:
             if pid not in self._base:
                 self._base[pid] = 0.0 if began_seconds_of(pid) >= self._began - 1 else used
             self._used[pid] = max(used, self._used.get(pid, 0.0))
+
+    def _count_waits(self, pids: list[int]) -> None:
+        """Add up how long all of crossfade's have waited for a processor: that is nobody else's waiting."""
+        for pid in pids:
             self._waited[pid] = max(waited_seconds_of(pid), self._waited.get(pid, 0.0))
 
     def _total(self) -> float | None:

@@ -97,7 +97,8 @@ def sides(source: Location, target: Location, store_name: str, *, skip_unreadabl
         row = _store(ledger, database, source, store_name)
         layout = layouts.parse(row.layout, source=row.layout_name)
         migration = _migration(ledger, source, target, row)
-        own = DatabaseRecipe(database, ledger.server, row.store_id, layout, migration.migration if migration else "")
+        name = migration.migration if migration else ""
+        own = DatabaseRecipe(database, ledger.server, row.store_id, layout, name, purpose="validate")
         is_turned = migration is not None and migration.reversed
         reads, asks = _recipes(source, target, store_name, own, migration, held, skip_unreadable=skip_unreadable)
         if is_turned:
@@ -150,7 +151,8 @@ def _recipes(
 def _database(source: Location, store_name: str, held: ExitStack) -> DatabaseRecipe:
     server = held.enter_context(serving(source))
     row = find_store(Ledger(server, source.schema), source, "" if source.store else store_name)
-    return DatabaseRecipe(source, server, row.store_id, layouts.parse(row.layout, source=row.layout_name))
+    layout = layouts.parse(row.layout, source=row.layout_name)
+    return DatabaseRecipe(source, server, row.store_id, layout, purpose="validate")
 
 
 def _files(

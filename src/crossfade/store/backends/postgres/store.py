@@ -59,6 +59,7 @@ class PostgresStore:
         *,
         claim: Claim | None = None,
         migration: str = "",
+        purpose: str = "worker",
     ) -> None:
         self.location = location
         self.layout = layout
@@ -66,6 +67,7 @@ class PostgresStore:
         self._store_id = store_id
         self._claim = claim
         self._migration = claim.migration if claim else migration
+        self._purpose = f"{self._migration} {purpose}".lstrip()
         self._connection: Session | None = None
         self._writer = PageWriter(location.schema, store_id, layout, claim)
         self._last: uuid.UUID | None = None
@@ -217,7 +219,7 @@ class PostgresStore:
 
     def _open(self) -> Session:
         if self._connection is None or self._connection.closed:
-            self._connection = self._server.connect(f"{self._migration} worker")
+            self._connection = self._server.connect(self._purpose)
         elif self._connection.info.transaction_status is not TransactionStatus.IDLE:
             self._connection.rollback()  # a read that failed, or that nobody wanted to the end: its snapshot is of the past
         return self._connection
