@@ -123,6 +123,22 @@ def test_that_an_empty_source_may_be_copied_does_not_say_that_what_was_brought_m
     assert _entries(saved) == before
 
 
+def test_a_fresh_volume_mends_nothing(person: Person, root: Path, saved: Database):
+    """However small the tree was: --repair removes what the files lack, as a copy does."""
+    before = _entries(saved)
+    shutil.rmtree(root)
+    root.mkdir()
+    _program_that_began(root)
+    repair = ("validate", root, saved.url, "--jobs", "1", "--repair")
+    for rehearsal in ((), ("--dry-run",)):
+        sentence, _ = refused(person.types(*repair, *rehearsal), "CF707", 7)
+        assert sentence.startswith("20 of the 20 files that the target holds are gone from the source"), sentence
+    assert _entries(saved) == before
+
+    assert person.types(*repair, "--allow-removals").status == 0
+    assert _files(saved) == ["sessions/new.json"]
+
+
 def test_a_copy_that_was_braked_says_so_and_goes_on_when_the_volume_is_back(person: Person, root: Path, saved: Database):
     parked = root.with_name("parked")
     root.rename(parked)
