@@ -343,9 +343,10 @@ class Entangled(Refused):
 class Removed(Refused):
     code = "CF707"
     meaning = (
-        "A source lost so many entries at once, or its whole root, that an unmounted or empty volume is more likely than a "
-        "deletion; or a restore of it was not finished. Nothing was removed from the target. Mount the volume, or fill it again "
-        "with `crossfade restore`, and give the command again; if the removal is meant, with --allow-removals."
+        "A source lost so many files, or its whole root, or a volume that was mounted below it, that an unmounted or fresh volume "
+        "is more likely than a deletion; or a restore of it was not finished. Nothing of that was removed from the target. Mount "
+        "the volume, or fill it again with `crossfade restore`, and give the command again; if the removal is meant, with "
+        "--allow-removals."
     )
 
 
@@ -373,7 +374,8 @@ class SourceEmpty(CrossfadeError):
     exit = 8
     meaning = (
         "The source root holds no entry at all. That is usually a volume that is not mounted or a mistyped path, "
-        "so nothing is changed in the target. --allow-empty says that it is meant, to `validate --repair` --allow-removals."
+        "so nothing is changed in the target. --allow-empty says that it is meant, for a first copy; where something was brought "
+        "before, which would go, --allow-removals does, for `validate --repair` as well."
     )
 
 

@@ -344,7 +344,7 @@ def test_8_a_tree_that_is_suddenly_empty_takes_nothing_away(person: Person, tiny
     refused(_only_the_end(person.types("start", tiny, database.url, "--once")), "CF801", 8)
     assert database.one("SELECT count(*) FROM entries WHERE type = 'file'") == 2
 
-    person.moves(tiny, database.url, "--allow-empty")
+    person.moves(tiny, database.url, "--allow-removals")
     assert database.one("SELECT count(*) FROM entries WHERE type = 'file'") == 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.following import following
+from support.following import following, stopped_at_the_end
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -278,7 +278,7 @@ def test_an_edit_at_the_beginning_of_a_log_that_grows_is_there_when_the_database
     assert finish(process).status == 0
 
 
-def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, database: Database):
+def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, database: Database, tmp_path: Path):
     """While following, and at the start of a follower; unless somebody says that it is meant."""
     program = Program(root, seed=4)
     program.work(300)
@@ -294,8 +294,11 @@ def test_an_emptied_root_is_not_believed(terminal: Terminal, root: Path, databas
     before = database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type <> 'gone'""")
     assert before > 20
     again = terminal.run("start", root, database.url)
-    assert again.status in (7, 8), again
+    assert again.status == 7, again
     assert database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type <> 'gone'""") == before
+
+    with stopped_at_the_end(following(terminal, root, database, "--allow-removals"), tmp_path / "said"):
+        assert database.one(f"""SELECT count(*) FROM "{held}".entries WHERE type = 'file'""") == 0
 
 
 def test_the_budget_is_for_what_is_held_and_not_for_how_often_it_was_refused(

@@ -334,7 +334,7 @@ def _followed(tree: Path, database: Database, *meddling: str) -> ContentDiffers 
 
     with prepared(Request(parse(str(tree)), parse(database.url), manner=Manner(workers=1))) as run:
         try:
-            Live(run, watch=watch, stop=stop, grace_seconds=0.0, allow_removals=False).follow()
+            Live(run, watch=watch, stop=stop, grace_seconds=0.0).follow()
         except ContentDiffers as differs:
             return differs
     return None

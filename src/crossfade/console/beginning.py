@@ -15,7 +15,6 @@ class Beginning:
     """How a run is begun, and how one that follows ends."""
 
     grace_seconds: float
-    allow_removals: bool
     detach: bool
     as_json: bool
 
@@ -25,8 +24,6 @@ class Beginning:
         def verb(begun: Begun) -> int:
             if request.once:
                 return start_once(request, as_json=self.as_json, begun=begun)
-            return start_following(
-                request, grace_seconds=self.grace_seconds, allow_removals=self.allow_removals, begun=begun
-            )
+            return start_following(request, grace_seconds=self.grace_seconds, begun=begun)
 
         return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

@@ -64,9 +64,10 @@ def resume(
         cpu_max=settings.share(cpu_max),
         error_budget=error_budget,
         skip_unreadable=skip_unreadable,
+        allow_removals=allow_removals,
     )
 
-    beginning = Beginning(grace, allow_removals, detach, as_json)
+    beginning = Beginning(grace, detach, as_json)
     return resume_verb.resume(settings.words_of(words), store, manner, beginning.run, as_json=as_json)
 
 

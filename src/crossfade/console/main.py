@@ -154,12 +154,13 @@ def start(
         delete_extra=delete_extra,
         skip_unreadable=skip_unreadable,
         allow_empty=allow_empty,
+        allow_removals=allow_removals,
         certificate=settings.with_once(certificate, once=once),
     )
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
     if dry_run:
         return plan_verb.plan(request, as_json=as_json)
-    return Beginning(grace, allow_removals, detach, as_json).run(replace(request, once=once, incremental=incremental))
+    return Beginning(grace, detach, as_json).run(replace(request, once=once, incremental=incremental))
 
 
 @app.command()

@@ -95,6 +95,7 @@ def manner(
     delete_extra: bool,
     skip_unreadable: bool,
     allow_empty: bool,
+    allow_removals: bool,
     cpu_max: float | None = None,
     certificate: str = "",
 ) -> Manner:
@@ -112,6 +113,7 @@ def manner(
         delete_extra=delete_extra,
         skip_unreadable=skip_unreadable,
         allow_empty=allow_empty,
+        allow_removals=allow_removals,
         patience_seconds=patience_seconds(),
         certificate=certificate,
     )
@@ -131,6 +133,7 @@ def manner_of(**given: Any) -> Manner:
         "delete_extra": False,
         "skip_unreadable": False,
         "allow_empty": False,
+        "allow_removals": False,
     }
     return manner(**(every | given))
 

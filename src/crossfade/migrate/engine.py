@@ -15,18 +15,19 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from crossfade.errors import BudgetSpent, Interrupted, WorkerDied
+from crossfade.errors import Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
+from crossfade.migrate.follow.brake import footing_of
+from crossfade.migrate.follow.gone import Census, check_gone, lost_volumes, moved, note_volumes
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
-from crossfade.migrate.judging import content_differs, source_moved
+from crossfade.migrate.judging import budget_spent, content_differs, source_moved
 from crossfade.migrate.lease import Lease
 from crossfade.migrate.obstacles import check_applied, late, pages, survey
 from crossfade.migrate.pausing import Pausing
 from crossfade.migrate.prepare import Run, refuse_empty
-from crossfade.migrate.renames import Renames, moves_among
 from crossfade.migrate.report import report, with_quarantine
 from crossfade.migrate.restore import check_restored, unplaced
 from crossfade.migrate.shards import Shards, shared_out
@@ -36,7 +37,7 @@ from crossfade.migrate.validate.ending import Brought, validate_run
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.migrate.workers import Crew, Job, Retried, Shard, Throttled, crew, fault_of
 from crossfade.model.answers import Passed, merge_passed
-from crossfade.model.changes import Page, Remove, Touch
+from crossfade.model.changes import Remove, Touch
 from crossfade.model.entries import Entry
 from crossfade.observe.progress import Progress
 from crossfade.store.backends.file.store import FileStore
@@ -70,6 +71,7 @@ class Engine:
         for ledger in filter(None, (run.ledger, run.origin)):
             ledger.patience_seconds = patience.deadline_seconds
         self._unplaced = unplaced(run)
+        self._footing = footing_of(run.request.source.path) if run.from_files else None
         self._files = run.source.open(ENGINE)
         self._source: Store = Retrying(self._files, patience, self._waiting)
         self._target: Store = Retrying(run.target.open(ENGINE), patience, self._waiting)
@@ -86,15 +88,12 @@ class Engine:
     def _once(self) -> Result:
         self._since = self._run.origin.now() if self._run.origin is not None else None
         in_the_way = self._survey()
-        refuse_empty(self._run.request, self._run.source)
-        self._check_removals()
-        self._apply(in_the_way)
-        ahead = iter(()) if self._is_idle else self._tasks()
-        first = next(ahead, None)
-        if first is not None and self._move():
-            ahead = self._tasks()
-            first = next(ahead, None)
         before = self._run.before
+        refuse_empty(self._run.request, self._run.source, "--allow-empty" if before is None else "--allow-removals")
+        check_restored(self._run, self._every_task)
+        self._apply(in_the_way)
+        ahead = iter(()) if self._is_idle else self._ahead()
+        first = next(ahead, None)
         self._held_before = frozenset(total.kind for total in self._run.ledger.totals(self._run.store_id))
         if first is None and not self._has_moved and before is not None and before.report and self._is_proven(before):
             known = with_quarantine(before.report, self._run.ledger.quarantined(self._run.migration))
@@ -131,10 +130,6 @@ class Engine:
         )
         return in_the_way
 
-    def _check_removals(self) -> None:
-        """What is not there may not be gone."""
-        check_restored(self._run, self._every_task)
-
     # The work
 
     def _every_task(self) -> Iterator[Task]:
@@ -164,15 +159,26 @@ class Engine:
         """True below a directory that could not be read, and for what never came to stand there: it is not gone."""
         return path in self._unplaced or (isinstance(self._files, FileStore) and self._files.hides(path))
 
+    def _ahead(self) -> Iterator[Task]:
+        """The same, once what moved is where it went. Raises Removed before the first, where too much of the files is gone."""
+        ahead = self._tasks()
+        first = next(ahead, None)
+        if first is not None and self._move():
+            ahead = self._tasks()
+            first = next(ahead, None)
+        note_volumes(self._run)
+        return chain([first] if first is not None else [], ahead)
+
     def _move(self) -> bool:
-        """Have the entries of files that moved go where they went, once in a run; True where some did."""
+        """Have the entries of files that moved go where they went, once in a run; True where some did. Then it shows what is gone."""
         run = self._run
         if self._has_moved is None:
             self._has_moved = False
-            if run.before is not None and run.from_files and self._target.can.moves:
-                for moves in moves_among(self._every_task(), Renames(run, self._source, self._target)):
-                    self._target.apply(Page(tuple(moves)))
-                    self._has_moved = True
+            if run.from_files and next(self._target.entries(), None) is not None:
+                census = Census(run.decide, self._is_hidden, lost_volumes(run))
+                found = tasks(*self._inventories(), census.decide, run.kinds)
+                self._has_moved = moved(run, census, self._source, self._target, found)
+                check_gone(run, census, self._footing)
         return self._has_moved
 
     def _copy(self, work: Iterator[Task]) -> None:
@@ -252,7 +258,8 @@ class Engine:
     def _take(self, outcome: Outcome) -> None:
         """Add one page to the counts; see that the budget holds."""
         self._count(outcome)
-        self._check_budget()
+        if self._tally.refused:
+            self._keep_to_budget(self._tally.refused, self._tally.records)
 
     def _count(self, outcome: Outcome) -> None:
         tally = self._tally
@@ -270,10 +277,6 @@ class Engine:
         self._teller.quarantined(outcome.kind, outcome.refused)
         tally.seconds[outcome.kind] = tally.seconds.get(outcome.kind, 0.0) + outcome.seconds
 
-    def _check_budget(self) -> None:
-        if self._tally.refused:
-            self._keep_to_budget(self._tally.refused, self._tally.records)
-
     def _check_held(self) -> None:
         """What earlier runs held back counts as well, or the same command would end well the second time."""
         self._keep_to_held(self._run)
@@ -288,10 +291,7 @@ class Engine:
     def _keep_to_budget(self, held: int, records: int) -> None:
         if not self._run.request.manner.budget.allows(held, records):
             self._stop.set()
-            raise BudgetSpent(
-                f"{held} item{'s' if held > 1 else ''} went to quarantine, more than the error budget allows",
-                hint=f"crossfade quarantine {self._run.migration} list",
-            )
+            raise budget_spent(self._run, held)
 
     def _settle_directories(self) -> None:
         """A file target's directories get their modes and times last, bottom up; and those that went, go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossfade.errors import ContentDiffers, SourceMoved
+from crossfade.errors import BudgetSpent, ContentDiffers, SourceMoved
 from crossfade.migrate.obstacles import named
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import way_on
@@ -16,6 +16,14 @@ def source_moved(count: int, paths: Sequence[bytes]) -> SourceMoved:
     return SourceMoved(
         f"{count} of the source's entries changed under the copy: {named(paths, count)}",
         hint="give the same command again to bring the changes over",
+    )
+
+
+def budget_spent(run: Run, held: int) -> BudgetSpent:
+    """So many items of *run* went to quarantine."""
+    return BudgetSpent(
+        f"{held} item{'s' if held > 1 else ''} went to quarantine, more than the error budget allows",
+        hint=f"crossfade quarantine {run.migration} list",
     )
 
 

@@ -98,7 +98,8 @@ class Budget:
 class Manner:
     """How a plan is carried out; may differ from run to run. ``cpu_max`` is in percent of the machine; None takes all.
 
-    ``certificate`` is the file that it ends with; none where it is empty.
+    ``certificate`` is the file that it ends with; none where it is empty. ``allow_empty`` says of a source that has nothing that it is
+    meant, ``allow_removals`` of one that has lost whatever it has lost.
     """
 
     workers: int = 2
@@ -111,5 +112,11 @@ class Manner:
     delete_extra: bool = False
     skip_unreadable: bool = False
     allow_empty: bool = False
+    allow_removals: bool = False
     patience_seconds: float = 300.0
     certificate: str = ""
+
+    @property
+    def may_find_nothing(self) -> bool:
+        """True where an empty source is meant."""
+        return self.allow_empty or self.allow_removals

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 
 import psycopg
 
@@ -35,6 +34,7 @@ from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, name_for
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
+from crossfade.store.backends.file.walk import NOBODYS
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.pointer import Pointer
@@ -293,17 +293,13 @@ def _check_incremental(request: Request, before: MigrationRow | None) -> None:
         )
 
 
-def refuse_empty(request: Request, source: Recipe) -> None:
-    """An empty source is rarely meant. An inventory shows the root first."""
-    if request.manner.allow_empty:
+def refuse_empty(request: Request, source: Recipe, meant: str = "--allow-empty") -> None:
+    """An empty source is rarely meant; *meant* is the option which says that it is. An inventory shows the root first."""
+    if request.manner.may_find_nothing:
         return
-    store = source.open(0)
-    try:
-        found = list(islice(store.entries(), 2))
-    finally:
-        store.close()
-    if len(found) < 2:
-        meant = "--allow-removals" if request.verb == "repair" else "--allow-empty"
+    with closing(source.open(0)) as store:
+        found = next((entry for entry in store.entries() if entry.path not in (b"", *NOBODYS)), None)
+    if found is None:
         raise SourceEmpty(
             f"{request.source} holds no entry at all",
             hint=f"mount the volume or mend the path; {meant} if it is meant",

@@ -24,7 +24,7 @@ from crossfade.model import layouts
 from crossfade.model.changes import Page, Touch
 from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import path_of, text_of
-from crossfade.store.backends.file.walk import OURS
+from crossfade.store.backends.file.walk import NOBODYS
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.leftovers import cut_short
@@ -36,9 +36,6 @@ ARRIVED = ("following", "proved")
 
 _UNDER_WAY = (OF_COPY.busy, OF_COPY.stopped, OF_COPY.wrong)
 """Phases of an ordinary copy that has begun to write and is not proven."""
-
-_NOBODYS = (OURS, b"lost+found")
-"""What may stand in a directory that is as good as empty: our own staging, and what a new file system begins with."""
 
 _SETTLING = 2000
 """Whoever settles, among the workers."""
@@ -97,7 +94,7 @@ def first_name(directory: Location) -> str:
     """Something that *directory* holds; empty where it is empty, or not there."""
     try:
         with os.scandir(directory.path) as found:
-            return next((os.fsdecode(entry.name) for entry in found if os.fsencode(entry.name) not in _NOBODYS), "")
+            return next((os.fsdecode(entry.name) for entry in found if os.fsencode(entry.name) not in NOBODYS), "")
     except FileNotFoundError:
         return ""
     except NotADirectoryError:
@@ -131,9 +128,9 @@ def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
 
 
 def check_restored(run: Run, tasks: Callable[[], Iterable[Task]]) -> None:
-    """Raises Removed where one of *tasks* would remove what an unfinished restore has not brought back yet."""
+    """Raises Removed where one of *tasks* would remove what an unfinished restore has not brought back yet, and nobody says that it may."""
     before = run.before
-    if before is None or before.phase != RESTORING or not run.from_files:
+    if before is None or before.phase != RESTORING or not run.from_files or run.request.manner.allow_removals:
         return
     if any(task.verb == "remove" for task in tasks()):
         raise Removed(

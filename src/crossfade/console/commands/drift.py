@@ -102,7 +102,7 @@ def _here(found: Sought) -> bool:
     request = replace(request_again(found.row, found.store, Manner(merge=False), "drift"), patient=patient(stop))
     try:
         with interruptible(stop), prepared(request) as run:
-            Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False).deal_with_drift()
+            Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0).deal_with_drift()
     except RunnerActive:  # somebody began to run it this moment
         return False
     return True

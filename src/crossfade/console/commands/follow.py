@@ -18,7 +18,7 @@ from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, Run, prepared
 
 
-def start_following(request: Request, *, grace_seconds: float, allow_removals: bool, begun: Begun = remember) -> int:
+def start_following(request: Request, *, grace_seconds: float, begun: Begun = remember) -> int:
     """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0. So is a verb that ended it.
 
     *begun* hears of it once the lease is taken.
@@ -31,9 +31,7 @@ def start_following(request: Request, *, grace_seconds: float, allow_removals: b
         give_way()
         unless_closed(say, stop)(f"migration {run.migration}: {run.plan.source} to {run.plan.target}")
         with display() as watch:
-            live = Live(
-                run, watch=unless_closed(watch, stop), stop=stop, grace_seconds=grace_seconds, allow_removals=allow_removals
-            )
+            live = Live(run, watch=unless_closed(watch, stop), stop=stop, grace_seconds=grace_seconds)
             try:
                 live.follow()
             except Interrupted:

@@ -92,7 +92,7 @@ def _here(found: Sought, order: Order) -> dict[str, Any]:
     stop = threading.Event()
     request = replace(request_again(found.row, found.store, Manner(), order.verb), patient=patient(stop))
     with interruptible(stop), prepared(request) as run:
-        live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0, allow_removals=False)
+        live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0)
         live.hand_over(order)
     done = [outcome(line, order) for line in _lines_after(found.ledger, found.row.migration, seen)]
     return next(detail for detail in reversed(done) if detail is not None)

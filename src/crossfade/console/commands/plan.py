@@ -31,7 +31,7 @@ def plan(request: Request, *, as_json: bool) -> int:
     survey = Survey()
     with ExitStack() as held:
         layout, adds = _survey(request, survey, held)
-    if not survey.entries and not survey.directories and not survey.links and not request.manner.allow_empty:
+    if not survey.entries and not survey.directories and not survey.links and not request.manner.may_find_nothing:
         raise SourceEmpty(
             f"{request.source} holds no entry at all", hint="mount the volume or mend the path; --allow-empty if it is meant"
         )

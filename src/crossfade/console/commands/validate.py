@@ -54,7 +54,7 @@ def validate(
     """Compare; with *repair*, mend and compare again; with *certificate*, write one."""
     manner = Manner(
         delete_extra=delete_extra,
-        allow_empty=allow_removals,
+        allow_removals=allow_removals,
         skip_unreadable=options.skip_unreadable,
         patience_seconds=options.patience.deadline_seconds,
     )

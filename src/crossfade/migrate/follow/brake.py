@@ -5,39 +5,75 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from crossfade.errors import SourceMissing
 from crossfade.migrate.decide import Task
+from crossfade.model.entries import Entry
+from crossfade.model.paths import is_below, text_of
+from crossfade.store.backends.file.mounts import mounts_below
+from crossfade.store.backends.file.walk import NOBODYS
 
 _WINDOW_SECONDS = 60.0
 _FEW = 100
 _SHARE = 0.5
 
+_HANDFUL = 3
+_NEARLY_ALL = 0.9
+"""Of what was brought: who follows may see a small tree cleared, but one that lacks so much from the first may be another's."""
+
 
 @dataclass(frozen=True)
 class Footing:
-    """What the root of a tree stands on: its device; and whether there is anything in it."""
+    """What the root of a tree stands on: its device, and those of the volumes *mounts* below it; and whether there is anything in it."""
 
     device: int
     empty: bool
+    mounts: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 def why_to_brake(removals: int, total: int, before: Footing, now: Footing | None) -> str:
-    """Why *removals*, within a minute, of *total* entries are not to be believed; empty where they are.
+    """Why *removals*, within a minute, of *total* files are not to be believed; empty where they are.
 
     *before* is what the root stood on when following began, *now* what it does; None where there is no root at all.
     """
+    if why := why_not_there(before, now):
+        return why
+    return f"{removals:,} of {total:,} files are gone within a minute" if _is_much(removals, total) else ""
+
+
+def why_not_left(removals: int, total: int, before: Footing, now: Footing | None) -> str:
+    """The same when a run begins, which *removals* of *total* files that were brought before are missing from."""
+    if why := why_not_there(before, now):
+        return why
+    is_nearly_all = removals > _HANDFUL and removals >= total * _NEARLY_ALL
+    gone = f"{removals:,} of the {total:,} files that the target holds are gone from the source"
+    return gone if is_nearly_all or _is_much(removals, total) else ""
+
+
+def why_not_there(before: Footing, now: Footing | None) -> str:
+    """Why nothing at all is to be believed of a root that stands on *now*."""
     if now is None:
         return "the source's root is gone"
     if now.device != before.device:
         return "the source's root is another volume than before"
-    if now.empty and not before.empty:
-        return "the source's root is empty"
-    if removals > max(_FEW, total * _SHARE):
-        return f"{removals:,} of {total:,} entries are gone within a minute"
-    return ""
+    return "the source's root is empty" if now.empty and not before.empty else ""
+
+
+def why_unmounted(paths: Iterable[bytes], lost: Sequence[bytes]) -> str:
+    """Why it is not to be believed that *paths* are gone, where volumes are *lost* that were mounted below the root."""
+    found = next((mount for path in paths for mount in lost if is_below(path, mount)), None)
+    return f"what was mounted at {text_of(found)} in the source is not there any more" if found is not None else ""
+
+
+def _is_much(removals: int, total: int) -> bool:
+    return removals > max(_FEW, total * _SHARE)
+
+
+def is_counted(entry: Entry | None) -> bool:
+    """True for what is counted, on both sides alike: files and links. A directory goes with what was in it."""
+    return entry is not None and entry.type not in ("dir", "gone")
 
 
 class Braked(Exception):
@@ -65,7 +101,7 @@ class Removals:
 class Brake:
     """Watches over the removals of a follower whose *root* stood on *footing* before any of it was copied; None for no tree of files.
 
-    *total* is how many entries there are. Where there are some, a root that is empty was not always so: whoever begins anew on an
+    *total* is how many files there are. Where there are some, a root that is empty was not always so: whoever begins anew on an
     empty volume finds it empty from the first. With ``is_off`` everything is believed.
     """
 
@@ -78,20 +114,36 @@ class Brake:
 
     def check(self, tasks: Sequence[Task]) -> None:
         """Raises Braked where what *tasks* remove is not to be believed."""
-        count = sum(task.verb == "remove" for task in tasks)
-        if not count or self._footing is None or self.is_off:
+        if self._footing is None or self.is_off or not tasks:
             return
-        now = time.monotonic()
-        why = why_to_brake(self._removals.with_more(count, now), self.total, self._footing, footing_of(self._root))
-        if why:
+        now, before = footing_of(self._root), self._footing
+        removed = [task.entry for task in tasks if task.verb == "remove"]
+        if removed and (why := self._why(removed, before, now)):
             raise Braked(why)
-        self._removals.add(count, now)
+        if now is not None:
+            self._footing = replace(before, mounts={**now.mounts, **before.mounts})
+
+    def _why(self, removed: Sequence[Entry], before: Footing, now: Footing | None) -> str:
+        """Why it is not to be believed that these are gone; where it is, they count for the next minute."""
+        count, at = sum(map(is_counted, removed)), time.monotonic()
+        why = why_to_brake(self._removals.with_more(count, at), self.total, before, now)
+        if not why and now is not None:
+            why = why_unmounted((entry.path for entry in removed), lost_of(before.mounts, now.mounts))
+        if not why:
+            self._removals.add(count, at)
+        return why
+
+
+def lost_of(before: Mapping[bytes, bytes], now: Mapping[bytes, bytes]) -> list[bytes]:
+    """Where something was mounted *before* that is not *now*."""
+    return [path for path, device in before.items() if now.get(path) != device]
 
 
 def footing_of(root: bytes) -> Footing | None:
     """What the directory *root* stands on; None where there is none."""
     try:
         with os.scandir(root) as found:
-            return Footing(os.stat(root).st_dev, next(found, None) is None)
+            is_empty = all(os.fsencode(entry.name) in NOBODYS for entry in found)
+            return Footing(os.stat(root).st_dev, is_empty, mounts_below(root))
     except (FileNotFoundError, NotADirectoryError, SourceMissing):
         return None

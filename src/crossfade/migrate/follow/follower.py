@@ -350,7 +350,7 @@ class Follower:
         found = self._sweep.slice(now)
         if self._dirty.found(self.drift.without_theirs(found), now):
             self._heard_at = now
-        self.brake.total = max(self.brake.total, self._sweep.met)
+        self.brake.total = max(self.brake.total, self._sweep.held)
         self.drift.turn(now)
         self._mend(self.proving.turn(now))
         self._bring_anew(self._rereading.turn(now))

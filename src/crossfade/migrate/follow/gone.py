@@ -1,38 +1,122 @@
-"""What is missing in the files when following begins: it was removed, it moved, or the volume that holds it is not there."""
+"""What is missing in the files when a run begins: it was removed, it moved, or the volume that holds it is not there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from crossfade.errors import Removed
 from crossfade.migrate.decide import Task
-from crossfade.migrate.follow.brake import footing_of, why_to_brake
-from crossfade.migrate.follow.lanes import entries_of
-from crossfade.migrate.inventory import tasks
+from crossfade.migrate.follow.brake import Footing, footing_of, is_counted, lost_of, why_not_left, why_unmounted
+from crossfade.migrate.inventory import Decide, tasks
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.renames import Renames, moves_among
-from crossfade.migrate.restore import check_restored
+from crossfade.migrate.restore import check_restored, restoring
+from crossfade.model.changes import Move, Page
+from crossfade.model.entries import Entry
+from crossfade.model.paths import from_text, text_of
+from crossfade.store.backends.postgres import journal
 from crossfade.store.port import Store
 
+MOUNTED = "mounted"
+"""The line of the journal which says what was mounted below the source's root, once that is something, or was."""
 
-def why_not_gone(run: Run, removals: int) -> str:
-    """Why *removals*, all that *run*, one direction, would begin with, are not to be believed; empty where they are."""
-    return why_not(removals, entries_of(run), run.request.source.path) if removals else ""
-
-
-def why_not(removals: int, total: int, root: bytes) -> str:
-    """Why *removals* of *total* entries, because the files below *root* lack them, are not to be believed; empty where they are."""
-    now = footing_of(root)
-    return why_to_brake(removals, total, replace(now, empty=False), now) if now is not None else ""
+_NAMED = 100
 
 
-def removals_of(run: Run, source: Store, target: Store) -> int:
-    """How many entries *run* would remove at first, moves left out. Raises Removed where a restore is not finished."""
+class Census:
+    """Counts, while both sides are compared, what the target *held* and how much of it is *gone* from the source.
 
-    def found() -> Iterator[Task]:
-        return tasks(source.entries(), target.entries(tombstones=True), run.decide, run.kinds)
+    Of what the source *hides* nothing is known, so it is not gone. ``unmounted`` says why something is not where a volume is *lost*.
+    """
 
-    check_restored(run, found)
-    removals = sum(task.verb == "remove" for task in found())
-    moved = moves_among(found(), Renames(run, source, target)) if removals and target.can.moves else ()
-    return removals - sum(map(len, moved))
+    def __init__(self, decide: Decide, hides: Callable[[bytes], bool], lost: Sequence[bytes] = ()) -> None:
+        self._decide = decide
+        self._hides = hides
+        self._lost = lost
+        self.held = self.gone = 0
+        self.unmounted = ""
+
+    def decide(self, source: Entry | None, target: Entry | None) -> Task | None:
+        """What is to be done about a pair, which counts."""
+        task = self._decide(source, target)
+        if target is not None and is_counted(target):
+            self.held += 1
+            if task is not None and task.verb == "remove" and not self._hides(target.path):
+                self.gone += 1
+                self.unmounted = self.unmounted or why_unmounted([target.path], self._lost)
+        return task
+
+    def moved(self, moves: Sequence[Move], source: Store) -> None:
+        """These are not gone. Where something new stands in *source* at their old places, they were not counted either."""
+        self.gone -= len(moves) - len(list(source.look([move.before.path for move in moves])))
+
+    def why_not(self, before: Footing | None, root: bytes) -> str:
+        """Why it is not to be believed that so much is gone from the files below *root*, which stood on *before*; empty where it is."""
+        if not self.gone or before is None:
+            return ""
+        return self.unmounted or why_not_left(self.gone, self.held, replace(before, empty=False), footing_of(root))
+
+
+def moved(run: Run, census: Census, source: Store, target: Store, found: Iterator[Task]) -> bool:
+    """Have the entries of files that moved go where they went, by what is *found*, which *census* counts; True where some did."""
+    has_moved = False
+    for moves in moves_among(found, Renames(run, source, target)):
+        target.apply(Page(tuple(moves)))
+        census.moved(moves, source)
+        has_moved = True
+    return has_moved
+
+
+def census_of(run: Run, source: Store, target: Store) -> Census:
+    """What *run*, which begins, would remove; what moved left out. Raises Removed where a restore is not finished."""
+
+    def found(decide: Decide) -> Iterator[Task]:
+        return tasks(source.entries(), target.entries(tombstones=True), decide, run.kinds)
+
+    check_restored(run, lambda: found(run.decide))
+    census = Census(run.decide, source.hides, lost_volumes(run))
+    deque(found(census.decide), maxlen=0)
+    for moves in moves_among(found(run.decide), Renames(run, source, target)) if census.gone else ():
+        census.moved(moves, source)
+    return census
+
+
+def check_gone(run: Run, census: Census, before: Footing | None) -> None:
+    """Raises Removed where so much is gone that it is not to be believed, and nobody says that it is meant."""
+    if not run.request.manner.allow_removals and (why := census.why_not(before, run.request.source.path)):
+        raise removed(run, why)
+
+
+def removed(run: Run, why: str, nothing: str = "nothing") -> Removed:
+    """It is not believed, *why* it says, and a person decides: *run* stays as it is until then. *nothing* more was removed."""
+    run.ledger.phase(run.migration, "braked", "braked", {"reason": why})
+    now = footing_of(run.request.source.path)
+    room = "" if now is None or now.empty else "move away what is there, and "
+    back = "" if run.reversed else f", or {room}{restoring(run)}"
+    return Removed(
+        f"{why}: {nothing} was removed from the target", hint=f"mount the volume{back}; --allow-removals if it is meant"
+    )
+
+
+# Volumes below the root
+
+
+def lost_volumes(run: Run) -> list[bytes]:
+    """Where something was mounted below the source's root when an earlier run began, and is not now. The root's own may be any."""
+    now = footing_of(run.request.source.path)
+    return [] if now is None else lost_of(dict.fromkeys(_known_volumes(run), b""), dict.fromkeys(now.mounts, b""))
+
+
+def note_volumes(run: Run) -> None:
+    """Have later runs know what is mounted below the source's root."""
+    now = footing_of(run.request.source.path) if run.from_files else None
+    there = sorted(now.mounts)[:_NAMED] if now is not None else []
+    if now is not None and there != _known_volumes(run):
+        run.ledger.note(run.migration, MOUNTED, {"paths": list(map(text_of, there))})
+
+
+def _known_volumes(run: Run) -> list[bytes]:
+    line = run.ledger.ask(lambda c: journal.last(c, run.ledger.schema, run.migration, MOUNTED))
+    return [from_text(text) for text in line.details()["paths"]] if line is not None else []

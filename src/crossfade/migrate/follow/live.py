@@ -10,14 +10,14 @@ from functools import partial
 from itertools import chain
 from typing import Any, cast
 
-from crossfade.errors import ContentDiffers, Removed, SourceMissing, SourceMoved
+from crossfade.errors import ContentDiffers, SourceMissing, SourceMoved
 from crossfade.migrate import carry
 from crossfade.migrate.decide import FOREIGN
 from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import Braked, footing_of
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Follower
-from crossfade.migrate.follow.gone import removals_of, why_not_gone
+from crossfade.migrate.follow.gone import census_of, check_gone, note_volumes, removed
 from crossfade.migrate.follow.grace import Grace, unread
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
@@ -29,7 +29,7 @@ from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.judging import source_moved
 from crossfade.migrate.obstacles import survey
 from crossfade.migrate.prepare import Run
-from crossfade.migrate.restore import ARRIVED, check_restored, restoring
+from crossfade.migrate.restore import ARRIVED, check_restored
 from crossfade.migrate.throttle.gate import Pause
 from crossfade.migrate.validate.verdict import Verdict
 from crossfade.migrate.workers import Retried, fault_of
@@ -60,17 +60,14 @@ class Live(Engine):
         watch: Callable[[Progress], None],
         stop: threading.Event,
         grace_seconds: float,
-        allow_removals: bool,
     ) -> None:
         super().__init__(run, watch=watch, stop=stop)
         self._grace = Grace(stop, grace_seconds)
-        self._allow_removals = allow_removals
         self.left = ""
         self.unread = ""
         self.outcome: Outcome = ""
         self._order: Order | None = None
         self._done: set[str] = set()
-        self._footing = footing_of(run.request.source.path) if run.from_files else None
 
     def follow(self) -> None:
         """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
@@ -168,53 +165,28 @@ class Live(Engine):
     def _catch_up(self) -> None:
         self._run = beside(self._run)
         in_the_way = self._survey()
-        self._check_removals()
+        check_restored(self._run, self._every_task)
         self._apply(in_the_way)
-        ahead = self._tasks()
-        if (first := next(ahead, None)) is not None:
-            if self._move():
-                ahead = self._tasks()
-                first = next(ahead, None)
-            self._copy(chain([first] if first else [], ahead))
+        ahead = self._ahead()
+        if (first := next(ahead, None)) is not None or self._has_moved:
+            self._copy(chain([first] if first is not None else [], ahead))
             self._settle_directories()
             self._check_stop()
             self._check_held()
 
-    def _check_removals(self) -> None:
-        """A root that was emptied, or never filled, while nobody looked."""
-        if not self._run.from_files or self._allow_removals or self._run.before is None:
-            return
-        check_restored(self._run, self._every_task)
-        removals = self._removals()
-        if removals and self._move():
-            removals = self._removals()
-        if why := why_not_gone(self._run, removals):
-            raise self._removed(why)
-
     def _check_lanes(self) -> None:
-        """The same for each direction that comes out of files, once kinds were cut over."""
+        """What is gone, or not there yet, in each direction that comes out of files, once kinds were cut over."""
         for lane in lanes_of(self._run):
-            if lane.from_files and not self._allow_removals:
+            if lane.from_files:
                 self._check_lane(lane)
+            note_volumes(lane)
 
     def _check_lane(self, lane: Run) -> None:
         with (
             closing(self._open_side(lane, "source", ENGINE)) as source,
             closing(self._open_side(lane, "target", ENGINE)) as to,
         ):
-            if why := why_not_gone(lane, removals_of(lane, source, to)):
-                raise self._removed(why)
-
-    def _removals(self) -> int:
-        return sum(task.verb == "remove" for task in self._every_task())
-
-    def _removed(self, why: str) -> Removed:
-        self._run.ledger.phase(self._run.migration, "braked", "braked", {"reason": why})
-        back = "" if self._run.reversed else f", or {restoring(self._run)}"
-        return Removed(
-            f"{why}: nothing was removed from the target",
-            hint=f"mount the volume{back}; --allow-removals if it is meant",
-        )
+            check_gone(lane, census_of(lane, source, to), footing_of(lane.request.source.path))
 
     def _follow(self) -> Outcome:
         """Follow in one direction, until told to stop; what a hand-over has led to, if there was one."""
@@ -245,12 +217,12 @@ class Live(Engine):
                 main.keep(at_once=True)
             self.unread = "" if orders.outcome else unread(sum(lane.owed for lane in (main, *main.beside)))
         except Braked as braked:
-            raise self._removed(str(braked)) from None
+            raise removed(self._run, str(braked), "nothing more") from None
         except ContentDiffers as differs:
             self._run.ledger.phase(self._run.migration, "different", "differs", {}, differs.sentence)
             raise
         except SourceMissing as missing:
-            raise self._removed(str(missing)) if self._run.from_files else missing from None
+            raise removed(self._run, str(missing), "nothing more") if self._run.from_files else missing from None
 
     def _follower(self, run: Run, lane: int, held: ExitStack) -> Follower:
         """A follower of one direction, with stores of its own, for as long as *held* lasts."""
@@ -273,7 +245,7 @@ class Live(Engine):
             keep_pause=self._pausing.keep,
         )
         held.callback(follower.proving.close)
-        follower.brake.is_off = self._allow_removals
+        follower.brake.is_off = run.request.manner.allow_removals
         follower.grace = self._grace
         return follower
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from crossfade.migrate.decide import Task
+from crossfade.migrate.follow.brake import is_counted
 from crossfade.migrate.follow.dirty import Dirty
 from crossfade.migrate.inventory import tasks
 from crossfade.store.port import Store
@@ -27,11 +28,17 @@ SHARE_WHILE_SHORT = 0.02
 
 _CHECKED = 64
 
+HELD = Task("touch", None, None)
+"""For a file that the target holds as it should be."""
+
+_NOTHING = Task("touch", None, None)
+
 
 class Sweep:
     """Goes through both inventories again and again. *ahead* makes the stream of what differs, for one round.
 
-    *is_short* says that following has to wait for processors just now.
+    *is_short* says that following has to wait for processors just now. ``held`` counts the files that the target holds, as far as the
+    round has come.
     """
 
     def __init__(self, ahead: Callable[[], Iterator[Task | None]], is_short: Callable[[], bool] = lambda: False) -> None:
@@ -42,8 +49,7 @@ class Sweep:
         self._sought, self._sought_in = 0, -1
         self.rounds = 0
         self.began = 0.0
-        self.removals = 0
-        self.met = 0
+        self.held = 0
 
     def make_good(self, dirty: Dirty) -> None:
         """Where *dirty* missed something, a round that begins after that finds it; one at a time."""
@@ -75,13 +81,12 @@ class Sweep:
         if now < self._due:
             return []
         if self._round is None:
-            self._round, self.began, self.removals, self.met = self._ahead(), now, 0, 0
+            self._round, self.began, self.held = self._ahead(), now, 0
         began, found = time.thread_time(), []
         for number, task in enumerate(self._round, 1):
-            self.met += 1
-            if task is not None:
+            if task is not None and task is not HELD:
                 found.append(task)
-                self.removals += task.verb == "remove"
+            self.held += task is HELD or (task is not None and is_counted(task.target))
             if number % _CHECKED == 0 and time.thread_time() - began > _SLICE_SECONDS:
                 self._due = now + (time.thread_time() - began) / self._share(now)
                 return found
@@ -101,19 +106,18 @@ class Sweep:
 def look_over(
     source: Store, target: Store, decide: Callable[..., Task | None], kinds: frozenset[str] | None, *, tombstones: bool
 ) -> Iterator[Task | None]:
-    """One round: a task for each path that differs, None for each that does not.
+    """One round: a task for each path that differs, HELD for each file that does not, None for anything else.
 
     Of removals where the source cannot be looked at, which whoever looks there does not believe, the first of many is enough.
     """
-    marker = Task("touch", None, None)
     found = tasks(
         source.entries(tombstones=tombstones),
         target.entries(tombstones=True),
-        lambda one, other: decide(one, other) or marker,
+        lambda one, other: decide(one, other) or (HELD if is_counted(other) else _NOTHING),
         kinds,
     )
     was_hidden = False
     for task in found:
         is_hidden = task.verb == "remove" and source.hides(task.entry.path)
-        yield None if task is marker or (is_hidden and was_hidden) else task
+        yield None if task is _NOTHING or (is_hidden and was_hidden) else task
         was_hidden = is_hidden

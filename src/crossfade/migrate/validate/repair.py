@@ -8,23 +8,25 @@ each path is written only while it is what the inventory showed: what somebody w
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from crossfade.errors import PhaseForbids, Removed
 from crossfade.migrate.carry import Carrier
-from crossfade.migrate.decide import Task, Verb
-from crossfade.migrate.follow.gone import why_not
-from crossfade.migrate.inventory import merge
+from crossfade.migrate.decide import Task, Verb, toward_database
+from crossfade.migrate.follow.brake import footing_of
+from crossfade.migrate.follow.gone import Census
+from crossfade.migrate.inventory import merge, tasks
 from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import Limits
 from crossfade.migrate.prepare import Request, Run, refuse_empty
 from crossfade.migrate.restore import refilling
 from crossfade.migrate.validate.differences import Difference
-from crossfade.migrate.validate.parts import totals_of
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.strays import remove_strays
 from crossfade.model.changes import Page
@@ -85,9 +87,9 @@ def check_believed(sides: Sides, request: Request, removals: int) -> None:
 
     Files that are not there may not be gone: a restore may be half done, or the volume that holds them not be mounted.
     """
-    if request.manner.allow_empty:
+    if request.manner.allow_removals:
         return
-    refuse_empty(replace(request, source=sides.source, target=sides.target), sides.recipes[0])
+    refuse_empty(replace(request, source=sides.source, target=sides.target), sides.recipes[0], "--allow-removals")
     if sides.source.is_database:
         return
     if restoring := way_to_mend(sides.migration):
@@ -95,11 +97,18 @@ def check_believed(sides: Sides, request: Request, removals: int) -> None:
             f"a restore of {sides.source} was begun and not proven: nothing was mended from it",
             hint=f"{restoring}; --allow-removals if the files are right as they are",
         )
-    total = sum(total.entries for total in totals_of(sides))
-    if removals and (why := why_not(removals, total, sides.source.path)):
+    if removals and (why := _census_of(sides).why_not(footing_of(sides.source.path), sides.source.path)):
         raise Removed(
             f"{why}: nothing was removed from the target", hint="mount the volume; --allow-removals if it is meant"
         )
+
+
+def _census_of(sides: Sides) -> Census:
+    """What the target holds, and how much of it the files lack."""
+    with closing(sides.recipes[0].open(0)) as source, closing(sides.recipes[1].open(0)) as target:
+        census = Census(toward_database, source.hides)
+        deque(tasks(source.entries(), target.entries(), census.decide, sides.kinds), maxlen=0)
+    return census
 
 
 def tasks_for(

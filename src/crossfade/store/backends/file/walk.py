@@ -20,6 +20,9 @@ from crossfade.store.backends.file.tree import Tree
 OURS = b".crossfade"
 """A directory of ours at the root, where a page is staged when there is no room beside it. Never part of the tree."""
 
+NOBODYS = (OURS, b"lost+found")
+"""What may stand at the root of a tree that is as good as empty: our own staging, and what a new file system begins with."""
+
 _STAGED = re.compile(rb"[0-9a-f]{40}").fullmatch
 VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What opening a directory says that is gone, or has become a file or a link, since it was met."""

@@ -138,6 +138,13 @@ def tells_of(connection: Connection, schema: str, migration: str, events: tuple[
     return bool(row and row[0])
 
 
+def last(connection: Connection, schema: str, migration: str, event: str) -> Written | None:
+    """The last line of that kind; None where there is none."""
+    query = sql.SQL("SELECT {} FROM {}.journal WHERE migration_id = %s AND event = %s ORDER BY seq DESC LIMIT 1")
+    row = connection.execute(query.format(_COLUMNS, sql.Identifier(schema)), [migration, event]).fetchone()
+    return Written(*_typed(row)) if row else None
+
+
 def read(connection: Connection, schema: str, migration: str, *, after: int = 0) -> Iterator[Written]:
     """The lines behind number *after*, in order, a thousand at a time."""
     query = sql.SQL("SELECT {} FROM {}.journal WHERE migration_id = %s AND seq > %s ORDER BY seq LIMIT %s")

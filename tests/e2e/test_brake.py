@@ -1,0 +1,234 @@
+"""A volume that is not there is no deletion: what was brought stays, however a run begins, until somebody says that it may go."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from crossfade.store.backends.file import mounts
+from support.following import following, stopped_at_the_end
+from support.person import Person, refused
+from support.running import Run, Terminal, finish, wait_for
+from support.servers import Database
+
+FILES = 20
+BEGINNINGS = {"start": (), "once": ("--once",), "incremental": ("--incremental",)}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twenty files, in more than half as many directories."""
+    root = tmp_path / "volume"
+    (root / "sessions").mkdir(parents=True)
+    for number in range(FILES // 2):
+        (root / f"sessions/s{number}.json").write_bytes(b'{"id":"%d"}' % number)
+        (root / f"events/r/j{number}").mkdir(parents=True)
+        (root / f"events/r/j{number}/events-1.jsonl").write_bytes(b'{"id":"%d"}\n' % number)
+    return root
+
+
+@pytest.fixture
+def saved(person: Person, root: Path, database: Database) -> Database:
+    """A database that holds what is in the volume."""
+    person.moves(root, database.url)
+    return database
+
+
+def _entries(database: Database) -> list[tuple]:
+    return database.all("SELECT path, type, size, digest, generation FROM entries ORDER BY key")
+
+
+def _files(database: Database) -> list[str]:
+    return [path for path, kind, *_ in _entries(database) if kind == "file"]
+
+
+def _new_file_system(root: Path) -> int:
+    (root / "lost+found").mkdir(mode=0o700)
+    return 0
+
+
+def _program_that_began(root: Path) -> int:
+    """It makes all its directories, and writes one file."""
+    for number in range(FILES // 2):
+        (root / f"events/r/j{number}").mkdir(parents=True)
+    (root / "sessions").mkdir()
+    (root / "sessions/new.json").write_bytes(b'{"id":"new"}')
+    return 1
+
+
+def _step_of_braked(person: Person, database: Database) -> str:
+    """What the status of the only migration says to type where the removal is meant."""
+    (row,) = person.asks("list", "--store", database.url)["migrations"]
+    status = person.asks("status", row["migration"], "--store", database.url)
+    assert status["state"] == "braked", status
+    return next(step["command"] for step in status["next_steps"] if "--allow-removals" in step["command"])
+
+
+def _without_talk(run: Run) -> Run:
+    run.err = run.err[max(run.err.find("error["), 0) :]
+    return run
+
+
+@pytest.mark.parametrize("fill", [_new_file_system, _program_that_began], ids=lambda fill: fill.__name__[1:])
+@pytest.mark.parametrize("how", BEGINNINGS)
+def test_a_fresh_volume_takes_nothing_away(
+    how: str, fill: Callable[[Path], int], person: Person, terminal: Terminal, root: Path, saved: Database
+):
+    """Whatever stands in it, and however small the tree was; once somebody says that it is meant, it goes."""
+    before = _entries(saved)
+    shutil.rmtree(root)
+    root.mkdir()
+    left, options = fill(root), BEGINNINGS[how]
+    is_empty = not left and how != "start"
+    types = person.types if options else partial(person.apart, seconds=40)
+    sentence, hint = refused(
+        _without_talk(types("start", root, saved.url, *options)), "CF801" if is_empty else "CF707", 8 if is_empty else 7
+    )
+
+    assert _entries(saved) == before
+    assert "--allow-removals if it is meant" in hint
+    if left:
+        assert sentence.startswith("20 of the 20 files that the target holds are gone from the source"), sentence
+        assert "move away what is there, and crossfade restore " in hint
+    if how == "start":
+        with stopped_at_the_end(following(terminal, root, saved, "--allow-removals"), _nothing_said(root)):
+            assert len(_files(saved)) == left
+    else:
+        meant = person.types("start", root, saved.url, *options, "--allow-removals")
+        assert meant.status == 0, meant
+        assert len(_files(saved)) == left
+
+
+def _nothing_said(root: Path) -> Path:
+    said = root.with_name("said")
+    said.touch()
+    return said
+
+
+def test_that_an_empty_source_may_be_copied_does_not_say_that_what_was_brought_may_go(
+    person: Person, root: Path, saved: Database
+):
+    """``--allow-empty`` may stand in the command of a container, for its first start."""
+    before = _entries(saved)
+    shutil.rmtree(root)
+    root.mkdir()
+    sentence, _ = refused(_without_talk(person.types("start", root, saved.url, "--once", "--allow-empty")), "CF707", 7)
+    assert sentence == "the source's root is empty: nothing was removed from the target"
+    assert _entries(saved) == before
+
+
+def test_a_fresh_volume_mends_nothing(person: Person, root: Path, saved: Database):
+    """However small the tree was: --repair removes what the files lack, as a copy does."""
+    before = _entries(saved)
+    shutil.rmtree(root)
+    root.mkdir()
+    _program_that_began(root)
+    repair = ("validate", root, saved.url, "--jobs", "1", "--repair")
+    for rehearsal in ((), ("--dry-run",)):
+        sentence, _ = refused(person.types(*repair, *rehearsal), "CF707", 7)
+        assert sentence.startswith("20 of the 20 files that the target holds are gone from the source"), sentence
+    assert _entries(saved) == before
+
+    assert person.types(*repair, "--allow-removals").status == 0
+    assert _files(saved) == ["sessions/new.json"]
+
+
+def test_a_copy_that_was_braked_says_so_and_goes_on_when_the_volume_is_back(person: Person, root: Path, saved: Database):
+    parked = root.with_name("parked")
+    root.rename(parked)
+    root.mkdir()
+    _program_that_began(root)
+    refused(_without_talk(person.types("start", root, saved.url, "--once")), "CF707", 7)
+    assert _step_of_braked(person, saved)
+
+    shutil.rmtree(root)
+    parked.rename(root)
+    person.moves(root, saved.url)
+    assert len(_files(saved)) == FILES
+
+
+@pytest.mark.parametrize("how", ["once", "incremental"])
+def test_a_few_that_go_are_believed(how: str, person: Person, root: Path, saved: Database):
+    """So is a small tree of which half goes."""
+    (root / "sessions/s0.json").unlink()
+    (root / "sessions/s1.json").unlink()
+    assert person.types("start", root, saved.url, *BEGINNINGS[how]).status == 0
+    assert len(_files(saved)) == FILES - 2
+    shutil.rmtree(root / "events")
+    assert person.types("start", root, saved.url, *BEGINNINGS[how]).status == 0
+    assert len(_files(saved)) == FILES // 2 - 2
+
+
+def test_more_than_half_of_many_is_asked_about(person: Person, root: Path, database: Database):
+    """As while following: by a copy as well."""
+    for number in range(280):
+        (root / f"sessions/more{number}.json").write_bytes(b"{}")
+    person.moves(root, database.url)
+    before = _entries(database)
+    for number in range(160):
+        (root / f"sessions/more{number}.json").unlink()
+    sentence, _ = refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
+    assert sentence.startswith("160 of the 300 files")
+    assert _entries(database) == before
+
+
+def test_what_was_renamed_is_not_gone(person: Person, root: Path, saved: Database):
+    """All of it, at once: the entries go along, and new files stand where some of them were."""
+    for path in [*root.glob("sessions/*.json"), *root.glob("events/r/*/events-1.jsonl")]:
+        path.rename(path.with_stem(f"{path.stem}-renamed"))
+    (root / "sessions/s0.json").write_bytes(b'{"id":"another"}')
+    person.moves(root, saved.url)
+    assert len(_files(saved)) == FILES + 1
+
+
+def test_a_volume_below_the_root_that_is_not_mounted_any_more_takes_nothing_away(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Half of a tree may go, but not where an earlier run saw it on a volume of its own."""
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    above = b"25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    table.write_bytes(above + b"26 25 8:2 / %s/events rw - ext4 /dev/sda2 rw\n" % os.fsencode(root.resolve()))
+    person.moves(root, database.url)
+    before = _entries(database)
+    table.write_bytes(above)
+    shutil.rmtree(root / "events")
+    (root / "events").mkdir()
+    for _ in range(2):
+        sentence, _ = refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
+        assert sentence.startswith("what was mounted at events in the source is not there any more")
+        assert _entries(database) == before
+
+    person.moves(root, database.url, "--allow-removals")
+    assert len(_files(database)) == FILES // 2
+    for number in range(4):
+        (root / f"sessions/s{number}.json").unlink()
+    person.moves(root, database.url)
+
+
+def test_most_of_a_tree_that_goes_while_it_is_followed_is_asked_about(
+    terminal: Terminal, person: Person, root: Path, database: Database
+):
+    """Within a minute; a third is believed. What is proposed then has it go."""
+    for number in range(280):
+        (root / f"sessions/more{number}.json").write_bytes(b'{"n":%d}' % number)
+    process = following(terminal, root, database)
+    for number in range(180):
+        (root / f"sessions/more{number}.json").unlink()
+    done = finish(process, 60)
+
+    assert done.status == 7, done
+    assert "error[CF707]" in done.err
+    assert "files are gone within a minute" in done.err
+    assert "nothing more was removed" in done.err
+    assert len(_files(database)) >= 150
+    meant = _step_of_braked(person, database)
+    process = terminal.popen(*shlex.split(meant)[1:], "--cpu-max", "100")
+    with stopped_at_the_end(process, _nothing_said(root)):
+        wait_for("what is meant to go", lambda: len(_files(database)) == 120)
