@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossfade.console.background import Begun, detached
-from crossfade.console.commands.follow import start_following
+from crossfade.console.commands.follow import Ending, start_following
 from crossfade.console.commands.start import remember, start_once
 from crossfade.migrate.prepare import Request
 
@@ -25,8 +25,7 @@ class Beginning:
         def verb(begun: Begun) -> int:
             if request.once:
                 return start_once(request, as_json=self.as_json, begun=begun)
-            return start_following(
-                request, grace_seconds=self.grace_seconds, allow_removals=self.allow_removals, begun=begun
-            )
+            ending = Ending(self.grace_seconds, self.allow_removals, self.as_json)
+            return start_following(request, ending, begun=begun)
 
         return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

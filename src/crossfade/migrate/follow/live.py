@@ -71,6 +71,11 @@ class Live(Engine):
         self._done: set[str] = set()
         self._footing = footing_of(run.request.source.path) if run.from_files else None
 
+    @property
+    def progress(self) -> Progress:
+        """How far it came."""
+        return replace(self._teller.progress, seconds=self._teller.seconds)
+
     def follow(self) -> None:
         """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
         with self._holding_the_lease():
