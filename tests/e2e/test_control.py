@@ -238,6 +238,9 @@ def test_a_runner_goes_on_in_the_background(terminal: Terminal, person: Person, 
     pid = found["pid"]
     try:
         assert os.getsid(pid) == pid
+        assert f"journal head {found['head']}" in begun.err
+        known = person.types("audit", found["migration"], "--verify", "--head", found["head"])
+        assert known.status == 0, known
         ready = person.types("status", "--wait-for", "ready", "--timeout", "60s", found["migration"])
         assert ready.status == 0, ready
         sentence, _ = refused(person.types("start", root, database.url), "CF501", 5)
