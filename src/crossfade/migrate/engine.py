@@ -357,7 +357,7 @@ class Engine:
     # Alongside
 
     def _holding_the_lease(self) -> Lease:
-        return Lease(self._run, self._lost_lease, lambda: self._teller.progress, self._heed)
+        return Lease(self._run, self._teller, self._lost_lease, self._heed)
 
     def _heed(self, wanted: dict[str, Any]) -> None:
         """Keep to what is wished, from the lease's own thread."""
