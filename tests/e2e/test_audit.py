@@ -100,6 +100,13 @@ def test_every_verb_ends_with_the_head(person: Person, tiny: Path, database: Dat
         ("repair", tiny, database.url),
         ("repair", tiny, database.url, "--dry-run"),
         ("rollback", tiny, database.url, "--dry-run"),
+        ("start", tiny, database.url, "--incremental"),
+        ("status", tiny, database.url, "--wait-for", "copied"),
+        ("status", tiny, database.url, "--watch"),
+        ("throttle", tiny, database.url, "--cpu-max", "50"),
+        ("drift", tiny, database.url, "list"),
+        ("drift", tiny, database.url, "ignore"),
+        ("restore", database.url, tiny, "--if-empty"),
     ]
     for verb in verbs:
         plain, programs = person.types(*verb), person.types(*verb, "--json")
@@ -110,7 +117,51 @@ def test_every_verb_ends_with_the_head(person: Person, tiny: Path, database: Dat
             assert person.types("audit", tiny, database.url, "--verify", "--head", head).status == 0
 
 
-@pytest.mark.parametrize("verb", [("cutover",), ("finish", "--dry-run"), ("drift", "take")])
+def test_the_bytes_of_an_item_are_followed_by_the_head(person: Person, tiny: Path, database: Database, moved: str):
+    """On stderr, so that they come out as they are."""
+    database.run("ALTER TABLE events ADD CONSTRAINT picky CHECK (id <> '9') NOT VALID")
+    log = next(tiny.glob("events/**/*.jsonl"))
+    log.write_text(log.read_text() + '{"id": "9"}\n')
+    person.moves(tiny, database.url, status=4)
+    (item,) = said(person.types("quarantine", moved, "list", "--json"))["items"]
+    shown = person.types("quarantine", moved, "show", item["name"])
+
+    assert shown.out == '{"id": "9"}\n'
+    assert len(HEAD.findall(shown.err)) == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "meanwhile"),
+    [
+        (("restore", "{database}", "{source}"), "UPDATE migrations SET reversed = true"),
+        (("start", "{source}", "{database}", "--incremental"), "UPDATE migrations SET proved_at = NULL, report = NULL"),
+    ],
+    ids=["restore", "incremental"],
+)
+def test_what_is_refused_before_a_lease_is_taken_is_a_line(
+    person: Person, tiny: Path, database: Database, moved: str, verb: tuple[str, ...], meanwhile: str
+):
+    """A restore of what was cut over; a copy brought up to date that was never finished."""
+    database.run(meanwhile)
+    run = person.types(*(word.format(database=database.url, source=tiny) for word in verb))
+
+    assert "error[CF708]" in run.err, run
+    line = person.asks("audit", moved)["lines"][-1]
+    assert (line["event"], line["detail"]) == ("refused", {"code": "CF708"})
+    assert HEAD.findall(run.err) == [line["hash"]]
+
+
+def test_a_directory_that_is_left_alone_is_a_line(person: Person, tiny: Path, database: Database, moved: str):
+    """That of a container which starts again: it was decided, though nothing was done."""
+    run = person.types("restore", database.url, tiny, "--if-empty")
+
+    line = person.asks("audit", moved)["lines"][-1]
+    assert line["event"] == "left alone"
+    assert "it is left alone" in line["reason"]
+    assert HEAD.findall(run.err) == [line["hash"]]
+
+
+@pytest.mark.parametrize("verb", [("cutover",), ("finish", "--dry-run"), ("drift", "take"), ("pause",)])
 def test_a_verb_that_is_refused_ends_with_the_head_too(person: Person, moved: str, verb: tuple[str, ...]):
     """In a phase that does not fit, or with nothing to do."""
     person.types("rollback", moved)

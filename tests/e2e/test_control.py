@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import threading
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -124,6 +125,39 @@ def test_a_follower_pauses_and_goes_on_within_a_second(terminal: Terminal, perso
         once_each(connection, database.location.schema, root)
 
 
+def test_what_a_follower_is_behind_is_shown_in_time_and_bytes(
+    terminal: Terminal, person: Person, root: Path, database: Database
+):
+    """In the status, for programs and people; and nothing once it is in step."""
+    with following(terminal, root, database):
+        assert person.types("pause", "--store", database.url).status == 0
+        with (root / "events/r/j/events-1.jsonl").open("wb") as log:
+            log.write(b'{"id":"x","pad":"%s"}\n' % (b"x" * 1000) * 1100)
+        lag = wait_for("the lag in bytes", lambda: behind(person, database, 1 << 20), 10)
+        shown = person.types("status", "--store", database.url).out
+        assert person.types("resume", "--store", database.url).status == 0
+        wait_for("being in step", lambda: not lag_of(person, database)["entries"], 20)
+        caught_up = lag_of(person, database)
+
+    assert lag["bytes"] < 2 << 20
+    assert lag["entries"] >= 1
+    assert lag["unread"] == 0
+    assert lag["seconds"] > 0
+    assert re.search(r"^lag  .* s, \d paths? \(1\.\d MiB\) behind$", shown, re.MULTILINE), shown
+    assert caught_up["bytes"] == 0
+
+
+def lag_of(person: Person, database: Database) -> dict[str, Any]:
+    """As the status has it."""
+    return person.asks("status", "--store", database.url)["lag"]
+
+
+def behind(person: Person, database: Database, size: int) -> dict[str, Any] | None:
+    """The lag, once it is so many bytes."""
+    lag = lag_of(person, database)
+    return lag if lag["bytes"] >= size else None
+
+
 def test_a_copy_pauses_with_its_workers_and_goes_on_with_them(
     terminal: Terminal, person: Person, long_store: Path, database: Database
 ):
@@ -204,6 +238,9 @@ def test_a_runner_goes_on_in_the_background(terminal: Terminal, person: Person, 
     pid = found["pid"]
     try:
         assert os.getsid(pid) == pid
+        assert f"journal head {found['head']}" in begun.err
+        known = person.types("audit", found["migration"], "--verify", "--head", found["head"])
+        assert known.status == 0, known
         ready = person.types("status", "--wait-for", "ready", "--timeout", "60s", found["migration"])
         assert ready.status == 0, ready
         sentence, _ = refused(person.types("start", root, database.url), "CF501", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -475,6 +476,72 @@ def test_what_is_written_by_hand_on_the_retired_side_is_found_and_mended(termina
     assert found.status == 3, found
     assert mended.status == 0, mended
     assert one.one("SELECT count(*) FROM sessions WHERE id = 'rogue'") == 0
+
+
+def test_what_the_source_refuses_on_the_way_back_is_counted_listed_placed_and_ignored(
+    terminal: Terminal, one: Database, other: Database
+):
+    """It stands in the source's books, whoever asks: the status, the rehearsal, the verbs of the quarantine, and the gate."""
+    copied(terminal, one, other, "cutover")
+    one.run("ALTER TABLE events ADD CONSTRAINT picky CHECK (id <> 'bad') NOT VALID")
+    lines = b'{"id":"bad"}\n' * (BUDGET + 1)
+    assert writes(other, "events/r/j/events-bad.jsonl", lines) == ""
+    spent = handed(terminal, other, "rollback", status=2)
+    assert f"error[CF208]: {BUDGET + 1} items went to quarantine" in spent.err
+    assert "try: crossfade quarantine " in spent.err
+
+    assert held_in_all(terminal, other) == BUDGET + 1
+    shut = handed(terminal, other, "rollback", "--dry-run", status=7)
+    assert f"SHUT  {BUDGET + 1} items in quarantine" in shut.out
+    listed = json.loads(handed_item(terminal, other, "list", "--json", status=4).out)["items"]
+    assert [item["name"] for item in listed] == [f"source:{item['item']}" for item in listed]
+    assert len(listed) == BUDGET + 1
+    first = listed[0]["name"]
+    assert f"  {first}    events  " in handed_item(terminal, other, "list", status=4).out
+    assert handed_item(terminal, other, "show", first).out == '{"id":"bad"}\n'
+    assert "0 items placed, 1 item still held" in handed_item(terminal, other, "replay", first, status=4).err
+
+    one.run("ALTER TABLE events DROP CONSTRAINT picky")
+    assert "1 item placed, 0 items still held" in handed_item(terminal, other, "replay", first).err
+    assert one.one("SELECT count(*) FROM events WHERE id = 'bad'") == 1
+    assert f"{BUDGET} items ignored" in handed_item(terminal, other, "ignore").err
+    assert handed_item(terminal, other, "list").out == ""
+    assert held_in_all(terminal, other) == 0
+    assert "open  nothing in quarantine" in handed(terminal, other, "rollback", "--dry-run").out
+    handed(terminal, other, "rollback")
+    assert has_it(one, other) == "one"
+    told = other.all("SELECT event, detail::json FROM journal WHERE event ~ '^quarantine ' ORDER BY seq")
+    assert [(event, detail["count"], detail.get("side")) for event, detail in told] == [
+        ("quarantine replayed", 0, None),
+        ("quarantine replayed", 1, "source"),
+        ("quarantine ignored", BUDGET, "source"),
+    ]
+
+
+BUDGET = 100
+"""So many items may be in quarantine where nothing else is said."""
+
+
+def handed_item(terminal: Terminal, other: Database, *words: str, status: int = 0):
+    """A verb of the quarantine."""
+    return handed(terminal, other, "quarantine", *words, status=status)
+
+
+def held_in_all(terminal: Terminal, other: Database) -> int:
+    """How many items the status says are held."""
+    return sum(kind["quarantined"] for kind in json.loads(handed(terminal, other, "status", "--json").out)["kinds"])
+
+
+def test_a_source_that_is_away_hides_no_status_and_fakes_no_quarantine(terminal: Terminal, one: Database, other: Database):
+    """What stands in its books is not known then, and that is said."""
+    copied(terminal, one, other, "cutover")
+    other.run("UPDATE migrations SET source = 'embedded:///gone'")
+    status = handed(terminal, other, "status")
+    listed = handed(terminal, other, "quarantine", "list", status=2)
+
+    assert "what is in quarantine in embedded:///gone is not counted: embedded:///gone does not exist" in status.err
+    assert "error[CF201]" in listed.err
+    assert "nothing is in quarantine" not in listed.err
 
 
 def test_the_source_points_to_where_the_control_state_is(terminal: Terminal, one: Database, other: Database):

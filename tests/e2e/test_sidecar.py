@@ -140,6 +140,7 @@ def test_a_volume_that_holds_something_is_left_alone(terminal: Terminal, still: 
     for directory in (root, stranger):
         alone = terminal.run("restore", database.url, directory, "--if-empty", "--json")
         assert (alone.status, report(alone)["state"]) == (0, "left alone"), alone
+        assert f"journal head {report(alone)['head']}" in alone.err
     assert (of_tree(root), of_tree(stranger)) == before
 
 

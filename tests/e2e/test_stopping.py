@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.following import following
-from support.person import Person
+from support.person import Person, said
 from support.running import Terminal, finish, kill_group, once_each, wait_for
 from support.servers import Database
 
@@ -69,6 +69,46 @@ def test_what_does_not_fit_into_the_grace_is_said_and_found_again(
     person.moves(root, database.url)
     with database.connect() as connection:
         once_each(connection, database.location.schema, root)
+
+
+@pytest.mark.parametrize("verb", ["start", "resume"])
+def test_a_follower_ends_with_a_value_for_programs(
+    terminal: Terminal, person: Person, root: Path, database: Database, verb: str
+):
+    """What it has cost stands there, and in the journal; nothing else is on stdout."""
+    process = following(terminal, root, database, "--json")
+    if verb == "resume":
+        process.send_signal(signal.SIGTERM)
+        assert finish(process).status == 0
+        process = terminal.popen("resume", "--store", database.url, "--json")
+    (root / "sessions/two.json").write_text('{"id":"two"}')
+    wait_for("what was written", lambda: database.one("SELECT count(*) FROM sessions") == 2)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+    value = said(done)
+
+    assert done.status == 0, done
+    assert (value["schema_version"], value["state"], value["left"]) == (1, "interrupted", "")
+    assert value["reason"].startswith("stopped")
+    assert value["brought"]["bytes"] >= len('{"id":"two"}')
+    assert value["duration_seconds"] > 0
+    assert value["throttle"]["active"] is False
+    assert value["overhead"]["cpu_percent"] > 0
+    assert value["next_steps"][-1]["why"] == "continue where it stopped"
+    assert f"journal head {value['head']}" in done.err
+    stopped = database.one("SELECT detail::json FROM journal WHERE event = 'stopped' ORDER BY seq DESC LIMIT 1")
+    assert stopped["overhead"].keys() == value["overhead"].keys()
+    assert stopped["overhead"]["cpu_percent"] > 0
+
+
+def test_an_interrupted_follower_ends_with_its_value_too(terminal: Terminal, root: Path, database: Database):
+    """By a Ctrl-C, which is exit 6."""
+    process = following(terminal, root, database, "--json")
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+
+    assert done.status == 6, done
+    assert said(done)["state"] == "interrupted"
 
 
 def test_a_first_copy_that_is_told_to_stop_has_carried_out_an_order(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from support.person import Person
 from support.running import Run, Terminal, finish, kill_group, wait_for
+
+HEAD = re.compile(r"^journal head [0-9a-f]{64}$", re.MULTILINE)
+"""What every verb ends with."""
 
 LATE, ROGUE = "sessions/late.json", "sessions/one.json"
 """Written by a program once the database decides; written by somebody who should not, in the files."""
@@ -44,6 +48,7 @@ class Life:
             runner.send_signal(signal.SIGTERM)
             self.heard.append(finish(runner, 60))
             assert self.heard[-1].status == 0, self.heard[-1]
+            assert HEAD.search(self.heard[-1].err), self.heard[-1]
         shutil.rmtree(self._source)
         self._source.mkdir()
         self._types("restore", self._place, self._source, "--if-empty")
@@ -91,6 +96,7 @@ class Life:
         run = self._person.types(*words)
         self.heard.append(run)
         assert status in (None, run.status), (words, run)
+        assert HEAD.search(run.err), (words, run)
         return run
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from platformdirs import user_state_dir
 
-from crossfade.console.talk import say, show, show_json
+from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.report import SCHEMA_VERSION
@@ -45,9 +45,10 @@ def detached(verb: Callable[[Begun], int], begun: Begun, *, as_json: bool) -> in
         return verb(_telling(writer, begun))
     os.close(writer)
     with open(reader, encoding="utf-8") as answer:
-        migration = _read(answer.read, pid)
+        migration, _, head = _read(answer.read, pid).partition(" ")
     if migration:
-        _show(migration, pid, log, as_json=as_json)
+        _show(migration, pid, log, head, as_json=as_json)
+        say_head(bytes.fromhex(head))
         return 0
     _, status = os.waitpid(pid, 0)
     with open(log, encoding="utf-8", errors="replace") as said:
@@ -124,7 +125,7 @@ def _telling(writer: int, begun: Begun) -> Begun:
     def tell(run: Run) -> None:
         begun(run)
         with suppress(BrokenPipeError):  # whoever typed it has gone
-            os.write(writer, run.migration.encode())
+            os.write(writer, f"{run.migration} {run.ledger.journal_head(run.migration).hex()}".encode())
         os.close(writer)
 
     return tell
@@ -140,10 +141,11 @@ def _read(read: Callable[[], str], pid: int) -> str:
                 os.kill(pid, 2)
 
 
-def _show(migration: str, pid: int, log: str, *, as_json: bool) -> None:
+def _show(migration: str, pid: int, log: str, head: str, *, as_json: bool) -> None:
     watch = f"crossfade status {migration} --watch"
     if as_json:
         steps = [{"command": watch, "why": "see it move"}, {"command": f"crossfade pause {migration}", "why": "stand still"}]
-        show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "pid": pid, "log": log, "next_steps": steps})
+        value = {"schema_version": SCHEMA_VERSION, "migration": migration, "pid": pid, "log": log}
+        show_json({**value, "head": head, "next_steps": steps})
         return
     show(f"migration {migration} goes on in the background: process {pid}, log {log}\nnext      {watch}   # see it move")

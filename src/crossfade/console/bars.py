@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from crossfade.console.talk import lasting, sized
+from crossfade.console.talk import behind, lasting, sized
 from crossfade.observe.progress import KindProgress
 from crossfade.observe.progress import Progress as Sample
 
@@ -46,6 +46,8 @@ class Bars:
 
 def _total_detail(sample: Sample) -> str:
     parts = [f"{sized(sample.rate_bytes)}/s"] if sample.rate_bytes is not None else []
+    parts += [f"lag {lasting(sample.lag_seconds)}"] if sample.lag_seconds is not None else []
+    parts += [behind(sample.behind, sample.behind_bytes, sample.unread)] if sample.behind else []
     parts += [f"ETA {lasting(sample.eta_seconds)}"] if sample.eta_seconds is not None and sample.step == "copying" else []
     parts += [sample.paused] if sample.paused else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []

@@ -24,6 +24,6 @@ class Beginning:
         def verb(begun: Begun) -> int:
             if request.once:
                 return start_once(request, as_json=self.as_json, begun=begun)
-            return start_following(request, grace_seconds=self.grace_seconds, begun=begun)
+            return start_following(request, grace_seconds=self.grace_seconds, as_json=self.as_json, begun=begun)
 
         return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

@@ -242,7 +242,7 @@ def quarantine(
     as_json: Json = False,
 ) -> int:
     """What could not be placed: list it, show an item's bytes, try again, or ignore it."""
-    verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
+    verbs: dict[str, Callable[[tuple[str, ...], list[str]], int]] = {
         "list": lambda found, _: quarantine_verb.list_items(found, store, as_json=as_json),
         "show": lambda found, items: quarantine_verb.show_item(found, store, settings.one_item(items)),
         "replay": lambda found, items: quarantine_verb.replay(found, store, items, as_json=as_json),
@@ -251,7 +251,7 @@ def quarantine(
     at = next((number for number, word in enumerate(words) if word in verbs), None)
     if at is None:
         raise OptionInvalid("quarantine wants list, show, replay or ignore", hint="crossfade quarantine ID list")
-    return verbs[words[at]](settings.words_of(words[:at]), settings.items_of(words[at + 1 :]))
+    return verbs[words[at]](settings.words_of(words[:at]), settings.names_of(words[at + 1 :]))
 
 
 @layouts_app.callback(invoke_without_command=True)

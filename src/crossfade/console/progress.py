@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from crossfade.console.talk import counted, lasting, say, sized
+from crossfade.console.talk import behind, counted, lasting, say, sized
 from crossfade.observe.progress import Progress as Sample
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def line(sample: Sample) -> str:
 
 def _following(sample: Sample) -> str:
     parts = [sample.step, f"{sized(sample.bytes)} brought", f"lag {sample.lag_seconds:.1f} s"]
-    parts += [f"{counted(sample.behind, 'path')} behind"] if sample.behind else []
+    parts += [behind(sample.behind, sample.behind_bytes, sample.unread)] if sample.behind else []
     parts += [sample.paused] if sample.paused else []
     parts += [f"waiting: {sample.reason}"] if sample.reason else []
     parts += [f"throttled: {sample.throttled}"] if sample.throttled else []

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from typing import Any
+from typing import Any, TypeVar
 
 from crossfade.console.talk import say
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.governor import CPU_PERCENT
+from crossfade.migrate.handover.books import FAR
 from crossfade.migrate.plan import Budget, Limits, Manner
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
 from crossfade.store.layers.retrying import Patience
 from crossfade.store.location import Location, parse
+
+T = TypeVar("T")
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -208,8 +211,14 @@ def items_of(words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def one_item(items: list[int]) -> int:
-    """The only number among *items*."""
+def names_of(words: list[str]) -> list[str]:
+    """What items in quarantine are called: a number, with ``source:`` before it where they are held in the other database."""
+    items_of([word.removeprefix(FAR) for word in words])
+    return words
+
+
+def one_item(items: list[T]) -> T:
+    """The only one among *items*."""
     if len(items) != 1:
         raise OptionInvalid("show wants one item number", hint="it stands in the first column of the list")
     return items[0]

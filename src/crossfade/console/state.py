@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from crossfade.console.finding import needs_store
 from crossfade.console.positions import is_verified, positions_of
+from crossfade.console.talk import say
+from crossfade.errors import CrossfadeError
+from crossfade.migrate.handover.books import books_of, counted
 from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow
+from crossfade.store.backends.postgres.server import translate
 from crossfade.store.backends.postgres.wishes import paused_by
 from crossfade.store.location import parse
 
@@ -32,7 +38,6 @@ class State:
     row: MigrationRow
     runner: Runner | None
     totals: list[KindTotals]
-    quarantined: dict[str, int]
     head: bytes = b""
     now: datetime | None = None
     drift: int = 0
@@ -46,15 +51,26 @@ class State:
 
 def look_at(ledger: Ledger, row: MigrationRow) -> State:
     """The migration of *row*, as it is now."""
-    held, head = ledger.quarantined(row.migration), ledger.journal_head(row.migration)
+    head = ledger.journal_head(row.migration)
     drifted = ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration))
     totals, store = ledger.totals(row.store_id), ledger.server.name
-    return State(row, ledger.runner(row.migration), totals, held, head, ledger.now(), drifted, store)
+    return State(row, ledger.runner(row.migration), totals, head, ledger.now(), drifted, store)
 
 
 def look_again(ledger: Ledger, migration: str) -> State:
     """The same with all that may have changed."""
     return look_at(ledger, next(row for row in ledger.migrations() if row.migration == migration))
+
+
+def held_of(ledger: Ledger, row: MigrationRow) -> dict[str, int]:
+    """How many items are in quarantine, by kind, wherever they are held. A source that cannot be looked into is mentioned."""
+    try:
+        with books_of(ledger, row) as every:
+            return counted(every)
+    except (CrossfadeError, psycopg.Error) as error:
+        why = translate(error, row.source) if isinstance(error, psycopg.Error) else error
+        say(f"what is in quarantine in {row.source} is not counted: {why.sentence}")
+        return ledger.quarantined(row.migration)
 
 
 # The state, and why
@@ -144,8 +160,8 @@ def holding(state: State) -> frozenset[str]:
 # For programs
 
 
-def value_of(state: State) -> dict[str, Any]:
-    """The status schema of every verb."""
+def value_of(state: State, held: dict[str, int]) -> dict[str, Any]:
+    """The status schema of every verb. *held* says how many items of each kind are in quarantine."""
     row, progress = state.row, state.progress
     name, reason = state_of(state)
     kinds = [
@@ -156,7 +172,7 @@ def value_of(state: State) -> dict[str, Any]:
             "bytes": total.bytes,
             "raw": total.raws,
             "incomplete": total.incomplete,
-            "quarantined": state.quarantined.get(total.kind, 0),
+            "quarantined": held.get(total.kind, 0),
         }
         for total in state.totals
     ]
@@ -177,16 +193,16 @@ def value_of(state: State) -> dict[str, Any]:
         "eta": {"seconds": eta, "basis": "bytes over the last seconds" if eta is not None else "not measured"},
         "throttle": progress.get("throttle", {"active": False, "reason": "", "seconds_total": 0.0}),
         "head": state.head.hex(),
-        "next_steps": [_found_again(step, state) for step in _steps(name, state, positions)],
+        "next_steps": [_found_again(step, state) for step in _steps(name, state, held, positions)],
     }
 
 
 # What to type next
 
 
-def _steps(name: str, state: State, positions: dict[str, Any]) -> list[dict[str, str]]:
+def _steps(name: str, state: State, held: dict[str, int], positions: dict[str, Any]) -> list[dict[str, str]]:
     row = state.row
-    return [*_drifted(state), *_proofs(name, row, positions), *next_steps(name, row, state.quarantined)]
+    return [*_drifted(state), *_proofs(name, row, positions), *next_steps(name, row, held)]
 
 
 def _found_again(step: dict[str, str], state: State) -> dict[str, str]:
@@ -196,9 +212,9 @@ def _found_again(step: dict[str, str], state: State) -> dict[str, str]:
     return {**step, "command": f"{step['command']} --store {shlex.quote(state.store)}"}
 
 
-def next_steps(name: str, row: MigrationRow, quarantined: dict[str, int]) -> list[dict[str, str]]:
+def next_steps(name: str, row: MigrationRow, held: dict[str, int]) -> list[dict[str, str]]:
     """Commands, each with its reason; what needs a person comes first."""
-    steps = [_step(f"quarantine {row.migration} list", "see what could not be placed")] if quarantined else []
+    steps = [_step(f"quarantine {row.migration} list", "see what could not be placed")] if held else []
     match name:
         case "different":
             steps.append(_step(f"validate {row.migration} --repair", "mend the target from the source"))

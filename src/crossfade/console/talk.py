@@ -90,7 +90,13 @@ def lasting(seconds: float) -> str:
 
 def lag_of(lag: dict[str, Any]) -> str:
     """A lag for people: 1.2 s, 3 paths (4.0 KiB) behind."""
-    return f"{lasting(lag['seconds'])}, {counted(lag['entries'], 'path')} ({sized(lag.get('bytes', 0))}) behind"
+    return f"{lasting(lag['seconds'])}, {behind(lag['entries'], lag.get('bytes', 0), lag.get('unread', 0))}"
+
+
+def behind(paths: int, size: int, unread: int) -> str:
+    """By how much: 3 paths (4.0 KiB) behind; or, with 2 of them *unread*: 3 paths (4.0 KiB, without 2 unread) behind."""
+    without = f", without {unread:,} unread" if unread else ""
+    return f"{counted(paths, 'path')} ({sized(size)}{without}) behind"
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:

@@ -357,7 +357,7 @@ class Engine:
     # Alongside
 
     def _holding_the_lease(self) -> Lease:
-        return Lease(self._run, self._lost_lease, lambda: self._teller.progress, self._heed)
+        return Lease(self._run, self._teller, self._lost_lease, self._heed)
 
     def _heed(self, wanted: dict[str, Any]) -> None:
         """Keep to what is wished, from the lease's own thread."""
@@ -383,9 +383,9 @@ class Engine:
             raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
 
     def _leave(self, event: str, reason: str = "") -> None:
-        """Nobody runs it from now on. A pause outlives its runner."""
-        phase = self._run.phases.left(paused=self._pausing.is_wanted)
-        self._run.ledger.phase(self._run.migration, phase, event, {}, reason)
+        """Nobody runs it from now on; what the run has cost is told. A pause outlives its runner."""
+        run, cost = self._run, {"overhead": self._run.governor.overhead().values()}
+        run.ledger.phase(run.migration, run.phases.left(paused=self._pausing.is_wanted), event, cost, reason)
 
     def head(self) -> bytes:
         """The journal's, once everything that was told stands there."""

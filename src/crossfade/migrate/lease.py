@@ -11,7 +11,8 @@ import psycopg
 
 from crossfade.errors import CrossfadeError, Fenced
 from crossfade.migrate.prepare import Run
-from crossfade.observe.progress import Progress
+from crossfade.migrate.silence import Silence
+from crossfade.migrate.telling import Teller
 from crossfade.store.backends.postgres import wishes
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.server import Connection
@@ -22,20 +23,24 @@ _SLICE_SECONDS = 0.1
 
 
 class Lease:
-    """Renews the lease of *run*, writes progress down for other terminals. *lost* hears when somebody took over, *heed* what is wished."""
+    """Renews the lease of *run*, writes down for other terminals how far *teller* says it is, which hears of a database that is silent.
+
+    *lost* hears when somebody took over, *heed* what is wished.
+    """
 
     def __init__(
         self,
         run: Run,
+        teller: Teller,
         lost: Callable[[BaseException], None],
-        sample: Callable[[], Progress],
         heed: Callable[[dict[str, Any]], None],
     ) -> None:
         self._run = run
+        self._teller = teller
         self._lost = lost
-        self._sample = sample
         self._heed = heed
         self._listening: Connection | None = None
+        self._silence = Silence(teller.silent)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="lease", daemon=True)
 
@@ -47,13 +52,19 @@ class Lease:
         self._thread.join(timeout=10)
 
     def _hold(self) -> None:
+        with self._silence:
+            self._hold_on()
+
+    def _hold_on(self) -> None:
         ledger = Ledger(self._run.ledger.server, self._run.ledger.schema)
         renewed = time.monotonic()
         while not self._over.is_set():
             due = time.monotonic() - renewed >= _RENEW_SECONDS
             try:
-                held = ledger.renew(self._run.migration, self._run.epoch) if due else True
-                self._heed(ledger.progress(self._run.migration, self._sample().values()))
+                with self._silence.asking():
+                    held = ledger.renew(self._run.migration, self._run.epoch) if due else True
+                    wanted = ledger.progress(self._run.migration, self._teller.progress.values())
+                self._heed(wanted)
             except (psycopg.Error, CrossfadeError):
                 self._over.wait(_PROGRESS_SECONDS)
                 continue  # the server is away: pages wait for it too, and are fenced by the epoch
@@ -69,7 +80,7 @@ class Lease:
         until = time.monotonic() + _PROGRESS_SECONDS
         while not self._over.is_set() and time.monotonic() < until:
             try:
-                with ledger.snapshot() as connection:
+                with self._silence.asking(), ledger.snapshot() as connection:
                     if connection is not self._listening:
                         wishes.listen(connection)
                         self._listening = connection

@@ -232,7 +232,7 @@ def _to_database(request: Request, held: ExitStack) -> Run:
     source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
     held.callback(source.open().close)
     if request.target.scheme == "embedded" and not os.path.isdir(request.target.path):
-        _check_incremental(request, None)
+        _check_incremental(request, None, None)
         refuse_empty(request, source)
     ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
     if not request.layout and (known := layout_of(ledger, request.source, name)):
@@ -253,7 +253,7 @@ def _from_database(request: Request, held: ExitStack) -> Run:
 
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
     before = begun(ledger, plan, to_database=True) if ledger.version() is not None else None
-    _check_incremental(request, before)
+    _check_incremental(request, before, ledger)
     kinds = _kinds(request, layout, before, ledger)
     if before is None:
         refuse_empty(request, source)
@@ -282,15 +282,15 @@ def onto_database(
     )
 
 
-def _check_incremental(request: Request, before: MigrationRow | None) -> None:
+def _check_incremental(request: Request, before: MigrationRow | None, ledger: Ledger | None) -> None:
     """Raises PhaseForbids where there is no finished copy that could be brought up to date."""
-    if request.incremental and (before is None or not before.was_proved):
-        raise PhaseForbids(
-            f"{request.source} was not copied to {request.target} yet"
-            if before is None
-            else f"migration {before.migration} is {before.phase}: its first copy is not finished",
-            hint="leave --incremental out: start copies what is missing",
-        )
+    if not request.incremental or (before is not None and before.was_proved):
+        return
+    hint = "leave --incremental out: start copies what is missing"
+    if before is None or ledger is None:
+        raise PhaseForbids(f"{request.source} was not copied to {request.target} yet", hint=hint)
+    error = PhaseForbids(f"migration {before.migration} is {before.phase}: its first copy is not finished", hint=hint)
+    raise refused(ledger, before.migration, error)
 
 
 def refuse_empty(request: Request, source: Recipe, meant: str = "--allow-empty") -> None:
@@ -314,7 +314,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     layout = layouts.parse(row.layout, source=row.layout_name)
     plan = _plan(request, row.name, layout)
     before = begun(ledger, plan, to_database=False)
-    _check_incremental(request, before)
+    _check_incremental(request, before, ledger)
     kinds = _kinds(request, layout, before, ledger)
     make_directory(request.target)
     epoch = _claim(request, ledger, plan, row.store_id, kinds)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from crossfade.errors import PhaseForbids, Removed, TargetForeign
+import psycopg
+
+from crossfade.errors import CrossfadeError, PhaseForbids, Removed, TargetForeign
+from crossfade.migrate.audit.record import refused
 from crossfade.migrate.decide import Task
 from crossfade.migrate.known import find_store
 from crossfade.migrate.obstacles import make_directory
@@ -48,19 +51,32 @@ _NAMED = 100
 class Found:
     """What a restore finds. ``begun`` is the migration that filled the store from the directory, None where none did.
 
-    ``nothing`` says that the store holds no tree yet; ``other`` names something that the directory holds.
+    ``nothing`` says that the store holds no tree yet; ``other`` names something that the directory holds. ``known`` is the
+    migration that has the two for its ends, whichever way round, and ``ledger`` is where it stands.
     """
 
     begun: MigrationRow | None = None
     nothing: bool = False
     under_way: bool = False
     other: str = ""
+    known: str = ""
+    ledger: Ledger | None = None
 
     @property
     def make(self) -> Make | None:
         """How the run is made: that of ``begun``, turned round; or an ordinary copy."""
         begun = self.begun
         return None if begun is None else lambda request, held: _turned_back(request, begun, held)
+
+    def leave_alone(self, why: str) -> bytes:
+        """Write down that nothing is brought back, where some migration is about it; the head of its journal, else nothing."""
+        if self.ledger is None or not self.known:
+            return b""
+        with suppress(
+            CrossfadeError, psycopg.Error
+        ):  # a database that only takes no writes keeps no container from starting
+            self.ledger.note(self.known, "left alone", {}, why)
+        return self.ledger.journal_head(self.known)
 
 
 @contextmanager
@@ -85,9 +101,10 @@ def _found(rows: list[MigrationRow], request: Request, ledger: Ledger) -> Found:
     )
     if there:
         _check_whole(there[0], request, ledger)
-        return Found(there[0], under_way=there[0].phase == RESTORING, other=other)
+        return Found(there[0], False, there[0].phase == RESTORING, other, there[0].migration, ledger)
     back = [row for row in rows if (row.source, row.target) == (request.source.url, request.target.url)]
-    return Found(under_way=any(row.phase in _UNDER_WAY for row in back), other=other)
+    known = back[0].migration if back else ""
+    return Found(None, False, any(row.phase in _UNDER_WAY for row in back), other, known, ledger)
 
 
 def first_name(directory: Location) -> str:
@@ -104,15 +121,18 @@ def first_name(directory: Location) -> str:
 def _check_whole(begun: MigrationRow, request: Request, ledger: Ledger) -> None:
     """Raises PhaseForbids where the store has the authority, or never had all that the directory held."""
     if begun.reversed:
-        raise PhaseForbids(
+        error = PhaseForbids(
             f"migration {begun.migration} was cut over: {request.target} follows the store",
             hint=f"crossfade resume {begun.migration}   # it brings back what is missing",
         )
-    if not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
-        raise PhaseForbids(
+    elif not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
+        error = PhaseForbids(
             f"the copy of {request.target} was never finished, so {request.source} does not hold all of it",
             hint=f"crossfade start {begun.source} {begun.target}   # where the files are; or take what there is: crossfade start {request.source} {request.target} --once",
         )
+    else:
+        return
+    raise refused(ledger, begun.migration, error)
 
 
 def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:

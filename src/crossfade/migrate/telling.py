@@ -24,6 +24,7 @@ class Teller:
         self._watch = watch
         self._scribe = scribe
         self._throttled_until = 0.0
+        self._silent = ""
         self._lock = threading.Lock()
         self._began = self._stepped = time.monotonic()
         self._told = 0.0
@@ -88,6 +89,12 @@ class Teller:
         self.progress = replace(self.progress, reason=reason)
         self.tell()
 
+    def silent(self, reason: str) -> None:
+        """A database does not answer; or does again, where *reason* is empty. From a thread of its own: the others may wait for it."""
+        self._silent = reason
+        if reason:
+            self._watch(self._shown())
+
     def quarantined(self, kind: str, items: int) -> None:
         """A page could not place so many *items*."""
         if items:
@@ -105,4 +112,7 @@ class Teller:
         then, before = self._samples[0]
         rate = (self.progress.bytes - before) / (now - then) if now - then > 1 else None
         self.progress = replace(self.progress, seconds=self.seconds, rate_bytes=rate)
-        self._watch(self.progress)
+        self._watch(self._shown())
+
+    def _shown(self) -> Progress:
+        return replace(self.progress, reason=self.progress.reason or self._silent)

@@ -35,8 +35,8 @@ class Position:
 class Progress:
     """The whole run. ``rate_bytes`` is measured over the last seconds, None before there is a measurement.
 
-    ``lag_seconds`` is how long the target is behind, and by how many paths and bytes, once following. ``in_step``: the whole
-    was looked at since then. ``still_seconds``: since when nothing was heard of the source.
+    ``lag_seconds`` is how long the target is behind, and by how many paths and bytes, once following; the bytes are of all but
+    the ``unread``, which wait in a feed. ``in_step``: the whole was looked at since then. ``still_seconds``: since when nothing was heard of the source.
     ``unreadable`` are the first paths that cannot be read, with why; ``unheard`` is why not every change is heard of.
     ``position`` is what was applied and verified by then.
     ``counted`` says that the inventory is complete, so that totals are final and an ETA is honest.
@@ -53,6 +53,7 @@ class Progress:
     paused: str = ""
     lag_seconds: float | None = None
     behind: int = 0
+    unread: int = 0
     behind_bytes: int = 0
     in_step: bool = False
     still_seconds: float = 0.0
@@ -105,6 +106,7 @@ class Progress:
         return {
             "seconds": self.lag_seconds,
             "entries": self.behind,
+            "unread": self.unread,
             "bytes": self.behind_bytes,
             "in_step": self.in_step,
             "still_seconds": self.still_seconds,

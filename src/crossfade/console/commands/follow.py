@@ -6,19 +6,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from crossfade.console.background import Begun
 from crossfade.console.commands.start import cost, interruptible, patient, remember, unless_closed
 from crossfade.console.progress import display
-from crossfade.console.talk import say, say_head
+from crossfade.console.state import held_of, look_again, value_of
+from crossfade.console.talk import say, say_head, show_json
 from crossfade.errors import Interrupted, PhaseForbids
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, Run, prepared
 
 
-def start_following(request: Request, *, grace_seconds: float, begun: Begun = remember) -> int:
+def start_following(request: Request, *, grace_seconds: float, as_json: bool, begun: Begun = remember) -> int:
     """Run it; the exit status. A SIGTERM, as a supervisor sends it, is an order that was carried out: 0. So is a verb that ended it.
 
     *begun* hears of it once the lease is taken.
@@ -38,12 +40,38 @@ def start_following(request: Request, *, grace_seconds: float, begun: Begun = re
                 if not ended.is_set():
                     raise
                 live.left = "the first copy is not finished"
-        say(_ending(live))
-        say(cost(run.governor.overhead().values()))
-        say_head(live.head())
+        _show(run, live, as_json=as_json)
     if not ended.is_set() and not live.outcome:
         raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")
     return 0
+
+
+def _show(run: Run, live: Live, *, as_json: bool) -> None:
+    """What it came to, and what it has cost."""
+    overhead, head = run.governor.overhead().values(), live.head()
+    say(_ending(live))
+    say(cost(overhead))
+    if as_json:
+        show_json(_value(run, live) | {"overhead": overhead})
+    say_head(head)
+
+
+def _value(run: Run, live: Live) -> dict[str, Any]:
+    """The status of a migration that nobody runs from now on, and what this run has done for it."""
+    state, progress = replace(look_again(run.ledger, run.migration), runner=None), live.progress
+    throttle = {"active": False, "reason": "", "seconds_total": progress.throttled_seconds}
+    return value_of(state, held_of(run.ledger, state.row)) | {
+        "reason": _ending(live),
+        "left": live.left,
+        "unread": live.unread,
+        "brought": {
+            "entries": sum(kind.entries for kind in progress.kinds.values()),
+            "records": sum(kind.records for kind in progress.kinds.values()),
+            "bytes": progress.bytes,
+        },
+        "throttle": throttle,
+        "duration_seconds": round(progress.seconds, 3),
+    }
 
 
 def _ending(live: Live) -> str:

@@ -13,6 +13,7 @@ from crossfade.errors import PhaseForbids
 from crossfade.migrate.audit.record import refused
 from crossfade.store.backends.postgres import wishes
 from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.wishes import paused_by
 
 _POLL_SECONDS = 0.05
@@ -28,7 +29,7 @@ def pause(words: tuple[str, ...], store: str, reason: str, *, as_json: bool) -> 
         if not paused_by(state.row.wanted):
             want(found, "paused", reason)
             state = await_phase(found, is_there=lambda now: state_of(now)[0] == "paused")
-        show_outcome(state, as_json=as_json)
+        show_outcome(found.ledger, state, as_json=as_json)
     return 0
 
 
@@ -61,10 +62,10 @@ def await_phase(found: Sought, is_there: Callable[[State], bool]) -> State:
         time.sleep(_POLL_SECONDS)
 
 
-def show_outcome(state: State, *, as_json: bool) -> None:
+def show_outcome(ledger: Ledger, state: State, *, as_json: bool) -> None:
     """What came of it: one line, or the whole status for programs."""
     if as_json:
-        show_state(state, as_json=True)
+        show_state(ledger, state, as_json=True)
     else:
         name, reason = state_of(state)
         say(f"migration {state.row.migration} is {name}: {reason}")

@@ -1,10 +1,15 @@
-"""``crossfade quarantine``: what could not be placed. Bytes are kept; contents are never shown unless asked for."""
+"""``crossfade quarantine``: what could not be placed. Bytes are kept; contents are never shown unless asked for.
+
+Between two databases an item may be held in either one: in that to which its record was brought.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -12,49 +17,65 @@ from crossfade.console.finding import Sought, sought
 from crossfade.console.state import start_again
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
+from crossfade.migrate.handover.books import Books, books_of
 from crossfade.migrate.report import SCHEMA_VERSION
-from crossfade.model import layouts
 from crossfade.model.paths import path_of
 from crossfade.store.backends.postgres.ledger import Item
 from crossfade.store.backends.postgres.replay import replay_item
+from crossfade.store.location import parse
 from crossfade.store.port import Reading
 from crossfade.store.registry import DatabaseRecipe
 
 
+@dataclass(frozen=True)
+class Held:
+    """One item, and the books that it stands in."""
+
+    books: Books
+    item: Item
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.books.name(self.item)
+
+
+@contextmanager
+def _opened(words: tuple[str, ...], store: str) -> Iterator[tuple[Sought, list[Books]]]:
+    """The migration that is meant, and wherever something of it may be held."""
+    with sought(words, store) as found, books_of(found.ledger, found.row) as every:
+        yield found, every
+
+
 def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
     """The items that are held."""
-    with sought(words, store) as found:
-        items, head = found.ledger.quarantine(found.row.migration), _head(found)
+    with _opened(words, store) as (found, every):
+        held, head = _held(every), _head(found)
     if as_json:
-        values = [{**asdict(item), "key": item.key.hex()} for item in items]
-        show_json({"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "items": values, "head": head.hex()})
-    elif items:
-        rows = [
-            (str(i.item), i.kind, i.path, "whole" if i.pos is None else str(i.pos), sized(i.size), i.code) for i in items
-        ]
-        show(table(("item", "kind", "path", "offset", "size", "code"), rows, left=6))
+        value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration}
+        show_json({**value, "items": [_value(one) for one in held], "head": head.hex()})
+    elif held:
+        show(table(("item", "kind", "path", "offset", "size", "code"), [_row(one) for one in held], left=6))
     else:
         say("nothing is in quarantine")
     say_head(head)
-    return 4 if items else 0
+    return 4 if held else 0
 
 
-def show_item(words: tuple[str, ...], store: str, number: int) -> int:
+def show_item(words: tuple[str, ...], store: str, name: str) -> int:
     """The bytes of one item, verbatim, on stdout."""
-    with sought(words, store) as found:
-        item = _item(found, number)
-        for part in _content(found, item):
+    with _opened(words, store) as (found, every):
+        for part in _content(_one(found, every, name)):
             sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
         say_head(_head(found))
     return 0
 
 
-def ignore(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: bool) -> int:
+def ignore(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Take items off the list; their bytes stay where they are, and come back on the way to files."""
-    with sought(words, store) as found:
-        chosen = numbers or [item.item for item in found.ledger.quarantine(found.row.migration)]
-        count = found.ledger.settle(found.row.migration, chosen, "ignored")
+    with _opened(words, store) as (found, every):
+        count = _settle(every, _held(every, names), "ignored")
         head = _head(found)
     if as_json:
         migration = found.row.migration
@@ -65,16 +86,15 @@ def ignore(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
     return 0
 
 
-def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: bool) -> int:
+def replay(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Try to place items again, as their kind's records."""
-    with sought(words, store) as found:
-        items = [i for i in found.ledger.quarantine(found.row.migration) if not numbers or i.item in numbers]
-        whole = [item for item in items if item.pos is None]
-        records = [item for item in items if item.pos is not None]
-        done = [item.item for item in records if _replay(found, item)]
-        found.ledger.settle(found.row.migration, done, "replayed")
+    with _opened(words, store) as (found, every):
+        chosen = _held(every, names)
+        whole = [one for one in chosen if one.item.pos is None]
+        done = [one for one in chosen if one.item.pos is not None and _replay(one)]
+        _settle(every, done, "replayed")
         head, who = _head(found), _who_tries_again(found)
-    held, migration = len(items) - len(done), found.row.migration
+    held, migration = len(chosen) - len(done), found.row.migration
     if as_json:
         value = {"schema_version": SCHEMA_VERSION, "migration": migration, "placed": len(done), "held": held}
         show_json({**value, "head": head.hex()})
@@ -83,7 +103,13 @@ def replay(words: tuple[str, ...], store: str, numbers: list[int], *, as_json: b
     if whole:
         say(f"whole entries are tried again by {who}")
     say_head(head)
-    return 4 if len(done) < len(items) else 0
+    return 4 if held else 0
+
+
+def _settle(every: Sequence[Books], chosen: Sequence[Held], state: str) -> int:
+    """Move the *chosen* to another state; how many there were. What was asked for is told, though it came to nothing."""
+    parts = [(books, [one.item for one in chosen if one.books is books]) for books in every]
+    return sum(books.settle(items, state) for books, items in [part for part in parts if part[1]] or parts[:1])
 
 
 def _who_tries_again(found: Sought) -> str:
@@ -98,35 +124,48 @@ def _head(found: Sought) -> bytes:
     return found.ledger.journal_head(found.row.migration)
 
 
-def _replay(found: Sought, item: Item) -> bool:
-    row = next(store for store in found.ledger.stores() if store.store_id == found.row.store_id)
-    layout = layouts.parse(row.layout, source=row.layout_name)
-    return replay_item(found.ledger, layout, found.row.store_id, item)
+def _held(every: Sequence[Books], names: Sequence[str] = ()) -> list[Held]:
+    """All that is held; with *names*, of that what has one of them."""
+    held = [Held(books, item) for books in every for item in books.held()]
+    return [one for one in held if not names or one.name in names]
 
 
-def _item(found: Sought, number: int) -> Item:
-    for item in found.ledger.quarantine(found.row.migration):
-        if item.item == number:
-            return item
-    raise OptionInvalid(f"there is no item {number} in quarantine", hint=f"crossfade quarantine {found.row.migration} list")
+def _one(found: Sought, every: Sequence[Books], name: str) -> Held:
+    for one in _held(every, [name]):
+        return one
+    raise OptionInvalid(f"there is no item {name} in quarantine", hint=f"crossfade quarantine {found.row.migration} list")
 
 
-def _content(found: Sought, item: Item) -> Iterator[bytes]:
+def _value(one: Held) -> dict[str, Any]:
+    return {**asdict(one.item), "key": one.item.key.hex(), "name": one.name}
+
+
+def _row(one: Held) -> tuple[str, ...]:
+    item = one.item
+    return one.name, item.kind, item.path, "whole" if item.pos is None else str(item.pos), sized(item.size), item.code
+
+
+def _replay(one: Held) -> bool:
+    books = one.books
+    return replay_item(books.ledger, books.layout(), books.store_id, one.item)
+
+
+def _content(one: Held) -> Iterator[bytes]:
     """The bytes of a record, from where those are that no table takes; or of a whole entry, from where its records are."""
+    books, item = one.books, one.item
     if item.pos is None:
-        yield from _whole(found, path_of(item.key))
+        yield from _whole(books, path_of(item.key))
         return
     query = sql.SQL("SELECT data FROM {}.chunks WHERE store_id = %s AND entry_id = %s AND pos = %s")
-    with found.ledger.snapshot() as connection:
-        values = [found.row.store_id, item.entry, item.pos]
-        rows = connection.execute(query.format(sql.Identifier(found.ledger.schema)), values).fetchall()
+    with books.ledger.snapshot() as connection:
+        values = [books.store_id, item.entry, item.pos]
+        rows = connection.execute(query.format(sql.Identifier(books.ledger.schema)), values).fetchall()
     yield from (bytes(row[0]) for row in rows)  # type: ignore[call-overload]
 
 
-def _whole(found: Sought, path: bytes) -> Iterator[bytes]:
-    row = next(store for store in found.ledger.stores() if store.store_id == found.row.store_id)
-    layout = layouts.parse(row.layout, source=row.layout_name)
-    store = DatabaseRecipe(found.store, found.ledger.server, row.store_id, layout).open()
+def _whole(books: Books, path: bytes) -> Iterator[bytes]:
+    ledger = books.ledger
+    store = DatabaseRecipe(parse(ledger.server.name), ledger.server, books.store_id, books.layout()).open()
     try:
         for entry in store.entries():
             if entry.path == path and entry.type == "file":

@@ -6,11 +6,11 @@ import threading
 from dataclasses import replace
 
 from crossfade.console.commands.start import interruptible, patient, remember, run_once, status_of
-from crossfade.console.talk import say, show, show_json
+from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.report import SCHEMA_VERSION
-from crossfade.migrate.restore import looked, settle_logs
+from crossfade.migrate.restore import Found, looked, settle_logs
 
 
 def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
@@ -18,13 +18,8 @@ def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
     stop = threading.Event()
     request = replace(request, patient=patient(stop))
     with interruptible(stop), looked(request) as found:
-        if found.nothing:
-            return _left_alone(
-                request, f"{request.source} holds nothing yet: there is nothing to bring back", as_json=as_json
-            )
-        if if_empty and found.other and not found.under_way:
-            why = f"{request.target} holds something ({found.other}): it is left alone"
-            return _left_alone(request, why, as_json=as_json)
+        if why := _why_not(request, found, if_empty=if_empty):
+            return _left_alone(request, why, found.leave_alone(why), as_json=as_json)
         with prepared(request, found.make) as run:
             remember(run)
             if run.request.manner.cpu_max:
@@ -34,7 +29,16 @@ def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
     return status_of(result)
 
 
-def _left_alone(request: Request, why: str, *, as_json: bool) -> int:
+def _why_not(request: Request, found: Found, *, if_empty: bool) -> str:
+    """Why nothing is to be brought back; empty where something is."""
+    if found.nothing:
+        return f"{request.source} holds nothing yet: there is nothing to bring back"
+    if if_empty and found.other and not found.under_way:
+        return f"{request.target} holds something ({found.other}): it is left alone"
+    return ""
+
+
+def _left_alone(request: Request, why: str, head: bytes, *, as_json: bool) -> int:
     """There was nothing to do, which is no failure: a container that starts again has its volume still."""
     value = {
         "schema_version": SCHEMA_VERSION,
@@ -44,8 +48,10 @@ def _left_alone(request: Request, why: str, *, as_json: bool) -> int:
         "target": request.target.url,
     }
     if as_json:
-        show_json(value)
+        show_json(value | ({"head": head.hex()} if head else {}))
     else:
         show(why)
-    say("nothing was written")
+    say("no file was written")
+    if head:
+        say_head(head)
     return 0

@@ -32,7 +32,7 @@ def resume(words: tuple[str, ...], store: str, manner: Manner, begin: Begin, *, 
             want(found, "run", "")
             state = await_phase(found, lambda now: state_of(now)[0] != "paused")
         if state.runner is not None:
-            show_outcome(state, as_json=as_json)
+            show_outcome(found.ledger, state, as_json=as_json)
             return 0
         if state.row.phase == "rolled-back":  # a person's word, unlike that of a supervisor, which ``start`` does not heed
             found.ledger.phase(state.row.migration, "interrupted", "resume wished", {})

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from crossfade.console.finding import opened, sought, stores
-from crossfade.console.state import State, look_at, state_of, value_of
+from crossfade.console.state import State, held_of, look_at, state_of, value_of
 from crossfade.console.talk import counted, lag_of, lasting, say, say_head, show, show_json, sized, table
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.report import SCHEMA_VERSION
-from crossfade.store.backends.postgres.ledger import MigrationRow
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 
 
 def status(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
     """Show one migration."""
     with sought(words, store) as found:
         state = look_at(found.ledger, found.row)
-    show_state(state, as_json=as_json)
+        show_state(found.ledger, state, as_json=as_json)
     say_head(state.head)
     return 0
 
 
-def show_state(state: State, *, as_json: bool) -> None:
+def show_state(ledger: Ledger, state: State, *, as_json: bool) -> None:
     """One migration, on stdout."""
-    value = value_of(state)
+    value = value_of(state, held_of(ledger, state.row))
     if as_json:
         show_json(value)
     else:
@@ -67,7 +67,7 @@ def list_all(store: str, *, as_json: bool) -> int:
     for place in stores(store):
         try:
             with opened(place) as ledger:
-                found = [State(row, ledger.runner(row.migration), [], {}) for row in ledger.migrations()]
+                found = [State(row, ledger.runner(row.migration), []) for row in ledger.migrations()]
                 rows += [(state.row, state_of(state)[0]) for state in found]
         except CrossfadeError as error:
             if store:

@@ -16,9 +16,10 @@ import psycopg
 from crossfade.console.commands.pause import show_outcome
 from crossfade.console.commands.status import text_of
 from crossfade.console.finding import Sought, sought
-from crossfade.console.state import State, holding, look_again, state_of, value_of
+from crossfade.console.state import State, held_of, holding, look_again, state_of, value_of
 from crossfade.console.talk import lag_of, lasting, say, say_head, show
 from crossfade.errors import NotReached, TargetUnreachable
+from crossfade.store.backends.postgres.ledger import Ledger
 
 _WATCH_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
@@ -37,7 +38,7 @@ class Wait:
 def watch(words: tuple[str, ...], store: str, wait: Wait | None, *, as_json: bool) -> int:
     """Show it every second: until it ends, until what is waited for holds, or until a Ctrl-C."""
     with suppress(KeyboardInterrupt), sought(words, store) as found:
-        with _screen(as_json=as_json) as draw:
+        with _screen(found.ledger, as_json=as_json) as draw:
             last = _look_on(found, draw, wait, _WATCH_SECONDS)
         say_head(last.head)
     return 0
@@ -46,7 +47,7 @@ def watch(words: tuple[str, ...], store: str, wait: Wait | None, *, as_json: boo
 def wait_for(words: tuple[str, ...], store: str, wait: Wait, *, as_json: bool) -> int:
     """Return once *wait* is over. Raises NotReached where that takes too long, or will never be."""
     with sought(words, store) as found:
-        show_outcome(_look_on(found, lambda _: None, wait, _WAIT_SECONDS), as_json=as_json)
+        show_outcome(found.ledger, _look_on(found, lambda _: None, wait, _WAIT_SECONDS), as_json=as_json)
     return 0
 
 
@@ -54,9 +55,8 @@ def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float)
     """Look again and again; what was seen last."""
     began = time.monotonic()
     while True:
-        state = _look(found)
+        state = _look(found, draw)
         if state is not None:
-            draw(state)
             if wait is not None and wait.phase in holding(state):
                 return state
             if wait is None and is_over(state):
@@ -65,13 +65,15 @@ def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float)
         time.sleep(pause_seconds)
 
 
-def _look(found: Sought) -> State | None:
-    """None where the database does not answer: it is asked again."""
+def _look(found: Sought, draw: Draw) -> State | None:
+    """What is seen, once it is drawn. None where the database does not answer: it is asked again."""
     try:
-        return look_again(found.ledger, found.row.migration)
+        state = look_again(found.ledger, found.row.migration)
+        draw(state)
     except (psycopg.OperationalError, TargetUnreachable):
         say(f"{found.store} does not answer; looking again")
         return None
+    return state
 
 
 def is_over(state: State) -> bool:
@@ -101,21 +103,21 @@ def _give_up(state: State, wait: Wait | None, began: float) -> None:
 
 
 @contextmanager
-def _screen(*, as_json: bool) -> Iterator[Draw]:
+def _screen(ledger: Ledger, *, as_json: bool) -> Iterator[Draw]:
     """A picture that is drawn anew on a terminal; elsewhere a line each time."""
     if as_json or not sys.stdout.isatty():
-        yield lambda state: show(_json_of(state) if as_json else line_of(value_of(state)))
+        yield lambda state: show(_json_of(ledger, state) if as_json else line_of(value_of(state, {})))
         return
     from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     with Live(console=Console(), auto_refresh=False) as live:
-        yield lambda state: live.update(Text(text_of(value_of(state))), refresh=True)
+        yield lambda state: live.update(Text(text_of(value_of(state, held_of(ledger, state.row)))), refresh=True)
 
 
-def _json_of(state: State) -> str:
-    return json.dumps(value_of(state), default=str)
+def _json_of(ledger: Ledger, state: State) -> str:
+    return json.dumps(value_of(state, held_of(ledger, state.row)), default=str)
 
 
 def line_of(value: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from crossfade.migrate.decide import Task
+from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.dirty import Dirty
 from crossfade.migrate.follow.look import Look
 
@@ -14,9 +14,9 @@ _SOME = 256
 
 
 def burden_of(task: Task) -> int:
-    """How many bytes *task* has to move: of a log what it has grown by, of any other file all of it."""
+    """How many bytes *task* has to move: of a log what it has grown by, of any other file all of it; none of what is for people."""
     one, other = task.source, task.target
-    if one is None or one.type != "file" or task.verb in ("touch", "remove"):
+    if one is None or one.type != "file" or task.verb in ("touch", "remove", *FOREIGN):
         return 0
     grows = (
         other is not None and other.form == "log" and task.verb in ("refresh", "append", "resume") and one.size >= other.size

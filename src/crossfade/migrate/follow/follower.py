@@ -100,9 +100,8 @@ class Follower:
         self._rereading = Rereading(source, target, lambda seconds: part.pace(seconds).seconds, lambda: self.proving.now)
         self._bringer = self._new_bringer(source, target, pace)
         moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
-        self._batches = Batches(
-            run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, self._hear_of
-        )
+        hear = lambda paths: self._hear(dict.fromkeys(paths, False))  # noqa: E731
+        self._batches = Batches(run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, hear)
 
     def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int, Callable[[], None]], None]) -> Bringer:
         return Bringer(
@@ -127,7 +126,7 @@ class Follower:
             for other in self.beside:
                 held.enter_context(other.watching())
             while not stop.is_set() and not heed():
-                self._rest(self._show_anew)
+                self._keep_pause(self._show_anew)
                 for other in self.beside:
                     other.take_turn()
                 self._turn()
@@ -178,7 +177,12 @@ class Follower:
     @property
     def behind(self) -> int:
         """How many paths may be out of step."""
-        return len(self._dirty) + sum(watch.unread for watch in self.watches)
+        return len(self._dirty) + self.unread
+
+    @property
+    def unread(self) -> int:
+        """Of these, how many changes wait in a feed that cannot be read up to them yet: of what, and how large, is not known."""
+        return sum(watch.unread for watch in self.watches)
 
     @property
     def behind_bytes(self) -> int:
@@ -310,13 +314,10 @@ class Follower:
         """A page is done, and nothing is in hand."""
         self._take(outcome)
         if not self._bringer.is_final:
-            self._rest(self._show)
-
-    def _rest(self, show: Callable[[], None]) -> None:
-        """Stand still while somebody wants that; the lag is shown to grow."""
-        self._keep_pause(show)
+            self._keep_pause(self._show)
 
     def _show_anew(self) -> None:
+        """While it stands still, the lag is shown to grow."""
         self._burden.measure()
         self._show()
 
@@ -333,9 +334,6 @@ class Follower:
         self.drift.anew.update(paths)
         if paths:
             self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
-
-    def _hear_of(self, paths: set[bytes]) -> None:
-        self._hear(dict.fromkeys(paths, False))
 
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()

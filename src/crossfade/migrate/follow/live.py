@@ -69,6 +69,11 @@ class Live(Engine):
         self._order: Order | None = None
         self._done: set[str] = set()
 
+    @property
+    def progress(self) -> Progress:
+        """How far it came."""
+        return replace(self._teller.progress, seconds=self._teller.seconds)
+
     def follow(self) -> None:
         """Copy, then follow until stopped. Raises Removed, Fenced, and whatever does not pass."""
         with self._holding_the_lease():

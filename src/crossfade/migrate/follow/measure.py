@@ -34,8 +34,12 @@ class Measured(Protocol):
         """By how many paths."""
 
     @property
+    def unread(self) -> int:
+        """Of these, how many changes it knows nothing of but that they are there."""
+
+    @property
     def behind_bytes(self) -> int:
-        """By how many bytes, when that was last looked at."""
+        """By how many bytes the others are, when that was last looked at."""
 
     @property
     def is_in_step(self) -> bool:
@@ -60,6 +64,7 @@ def measured(progress: Progress, lanes: Sequence[Measured]) -> Progress:
         progress,
         lag_seconds=round(max(lane.lag_seconds for lane in lanes), 3),
         behind=sum(lane.behind for lane in lanes),
+        unread=sum(lane.unread for lane in lanes),
         behind_bytes=sum(lane.behind_bytes for lane in lanes),
         in_step=all(lane.is_in_step for lane in lanes),
         still_seconds=round(lanes[0].still_seconds, 1),

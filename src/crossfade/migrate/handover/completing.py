@@ -25,7 +25,7 @@ def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
         with far_in(ledger, row) as far:
             return [*far.left(is_turned=_is_turned(row)), *_order_left(ledger, row)]
     except CrossfadeError as error:
-        if not _is_of_databases(row):
+        if not is_of_databases(row):
             raise
         return [Leftover("far", f"{row.source} cannot be looked into: {error.sentence}", "mend it once that answers")]
 
@@ -49,12 +49,16 @@ def clear_up(run: Run) -> None:
 
 def _is_looked_for(ledger: Ledger, row: MigrationRow) -> bool:
     """True where something may be left: between two databases, once something was asked for, and until it is over."""
-    if not _is_of_databases(row):
-        return True
+    return not is_of_databases(row) or may_have_turned(ledger, row)
+
+
+def may_have_turned(ledger: Ledger, row: MigrationRow) -> bool:
+    """True once a hand-over was asked for, and until the migration is over."""
     return row.phase not in AT_REST and ledger.ask(lambda c: journal.tells_of(c, ledger.schema, row.migration, _BEGUN))
 
 
-def _is_of_databases(row: MigrationRow) -> bool:
+def is_of_databases(row: MigrationRow) -> bool:
+    """True where both sides are databases."""
     return parse(row.source).is_database and parse(row.target).is_database
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 from crossfade.migrate.handover.authority import held_by
+from crossfade.migrate.handover.books import books_of, of_direction
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import Order
@@ -63,8 +64,7 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
     lag, position = progress.get("lag") or {}, progress.get("position") or {}
     budget = Budget(**row.wanted.get("error_budget", {})) if runs else Budget()
     asks, sees = from_files and not order.writers_stopped, runner is None or _sees_as(runner)
-    held = sum(ledger.quarantined(row.migration).values())
-    records = sum(total.records for total in ledger.totals(row.store_id))
+    held, records = _held(ledger, row, backwards=authority.url == row.target)
     return Facts(
         following=row.phase in ("following", "cut-over") and runs,
         in_step=lag.get("in_step", False),
@@ -81,6 +81,14 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         unreadable=tuple(lag.get("unreadable", ())),
         unheard=lag.get("unheard", ""),
     )
+
+
+def _held(ledger: Ledger, row: MigrationRow, *, backwards: bool) -> tuple[int, int]:
+    """Where it is brought to, and *backwards* is toward the plan's source: how many items are held there, and how many records are."""
+    with books_of(ledger, row) as every:
+        books = of_direction(every, backwards=backwards)
+        records = sum(total.records for total in books.ledger.totals(books.store_id))
+        return sum(books.ledger.quarantined(row.migration).values()), records
 
 
 _ENDS = {

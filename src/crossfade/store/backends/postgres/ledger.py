@@ -30,9 +30,6 @@ from crossfade.store.port import Refusal
 
 T = TypeVar("T")
 
-_NAMED = 100
-"""How many items a line of the journal names, at most; it counts them all."""
-
 
 @dataclass(frozen=True)
 class StoreRow:
@@ -324,18 +321,6 @@ class Ledger:
             " WHERE q.migration_id = %s AND q.pos IS NULL AND e.entry_id = q.entry_id AND e.type = 'gone'"
         )
         self._run(lambda c: c.execute(query, [migration]), name="postgres.ledger")
-
-    def settle(self, migration: str, items: list[int], state: str) -> int:
-        """Move items to another state; how many there were."""
-        query = self._sql("UPDATE {}.quarantine SET state = %s WHERE migration_id = %s AND item_id = ANY(%s)")
-        line = Line(f"quarantine {state}", {"count": len(items), "items": sorted(items)[:_NAMED]})
-
-        def work(connection: Connection) -> int:
-            count = connection.execute(query, [state, migration, items]).rowcount
-            journal.append(connection, self.schema, migration, line)
-            return count
-
-        return self._run(work, name="postgres.ledger")
 
     # Plumbing
 
