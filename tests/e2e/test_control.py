@@ -18,7 +18,7 @@ from typing import IO
 import pytest
 
 from support.person import Person, refused, said
-from support.running import Terminal, finish, in_group, kill_group, once_each, wait_for
+from support.running import Terminal, compare, finish, in_group, kill_group, once_each, wait_for
 from support.servers import Database
 
 FELT_SECONDS = 1.0
@@ -159,6 +159,37 @@ def test_a_copy_pauses_with_its_workers_and_goes_on_with_them(
     assert_felt(database)
     with database.connect() as connection:
         once_each(connection, database.location.schema, long_store)
+
+
+def test_a_restore_pauses_though_its_phase_stays(terminal: Terminal, person: Person, root: Path, database: Database):
+    """Half a tree is no tree, also while nobody moves anything. A second pause is not taken for the first, which is a moment ago.
+    The limit is its own: the copy before had none.
+    """
+    for number in range(60):
+        (root / f"events/r/j/events-{number}.jsonl").write_text('{"n": 1}\n' * 50)
+    person.moves(root, database.url)
+    lost = root.rename(root.with_name("lost"))
+    process = terminal.popen("restore", database.url, root, "--workers", 1, "--rate-limit", "500")
+    for _ in range(2):
+        seen = restored(root)
+        wait_for("some files", lambda: restored(root) > seen or process.poll() is not None, 60)  # noqa: B023 - called at once
+        paused = person.types("pause", "--store", database.url)
+        held = restored(root)
+        state = person.asks("status", "--store", database.url)
+        time.sleep(0.5)  # at 500 records a second, some more would have come
+        assert (paused.status, state["state"], phase(database)) == (0, "paused", "restoring"), paused
+        assert paused.seconds < 8, "it was not seen to be paused"
+        assert restored(root) == held < 60
+        assert person.types("resume", "--store", database.url).status == 0
+    done = finish(process)
+
+    assert done.status == 0, done
+    compare(lost, root)
+
+
+def restored(root: Path) -> int:
+    """How many logs have come back."""
+    return len(list(root.glob("events/r/j/*.jsonl")))
 
 
 def is_copying(database: Database) -> bool:
