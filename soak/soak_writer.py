@@ -81,22 +81,21 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _beset(server: Bench, root: Path, tally: Path, following: Following, options: argparse.Namespace) -> tuple[int, int]:
-    """Let the program write, again whenever it died; kill it and the follower at random, and have the follower pause.
-
-    How often the program died, and the follower paused.
+    """Let the program write, again whenever it died; kill it and the follower at random, and have the follower pause; each once at
+    least, on a machine however slow. How often the program died, and the follower paused.
     """
     chance, deaths, pauses = random.Random(options.seed), 0, 0
     until = time.monotonic() + options.seconds
     next_kill, next_death, next_pause = (time.monotonic() + _pause(chance, options.every) for _ in range(3))
     writer = _writer(root, tally, options, options.seconds)
     try:
-        while (now := time.monotonic()) < until:
-            if writer.poll() is not None and until - now > 0.5:
-                deaths += 1
-                writer = _writer(root, tally, options, until - now)
-            if now >= next_death:
+        while (left := _left(until, deaths, pauses, following.kills)) > 0:
+            now = time.monotonic()
+            if writer.poll() is not None and left > 0.5:
+                writer = _writer(root, tally, options, left)
+            if now >= next_death and writer.poll() is None:
                 writer.kill()
-                next_death = now + _pause(chance, options.every)
+                deaths, next_death = deaths + 1, now + _pause(chance, options.every)
             if next_kill <= now < next_pause:  # a pause that is due comes first: it waits until there is a follower to pause
                 _kill(following, chance)
                 next_kill = time.monotonic() + _pause(chance, options.every)
@@ -110,6 +109,12 @@ def _beset(server: Bench, root: Path, tally: Path, following: Following, options
         writer.kill()
         writer.wait()
     return deaths, pauses
+
+
+def _left(until: float, *happened: int) -> float:
+    """How many seconds it goes on: some, as long as something has not happened yet."""
+    left = until - time.monotonic()
+    return left if all(happened) else max(left, 1.0)
 
 
 def _stand_still(server: Bench, chance: random.Random) -> None:

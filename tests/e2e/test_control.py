@@ -13,15 +13,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import IO, Any
 
 import pytest
 
 from support.person import Person, refused, said
-from support.running import Terminal, finish, in_group, kill_group, once_each, wait_for
+from support.running import Terminal, compare, finish, in_group, kill_group, once_each, wait_for
 from support.servers import Database
 
 FELT_SECONDS = 1.0
+ROUNDS = 5
+"""How often it is measured how long a change takes: what is asserted is the median, as others work on the machine beside us."""
 
 
 @pytest.fixture
@@ -90,6 +93,14 @@ def felt_seconds(database: Database, wished: str, done: str) -> list[float]:
     return [(rows[at + 1][1] - rows[at][1]).total_seconds() for at in range(0, len(rows) - 1, 2)]
 
 
+def assert_felt(database: Database) -> None:
+    """Each pause was felt within a second, and so was its end."""
+    felt, back = felt_seconds(database, "pause wished", "paused"), felt_seconds(database, "resume wished", "resumed")
+    print(f"paused within {felt} s, going on within {back} s")
+    assert len(felt) == len(back) == ROUNDS
+    assert max(median(felt), median(back)) < FELT_SECONDS
+
+
 def size_of(database: Database) -> object:
     """Bytes in the store."""
     return database.one("SELECT sum(size) FROM entries")
@@ -98,7 +109,7 @@ def size_of(database: Database) -> object:
 def test_a_follower_pauses_and_goes_on_within_a_second(terminal: Terminal, person: Person, root: Path, database: Database):
     """From another process, with a writer at work: it stands still, says who wanted that, and in the end all is there, once."""
     with following(terminal, root, database) as process, Writer(root) as writer:
-        for number in range(3):
+        for number in range(ROUNDS):
             wait_for("some lines", lambda: writer.lines > 100 * number)  # noqa: B023 - called at once
             paused = person.types("pause", "--store", database.url, "--reason", "a backup")
             state = person.asks("status", "--store", database.url)
@@ -115,10 +126,7 @@ def test_a_follower_pauses_and_goes_on_within_a_second(terminal: Terminal, perso
     assert "a backup" in state["reason"]
     assert f"process {process.pid} on " in state["reason"]
     assert [step["command"] for step in state["next_steps"]] == [f"crossfade resume {state['migration']}"]
-    felt, back = felt_seconds(database, "pause wished", "paused"), felt_seconds(database, "resume wished", "resumed")
-    print(f"paused within {felt} s, following again within {back} s")
-    assert len(felt) == len(back) == 3
-    assert max(min(felt), min(back)) < FELT_SECONDS
+    assert_felt(database)
     again = terminal.run("start", "--once", root, database.url)
     assert again.status == 0, again
     with database.connect() as connection:
@@ -161,27 +169,61 @@ def behind(person: Person, database: Database, size: int) -> dict[str, Any] | No
 def test_a_copy_pauses_with_its_workers_and_goes_on_with_them(
     terminal: Terminal, person: Person, long_store: Path, database: Database
 ):
-    """Nobody is ended by it: the processes that copied before copy after, and nothing moves in between."""
-    process = terminal.popen("start", long_store, database.url, "--once", "--workers", 2, "--rate-limit", "4000")
+    """Nobody is ended by it: the processes that copied before copy after, and nothing moves in between. The page in hand is done
+    first, without waiting for its turn.
+    """
+    process = terminal.popen("start", long_store, database.url, "--once", "--workers", 2, "--rate-limit", "2000")
     wait_for("the first events", lambda: is_copying(database) and len(in_group(process.pid)) >= 3, 60)
-    paused = person.types("pause", "--store", database.url)
-    workers, held = in_group(process.pid), size_of(database)
-    state = person.asks("status", "--store", database.url)
-    again = person.types("pause", "--store", database.url)
-    time.sleep(1.5)  # at 4,000 records a second, something would have moved
-    assert size_of(database) == held
-    assert in_group(process.pid) == workers
-    resumed = person.types("resume", "--store", database.url)
-    wait_for("it goes on", lambda: size_of(database) != held)
-    assert in_group(process.pid) == workers
+    for number in range(ROUNDS):
+        paused = person.types("pause", "--store", database.url)
+        workers, held = in_group(process.pid), size_of(database)
+        state = person.asks("status", "--store", database.url)
+        again = person.types("pause", "--store", database.url)
+        time.sleep(0.3 if number else 1.5)  # at 2,000 records a second, something would have moved
+        assert size_of(database) == held
+        assert in_group(process.pid) == workers
+        resumed = person.types("resume", "--store", database.url)
+        wait_for("it goes on", lambda: size_of(database) != held)  # noqa: B023 - called at once
+        assert in_group(process.pid) == workers
+        assert (paused.status, again.status, resumed.status, state["state"]) == (0, 0, 0, "paused"), (paused, resumed)
     person.types("throttle", "--store", database.url, "--rate-limit", "none")
     done = finish(process)
 
-    assert (paused.status, again.status, resumed.status, done.status) == (0, 0, 0, 0), (paused, resumed, done)
-    assert state["state"] == "paused"
-    assert felt_seconds(database, "pause wished", "paused")[0] < FELT_SECONDS * 5  # with the page in hand
+    assert done.status == 0, done
+    assert_felt(database)
     with database.connect() as connection:
         once_each(connection, database.location.schema, long_store)
+
+
+def test_a_restore_pauses_though_its_phase_stays(terminal: Terminal, person: Person, root: Path, database: Database):
+    """Half a tree is no tree, also while nobody moves anything. A second pause is not taken for the first, which is a moment ago.
+    The limit is its own: the copy before had none.
+    """
+    for number in range(60):
+        (root / f"events/r/j/events-{number}.jsonl").write_text('{"n": 1}\n' * 50)
+    person.moves(root, database.url)
+    lost = root.rename(root.with_name("lost"))
+    process = terminal.popen("restore", database.url, root, "--workers", 1, "--rate-limit", "500")
+    for _ in range(2):
+        seen = restored(root)
+        wait_for("some files", lambda: restored(root) > seen or process.poll() is not None, 60)  # noqa: B023 - called at once
+        paused = person.types("pause", "--store", database.url)
+        held = restored(root)
+        state = person.asks("status", "--store", database.url)
+        time.sleep(0.5)  # at 500 records a second, some more would have come
+        assert (paused.status, state["state"], phase(database)) == (0, "paused", "restoring"), paused
+        assert paused.seconds < 8, "it was not seen to be paused"
+        assert restored(root) == held < 60
+        assert person.types("resume", "--store", database.url).status == 0
+    done = finish(process)
+
+    assert done.status == 0, done
+    compare(lost, root)
+
+
+def restored(root: Path) -> int:
+    """How many logs have come back."""
+    return len(list(root.glob("events/r/j/*.jsonl")))
 
 
 def is_copying(database: Database) -> bool:

@@ -136,6 +136,11 @@ def test_what_somebody_writes_into_retired_files_is_kept_and_dealt_with(pair: Pa
     assert taken["state"] == "taken"
     assert pair.content("sessions/new.json") == DOCUMENT % "new"
     assert (root / "sessions/new.json").read_text() == DOCUMENT % "new"
+    (root / "sessions/new.json").unlink()
+    numbers = pair.await_drift(sessions__new_json="removed", sessions__two_json="removed")
+    (taken,) = pair.drift("take", numbers["sessions/new.json"], status=0)["items"]
+    assert taken["state"] == "taken"
+    assert pair.database.one("SELECT type FROM entries WHERE path = 'sessions/new.json'") == "gone"
 
     pair.stop()
     assert pair.drift("ignore", status=0)["items"][0]["state"] == "ignored"

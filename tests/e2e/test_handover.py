@@ -298,6 +298,7 @@ def test_a_roll_back_before_the_cut_over_leaves_the_source_and_says_what_stays(
 
     assert done.status == 0, done
     assert "is as it was" in done.out
+    assert " keeps 2 entries, " in done.out
     assert phase(database) == "rolled-back"
 
 

@@ -1,18 +1,24 @@
-"""Limits from the command line: of the processors, and of the rate, also when it is changed while the copy runs."""
+"""Limits from the command line: of the processors, and of the rate, for a copy and while following; also when they are changed."""
 
 from __future__ import annotations
 
 import resource
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
-from crossfade.migrate.throttle.machine import cpus
+from crossfade.migrate.throttle.gate import PAUSE_SECONDS_MAX
+from crossfade.migrate.throttle.machine import cpu_seconds_of, cpus
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.testing import prodigy
-from support.following import following
+from support.following import following, stopped_at_the_end
 from support.person import Person, refused, said
 from support.running import Terminal, finish, kill_group, wait_for
 from support.servers import Database
@@ -121,3 +127,95 @@ def test_who_waits_for_a_hand_over_waits_for_no_processors(
     finally:
         kill_group(runner)
     assert database.one("SELECT count(*) FROM sessions") == 1000
+
+
+class Log:
+    """A log of *root* that a program appends to, and what the database has of it."""
+
+    def __init__(self, root: Path, database: Database) -> None:
+        self._file = next(root.glob("events/**/*.jsonl"))
+        self._database = database
+        self.lines = self._file.read_bytes().count(b"\n")
+
+    def append(self, lines: int) -> None:
+        """At once."""
+        with self._file.open("ab", 0) as file:
+            file.write(b'{"id": 1}\n' * lines)
+        self.lines += lines
+
+    @property
+    def rows(self) -> int:
+        """How many of its lines have arrived."""
+        return int(str(self._database.one("SELECT count(*) FROM events")))
+
+
+def test_a_follower_keeps_to_its_rate_and_a_change_is_felt_within_a_second(
+    terminal: Terminal, person: Person, tiny: Path, database: Database
+):
+    """Held back for a minute, it is freed in the middle of its wait: how soon, is the median of some rounds, on a machine that has
+    more to do.
+    """
+    log = Log(tiny, database)
+    with stopped_at_the_end(following(terminal, tiny, database, "--rate-limit", "250")):
+        began = time.monotonic()
+        log.append(1_000)
+        wait_for("a thousand lines", lambda: log.rows == log.lines, 60)
+        seconds = time.monotonic() - began
+        freed = [_freed_seconds(person, tiny, log, database) for _ in range(3)]
+    print(f"1,000 lines at 250 a second: {seconds:.2f} s; freed within {freed} s")
+    assert seconds > 3
+    assert median(freed) < 1
+
+
+def _freed_seconds(person: Person, root: Path, log: Log, database: Database) -> float:
+    """Have it held back by a rate, then take the rate away: after how long something moves again, and then all comes."""
+
+    def is_held_back() -> bool:
+        log.append(100)  # what comes before the rate is heard of is not held back
+        return "--rate-limit, 5 records/s" in str(_status(person, root, database)["throttle"]["reason"])
+
+    person.types("throttle", root, database.url, "--rate-limit", "5")
+    wait_for("it is held back", is_held_back)
+    held = log.rows
+    assert held < log.lines
+    began = time.monotonic()
+    assert person.types("throttle", root, database.url, "--rate-limit", "none").status == 0
+    wait_for("it moves", lambda: log.rows > held)
+    seconds = time.monotonic() - began
+    wait_for("the rest, for which the rate would want a minute", lambda: log.rows == log.lines)
+    return seconds
+
+
+def test_a_follower_keeps_to_its_part_of_the_processors(terminal: Terminal, person: Person, tiny: Path, database: Database):
+    """With a program that gives it more to do than that. It rests a moment at a time, so that it may be ahead by what is owed at most."""
+    part = 0.02 * cpus()
+    process = following(terminal, tiny, database)
+    with stopped_at_the_end(process), _rewritten(tiny):
+        assert person.types("throttle", tiny, database.url, "--cpu-max", "2").status == 0
+        wait_for("it is held back", lambda: _is_held_back(person, tiny, database))
+        began, used = time.monotonic(), cpu_seconds_of(process.pid)
+        time.sleep(5)
+        seconds, used = time.monotonic() - began, cpu_seconds_of(process.pid) - used
+    print(f"{used:.2f} s of {seconds:.2f} s, its part is {part * seconds:.2f} s")
+    assert used <= part * (seconds + PAUSE_SECONDS_MAX) * 1.1
+
+
+@contextmanager
+def _rewritten(root: Path) -> Iterator[None]:
+    """A program that rewrites documents, one after another, without end."""
+    over = threading.Event()
+
+    def rewrite() -> None:
+        for number in count():
+            if over.is_set():
+                break
+            (root / f"sessions/{number % 500}.json").write_text(f'{{"id": "{number}", "pad": "{"x" * 5000}"}}')
+            time.sleep(0.001)
+
+    program = threading.Thread(target=rewrite)
+    program.start()
+    try:
+        yield
+    finally:
+        over.set()
+        program.join()

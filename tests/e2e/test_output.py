@@ -584,13 +584,25 @@ def test_the_quarantine_lists_shows_places_and_ignores(person: Person, tiny: Pat
     assert "nothing is in quarantine" in run.err
 
 
+def figures(pattern: str, text: str) -> list[int]:
+    """The numbers that the only match of *pattern* names."""
+    (found,) = re.finditer(pattern, text)
+    return [int(number.replace(",", "")) for number in found.groups()]
+
+
 def test_the_demo_is_the_whole_journey(terminal: Terminal, short_dir: Path):
-    """It prints every command that it runs, and ends with the tree that it began with."""
+    """It prints every command that it runs, and ends with the tree that it began with. Its program wrote all the while, no write
+    was refused, and each is there, once.
+    """
     run = terminal.run("demo", short_dir / "demo", "--events", "300")
 
     assert run.status == 0, run
     assert run.out.count("$ crossfade ") == 12
     assert "already there, proven at" in run.out
+    assert figures(r"(\S+) events were written while it was copied; (\S+) by now", run.out)[0] > 0
+    (done,) = figures(r"the program is done: (\S+) events, none of them refused", run.out)
+    assert done > 100
+    assert figures(r"(\S+) rows, (\S+) different; written were (\S+)", run.out) == [done, done, done]
     compare(short_dir / "demo" / "prodigy", short_dir / "demo" / "restored")
     compare(short_dir / "demo" / "live", short_dir / "demo" / "live-restored")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -350,12 +351,23 @@ def test_a_directory_that_the_store_did_not_come_from_gets_a_copy(
     assert database.one(query, "%/elsewhere") == 1
 
 
-def test_the_same_tree_on_another_volume_is_read_and_not_moved(terminal: Terminal, root: Path, saved: Database):
-    """A snapshot, a ``cp -a``, an rsync: other inodes, other times of change, the same content."""
+@pytest.fixture
+def other_device(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system."""
+    made = Path(tempfile.mkdtemp(prefix="cf-", dir="/dev/shm"))
+    assert made.stat().st_dev != tmp_path.stat().st_dev
+    yield made
+    shutil.rmtree(made)
+
+
+def test_the_same_tree_on_another_volume_is_read_and_not_moved(
+    terminal: Terminal, root: Path, saved: Database, other_device: Path
+):
+    """A snapshot, a ``cp -a``, an rsync: another device, other inodes, other times of change, the same content."""
     before = rows(saved)
-    subprocess.run(["cp", "-a", root, root.with_name("copy")], check=True)
+    subprocess.run(["cp", "-a", root, other_device / "copy"], check=True)
     shutil.rmtree(root)
-    root.with_name("copy").rename(root)
+    root.symlink_to(other_device / "copy")
     again = terminal.run("start", "--once", root, saved.url, "--json", "--workers", 1)
 
     assert again.status == 0, again

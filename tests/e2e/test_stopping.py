@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,28 @@ def test_an_interrupted_follower_ends_with_its_value_too(terminal: Terminal, roo
 
     assert done.status == 6, done
     assert said(done)["state"] == "interrupted"
+
+
+def test_no_more_time_is_taken_than_the_grace(terminal: Terminal, root: Path, database: Database):
+    """What is out of step without end, a line that somebody goes on writing, is given up then; all before it is there."""
+    log = root / "events/r/j/events-1.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b'{"id":"whole"}\n')
+    process = following(terminal, root, database, "--grace", "2s")
+    with log.open("ab", 0) as file:
+        file.write(b'{"id":"later"}\n{"id":"')
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        while process.poll() is None and time.monotonic() - began < 30:
+            file.write(b"x")
+            time.sleep(0.05)
+    seconds = time.monotonic() - began
+    done = finish(process)
+
+    assert done.status == 0, done
+    assert "stopped; 1 path is still out of step" in done.err
+    assert 2 <= seconds < 9, "which is nearer to what was said than to what is usual"
+    assert database.all("SELECT id FROM events ORDER BY pos") == [("whole",), ("later",)]
 
 
 def test_a_first_copy_that_is_told_to_stop_has_carried_out_an_order(

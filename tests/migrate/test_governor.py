@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
 
 from crossfade.migrate.audit.scribe import Scribe
 from crossfade.migrate.governor import CPU_PERCENT, Ceiling, Governor
@@ -260,6 +262,45 @@ def test_what_others_use_of_the_server_is_not_charged_to_a_run(database: Databas
         other.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 1000000) AS n")
         time.sleep(2.5)  # longer than between two looks
         assert watch.health().cpu_seconds == pytest.approx(before, abs=0.1)
+
+
+@pytest.mark.parametrize("database", NAMES, indirect=True)
+def test_a_server_tells_how_far_a_replica_is_behind(database: Database):
+    """By what the replica says of itself: this one tells late that it has applied what it was sent. Once it is gone, nothing lags."""
+    watch = ServerWatch(database.server, "abcdef012345")
+    with ExitStack() as held:
+        held.callback(watch.close)
+        with _replica(database) as tells:
+            database.run(f"CREATE SCHEMA {database.location.schema}", "CREATE TABLE wanted (x int)")
+            written = database.one("SELECT pg_current_wal_flush_lsn()::text")
+            is_sent = "SELECT bool_and(sent_lsn >= %s::pg_lsn) FROM pg_stat_replication"
+            wait_for("it was sent", lambda: database.one(is_sent, written))
+            time.sleep(0.5)
+            tells(int(str(database.one("SELECT (max(sent_lsn) - '0/0')::bigint FROM pg_stat_replication"))))
+            watch.begin()
+            lag = wait_for("it is seen", lambda: watch.health().replica_lag_seconds)
+        wait_for("it is over", lambda: watch.health().replica_lag_seconds is None)
+    assert 0.5 <= float(str(lag)) < 60
+
+
+@contextmanager
+def _replica(database: Database) -> Iterator[Callable[[int], None]]:
+    """The end of a stream of changes at which a replica stands, which reads nothing; what tells that it has applied all to a place."""
+    begin = database.one("SELECT pg_current_wal_flush_lsn()::text")
+    secret = {"password": database.server.secret} if database.server.secret else {}
+    words = make_conninfo(database.server.conninfo, replication="database", **secret)
+    connection = psycopg.pq.PGconn.connect(words.encode())
+    answer = connection.exec_(f"START_REPLICATION PHYSICAL {begin}".encode())
+    assert answer.status == psycopg.pq.ExecStatus.COPY_BOTH, answer.error_message
+
+    def tell(place: int) -> None:
+        connection.put_copy_data(b"r" + struct.pack("!QQQQB", place, place, place, 0, 0))
+        connection.flush()
+
+    try:
+        yield tell
+    finally:
+        connection.finish()
 
 
 class _in_background:  # noqa: N801 - reads as what it is

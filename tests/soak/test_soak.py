@@ -24,13 +24,14 @@ def server() -> Iterator[Bench]:
 
 
 def test_a_program_that_knows_nothing_of_crossfade_writes_and_dies_and_the_target_is_the_same(server: Bench):
-    """And so does the follower: both killed at random, the seed in the output."""
+    """And so does the follower, which is paused as well: all at random, the seed in the output."""
     options = soak_writer.options_of(["--seconds", "15", "--rate", "700", "--every", "2.5"])
     figures = soak_writer.soaked(server, options)
     print(json.dumps(figures | {"seed": options.seed}))
 
     assert figures["operations"] > 1_000
     assert figures["follower_kills"] >= 1
+    assert figures["follower_pauses"] >= 1
     assert figures["writer_deaths"] >= 1
     assert figures["lines"] > 1_000
     assert figures["target"] == "identical"

@@ -30,12 +30,12 @@ def following(
 
 
 @contextmanager
-def stopped_at_the_end(process: subprocess.Popen[bytes], said: Path) -> Iterator[None]:
-    """It is to end well when it is told to stop; killed, whatever happens."""
+def stopped_at_the_end(process: subprocess.Popen[bytes], said: Path | None = None) -> Iterator[None]:
+    """It is to end well when it is told to stop; killed, whatever happens. *said* is what it says, where that goes to a file."""
     try:
         yield
         process.terminate()
         done = finish(process, 60)
-        assert done.status == 0, said.read_text()[-4000:]
+        assert done.status == 0, said.read_text()[-4000:] if said else done
     finally:
         kill_group(process)

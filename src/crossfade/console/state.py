@@ -84,7 +84,7 @@ def state_of(state: State) -> tuple[str, str]:
 def _run_by(state: State, runner: Runner) -> tuple[str, str]:
     row, progress = state.row, state.progress
     who, pause = f"process {runner.pid} on {runner.host}", paused_by(row.wanted)
-    if row.phase == "paused" or (pause and progress.get("paused")):
+    if _is_paused(row, progress, pause):
         return "paused", f"{pause or 'about to go on'}; {who} holds it"
     doing = _doing(progress) or row.phase
     if pause:
@@ -94,6 +94,13 @@ def _run_by(state: State, runner: Runner) -> tuple[str, str]:
     if row.phase == "cut-over":
         return "cut-over", f"{doing}, in reverse; {who}"
     return "copying", f"{doing}; {who}"
+
+
+def _is_paused(row: MigrationRow, progress: dict[str, Any], pause: str) -> bool:
+    """True where nothing moves. A restore keeps its phase: there its runner says so, of this pause; what it said of one before
+    may be a second old.
+    """
+    return row.phase == "paused" or (row.phase == RESTORING and bool(pause) and progress.get("paused") == pause)
 
 
 def _doing(progress: dict[str, Any]) -> str:

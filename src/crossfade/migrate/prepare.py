@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import psycopg
 
@@ -26,7 +27,7 @@ from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
 from crossfade.migrate.claiming import Patient, claim
 from crossfade.migrate.decide import toward_database, toward_files
-from crossfade.migrate.governor import Governor, governor_of, wanted_of
+from crossfade.migrate.governor import Governor, governor_of, limits_of, wanted_of
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.known import begun, find_store, layout_of, tree_of
 from crossfade.migrate.obstacles import make_directory
@@ -360,6 +361,13 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "target": plan.target,
         "plan": plan.values(),
         "verb": request.verb,
-        "wanted": wanted_of(request.manner, once=request.once) if request.verb == "start" else {},
+        "wanted": _wanted(request),
     }
     return claim(ledger, row, kinds, request.patient)
+
+
+def _wanted(request: Request) -> dict[str, Any]:
+    """What the run keeps to. A restore has limits of its own; whoever hands over, or mends, takes those that stand."""
+    if request.verb == "start":
+        return wanted_of(request.manner, once=request.once)
+    return limits_of(request.manner) if request.verb == "restore" else {}
