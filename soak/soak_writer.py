@@ -23,6 +23,13 @@ from soak import judging, program
 from soak.following import Following
 from soak.table import printed
 
+_FULL_SECONDS = 60.0
+_ENOUGH = 0.99
+"""So much of the wanted rate: a death in the last moment is not caught up with any more."""
+
+_START_SECONDS = 0.1
+"""A program that dies later than that before the end would come to nothing."""
+
 _ROOM_SECONDS = 180.0
 """How long the follower may take, after the last write, until it has brought everything."""
 
@@ -35,6 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.json:
         print(printed(figures))
     print(json.dumps(figures))
+    if why := too_slow(figures, options):
+        raise SystemExit(why)
+
+
+def too_slow(figures: dict[str, Any], options: argparse.Namespace) -> str:
+    """What is to be said where so few operations a second were done that the soak shows less than it should; a short one may."""
+    rate = figures["operations_per_second"]
+    if options.seconds < _FULL_SECONDS or rate >= _ENOUGH * options.rate:
+        return ""
+    return f"{rate:,} operations a second were done, {options.rate:,.0f} are wanted: the machine is too slow, or not quiet"
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -69,7 +86,7 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "operations": operations,
         "seconds": round(wrote, 1),
-        "operations_per_second": round(operations / wrote),
+        "operations_per_second": round(operations / options.seconds),
         "writer_deaths": deaths,
         "follower_kills": kills,
         "follower_pauses": pauses,
@@ -86,14 +103,15 @@ def _beset(server: Bench, root: Path, tally: Path, following: Following, options
     How often the program died, and the follower paused.
     """
     chance, deaths, pauses = random.Random(options.seed), 0, 0
-    until = time.monotonic() + options.seconds
+    began = time.monotonic()
+    until = began + options.seconds
     next_kill, next_death, next_pause = (time.monotonic() + _pause(chance, options.every) for _ in range(3))
-    writer = _writer(root, tally, options, options.seconds)
+    writer = _writer(root, tally, options, began)
     try:
         while (now := time.monotonic()) < until:
-            if writer.poll() is not None and until - now > 0.5:
+            if writer.poll() is not None and until - now > _START_SECONDS:
                 deaths += 1
-                writer = _writer(root, tally, options, until - now)
+                writer = _writer(root, tally, options, began)
             if now >= next_death:
                 writer.kill()
                 next_death = now + _pause(chance, options.every)
@@ -124,8 +142,19 @@ def _pause(chance: random.Random, seconds: float) -> float:
     return seconds * (0.25 + 1.5 * chance.random())
 
 
-def _writer(root: Path, tally: Path, options: argparse.Namespace, seconds: float) -> subprocess.Popen[bytes]:
-    words = ("--seed", options.seed, "--rate", options.rate, "--seconds", seconds, "--tally", tally)
+def _writer(root: Path, tally: Path, options: argparse.Namespace, began: float) -> subprocess.Popen[bytes]:
+    words = (
+        "--seed",
+        options.seed,
+        "--rate",
+        options.rate,
+        "--seconds",
+        options.seconds,
+        "--began",
+        began,
+        "--tally",
+        tally,
+    )
     command = [sys.executable, program.__file__, root, *words]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
 

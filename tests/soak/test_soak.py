@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
+from soak import judging, program, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
 from soak.scenarios import SCENARIOS
 from soak.table import printed
 
@@ -36,6 +37,29 @@ def test_a_program_that_knows_nothing_of_crossfade_writes_and_dies_and_the_targe
     assert figures["target"] == "identical"
 
 
+def test_a_writer_that_died_catches_up_with_what_its_death_cost(tmp_path: Path):
+    """The pace is that of the whole soak: with a pace anew for each life, every death would make it slower."""
+    program.plant(tmp_path / "live")
+    tally = program.Tally(tmp_path / "tally")
+    writer, now = program.Program(tmp_path / "live", 1, tally, dies=False), time.monotonic()
+    writer.work(now + 1.0, 20.0, now - 9.0)  # since then it was dead
+
+    assert 190 <= tally.count <= 201
+
+
+def test_a_soak_that_was_slower_than_it_should_be_says_so_unless_it_is_a_short_one():
+    """2,000 operations a second for a minute are what it is to show."""
+    full, short = soak_writer.options_of([]), soak_writer.options_of(["--seconds", "6"])
+
+    assert "1,530 operations a second were done, 2,000 are wanted" in soak_writer.too_slow(_done(1_530), full)
+    assert soak_writer.too_slow(_done(1_995), full) == ""
+    assert soak_writer.too_slow(_done(1_530), short) == ""
+
+
+def _done(rate: int) -> dict[str, int]:
+    return {"operations_per_second": rate}
+
+
 def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench):
     """Every marked event and every new document arrives; how soon is no business of a test."""
     figures = soak_lag.measured(
@@ -56,6 +80,18 @@ def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_t
     assert figures["writes"] > 100
     assert 0 < figures["longest_write_ms"]["median"] <= figures["longest_write_ms"]["max"]
     assert figures["sides"] == "identical after each round"
+    assert figures["rounds_compared"] == 2
+
+
+def test_a_hold_that_is_too_long_is_no_success_unless_the_runner_was_killed_or_the_rounds_are_few():
+    """At most 250 ms in each of ten rounds; writers wait longer for a runner who is dead."""
+    full, short, killed = ([], ["--rounds", "9"], ["--kill", "0.3"])
+    slow, quick = ({"longest_write_ms": {"max": ms}, "slowest_round": 7} for ms in (250.1, 250.0))
+
+    assert "a writer waited 250.1 ms in round 7" in soak_rounds.too_long(slow, soak_rounds.options_of(full))
+    assert soak_rounds.too_long(quick, soak_rounds.options_of(full)) == ""
+    assert soak_rounds.too_long(slow, soak_rounds.options_of(short)) == ""
+    assert soak_rounds.too_long(slow, soak_rounds.options_of(killed)) == ""
 
 
 @pytest.mark.parametrize("title", ["follow, files → database"])
