@@ -32,7 +32,10 @@ _KNOWN = 10_000
 _BATCH = 512
 _WISHES_SECONDS = 0.5
 _WISHES_PAUSE = 10
-"""So many times as long as asking for wishes takes nobody asks: among a million items it takes a while."""
+"""So many times as long as asking for wishes takes nobody asks: among a million items that is a third of a second."""
+
+_WISHES_MOST = 3.0
+"""But no longer than that: it may have taken long because something else was in the way."""
 
 _AGAIN_SECONDS = 30.0
 _WRITTEN_AGAIN = "it was put back, and somebody wrote it again; look at it again"
@@ -58,6 +61,7 @@ class Drifting:
         self._knows_all = True
         self._known_until = 0
         self._put_back: dict[bytes, str] = {}
+        self._wishes_left = False
         self._asks_at = self._again = 0.0
         self._footing: Footing | None = None
         self._watch: Watch | None = None
@@ -101,7 +105,7 @@ class Drifting:
         """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""
         until = time.monotonic() + seconds
         self.begin()
-        while (self._put_back or len(self._dirty)) and (left := until - time.monotonic()) > 0:
+        while (self._put_back or len(self._dirty) or self._wishes_left) and (left := until - time.monotonic()) > 0:
             drain(left)
             self.turn(time.monotonic())
             if not self._put_back:  # then there is room for what did not fit
@@ -239,7 +243,8 @@ class Drifting:
         wished = replace(self._mine, wished=True)
         found = run.ledger.ask(lambda c: drift.page_by_key(c, run.ledger.schema, wished))
         asked = time.monotonic()
-        self._asks_at = asked + max(_WISHES_SECONDS, _WISHES_PAUSE * (asked - began))
+        self._asks_at = asked + min(max(_WISHES_SECONDS, _WISHES_PAUSE * (asked - began)), _WISHES_MOST)
+        self._wishes_left = len(found) == drift.PAGE
         self._carry_out(found)
 
     def _carry_out(self, found: Sequence[Item], overruled: Wish | None = None) -> None:
