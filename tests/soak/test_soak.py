@@ -94,16 +94,29 @@ def test_a_hold_that_is_too_long_is_no_success_unless_the_runner_was_killed_or_t
     assert soak_rounds.too_long(slow, soak_rounds.options_of(killed)) == ""
 
 
-@pytest.mark.parametrize("title", ["follow, files → database"])
-def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, title: str):
-    """At each place that it passes, while a program writes; what it was told is done is there once."""
+@pytest.mark.parametrize(
+    ("title", "places"), [("follow, files → database", ()), ("roll back, files → database", ("file.append:before",))]
+)
+def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, title: str, places: tuple[str, ...]):
+    """At each place that it passes, while a program writes; what it was told is done is there once. Or in the midst of a hand-over."""
     (scenario,) = soak_crashes.chosen(title)
-    deaths = list(soak_crashes.died(server, scenario, each=False))
+    deaths = list(soak_crashes.died(server, scenario, places, each=False))
 
     assert [death.place for death in deaths if not death.reached] == []
     assert [(death.lost, death.twice) for death in deaths] == [(0, 0)] * len(deaths)
     assert min(death.acknowledged for death in deaths) > 20
     assert f"{len(deaths)} deaths, 0 lost, 0 twice" in soak_crashes.matrix(deaths)
+
+
+def test_who_writes_files_in_a_hand_over_dies_around_every_file_that_it_writes():
+    """A cut-over of a database and a roll back to files bring over what is left, as whoever follows does."""
+    for title in ("cut over, database → files", "roll back, files → database"):
+        (scenario,) = soak_crashes.chosen(title)
+        places = soak_crashes.places_of(scenario)
+
+        written = ("postgres.intents", "file.append", "file.sync", "file.directory", "postgres.marks")
+        assert {f"{name}:after" for name in written} <= set(places)
+        assert len(places) == len(set(places))
 
 
 def test_each_failpoint_is_in_some_scenario():
