@@ -49,10 +49,10 @@ SCENARIOS = (
     Scenario("follow", "files", _INTO_DATABASE, writes="files"),
     Scenario("follow", "database", _INTO_FILES, writes="sql"),
     Scenario("cut over", "files", (*_HAND_OVER, "postgres.page"), verb="cutover", writes="writer"),
-    Scenario("cut over", "database", (*_HAND_OVER, "file.rename"), verb="cutover", writes="writer"),
+    Scenario("cut over", "database", (*_HAND_OVER, *_INTO_FILES), verb="cutover", writes="writer"),
     Scenario("reverse stream", "files", _INTO_FILES, first=("cutover",), writes="sql"),
     Scenario("reverse stream", "database", _INTO_DATABASE, first=("cutover",), writes="files"),
-    Scenario("roll back", "files", (*_HAND_OVER, "file.rename"), verb="rollback", first=("cutover",), writes="writer"),
+    Scenario("roll back", "files", (*_HAND_OVER, *_INTO_FILES), verb="rollback", first=("cutover",), writes="writer"),
     Scenario("roll back", "database", (*_HAND_OVER, "postgres.page"), verb="rollback", first=("cutover",), writes="writer"),
 )
 """*source* is where the migration began; after a cut-over it goes the other way."""

@@ -68,7 +68,7 @@ def chosen(words: str) -> list[Scenario]:
 
 def places_of(scenario: Scenario) -> list[str]:
     """Where it is to die, in order."""
-    return [f"{name}:{side}" for name in scenario.places for side in ("before", "after")]
+    return [f"{name}:{side}" for name in dict.fromkeys(scenario.places) for side in ("before", "after")]
 
 
 def died(server: Bench, scenario: Scenario, places: Sequence[str] = (), *, each: bool = True) -> Iterator[Death]:
@@ -126,7 +126,7 @@ def _died_following(
         follower.arrive(**stage.failpoint(place))
         if stage.authority != begun:
             stage.ask("rollback" if scenario.verb == "cutover" else "cutover")
-        reached = stage.die(follower)
+        reached = stage.die(follower, place)
         time.sleep(_MEANWHILE_SECONDS)
         follower.arrive()
         activity.rest()
@@ -171,8 +171,9 @@ def matrix(deaths: Sequence[Death]) -> str:
         "Each cell is a process, with all its workers, that was killed (`kill -9`) just before or just after a durable call,",
         "and the same command given again. *0/0* says: none of the writes that a program was told are done is lost, none is there",
         "twice, counted by SQL; and both sides are the same to the byte, by a comparer that imports nothing of crossfade.",
-        "A program writes all the while, but for a copy and a restore. Where a cell is empty, nobody was killed: that scenario",
-        "does not pass the place, or passes it only beside what it is about. `postgres.route` is died at in",
+        "A program writes all the while, but for a copy and a restore. Whoever hands over is killed once it has begun to; at",
+        "`feed.cursor`, which it passes now and then, before. Where a cell is empty, nobody was killed: that scenario does not pass",
+        "the place, or passes it only beside what it is about. `postgres.route` is died at in",
         "`tests/e2e/test_handover_databases.py`, `file.aside` in `tests/e2e/test_drift.py`, `journal.spool` in `tests/faults/test_spool.py`.",
         "",
         f"{figures['deaths']} deaths, {figures['lost']} lost, {figures['twice']} twice, trees {figures['trees']}.",

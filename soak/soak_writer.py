@@ -23,6 +23,13 @@ from soak import judging, program
 from soak.following import Following
 from soak.table import printed
 
+_FULL_SECONDS = 60.0
+_ENOUGH = 0.99
+"""So much of the wanted rate: a death in the last moment is not caught up with any more."""
+
+_START_SECONDS = 0.1
+"""A program that dies later than that before the end would come to nothing."""
+
 _ROOM_SECONDS = 180.0
 """How long the follower may take, after the last write, until it has brought everything."""
 
@@ -35,6 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.json:
         print(printed(figures))
     print(json.dumps(figures))
+    if why := too_slow(figures, options):
+        raise SystemExit(why)
+
+
+def too_slow(figures: dict[str, Any], options: argparse.Namespace) -> str:
+    """What is to be said where so few operations a second were done that the soak shows less than it should; a short one may."""
+    rate = figures["operations_per_second"]
+    if options.seconds < _FULL_SECONDS or rate >= _ENOUGH * options.rate:
+        return ""
+    return f"{rate:,} operations a second were done, {options.rate:,.0f} are wanted: the machine is too slow, or not quiet"
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -69,7 +86,7 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "operations": operations,
         "seconds": round(wrote, 1),
-        "operations_per_second": round(operations / wrote),
+        "operations_per_second": round(operations / options.seconds),
         "writer_deaths": deaths,
         "follower_kills": kills,
         "follower_pauses": pauses,
@@ -81,21 +98,23 @@ def soaked(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _beset(server: Bench, root: Path, tally: Path, following: Following, options: argparse.Namespace) -> tuple[int, int]:
-    """Let the program write, again whenever it died; kill it and the follower at random, and have the follower pause; each once at
-    least, on a machine however slow. How often the program died, and the follower paused.
+    """Let the program write, again whenever it died; kill it and the follower at random, and have the follower pause: on a machine
+    however slow it is killed and pauses once at least. How often the program died, and the follower paused.
     """
     chance, deaths, pauses = random.Random(options.seed), 0, 0
-    until = time.monotonic() + options.seconds
+    began = time.monotonic()
+    until = began + options.seconds
     next_kill, next_death, next_pause = (time.monotonic() + _pause(chance, options.every) for _ in range(3))
-    writer = _writer(root, tally, options, options.seconds)
+    writer = _writer(root, tally, options, began)
     try:
-        while (left := _left(until, deaths, pauses, following.kills)) > 0:
+        while _goes_on(until, pauses, following.kills):
             now = time.monotonic()
-            if writer.poll() is not None and left > 0.5:
-                writer = _writer(root, tally, options, left)
-            if now >= next_death and writer.poll() is None:
+            if writer.poll() is not None and until - now > _START_SECONDS:
+                deaths += 1
+                writer = _writer(root, tally, options, began)
+            if now >= next_death:
                 writer.kill()
-                deaths, next_death = deaths + 1, now + _pause(chance, options.every)
+                next_death = now + _pause(chance, options.every)
             if next_kill <= now < next_pause:  # a pause that is due comes first: it waits until there is a follower to pause
                 _kill(following, chance)
                 next_kill = time.monotonic() + _pause(chance, options.every)
@@ -111,10 +130,9 @@ def _beset(server: Bench, root: Path, tally: Path, following: Following, options
     return deaths, pauses
 
 
-def _left(until: float, *happened: int) -> float:
-    """How many seconds it goes on: some, as long as something has not happened yet."""
-    left = until - time.monotonic()
-    return left if all(happened) else max(left, 1.0)
+def _goes_on(until: float, *happened: int) -> bool:
+    """True until its time is over, and as long as something has not happened yet."""
+    return time.monotonic() < until or not all(happened)
 
 
 def _stand_still(server: Bench, chance: random.Random) -> None:
@@ -129,8 +147,19 @@ def _pause(chance: random.Random, seconds: float) -> float:
     return seconds * (0.25 + 1.5 * chance.random())
 
 
-def _writer(root: Path, tally: Path, options: argparse.Namespace, seconds: float) -> subprocess.Popen[bytes]:
-    words = ("--seed", options.seed, "--rate", options.rate, "--seconds", seconds, "--tally", tally)
+def _writer(root: Path, tally: Path, options: argparse.Namespace, began: float) -> subprocess.Popen[bytes]:
+    words = (
+        "--seed",
+        options.seed,
+        "--rate",
+        options.rate,
+        "--seconds",
+        options.seconds,
+        "--began",
+        began,
+        "--tally",
+        tally,
+    )
     command = [sys.executable, program.__file__, root, *words]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
 

@@ -21,6 +21,8 @@ from soak.scenarios import Scenario
 _IN_STEP_SECONDS = 120.0
 _DIES_SECONDS = 60.0
 _VERB_SECONDS = 120.0
+_SELDOM = "feed.cursor"
+"""Passed once in a while, and not within the moment that a hand-over takes."""
 
 
 class Stage:
@@ -109,10 +111,13 @@ class Stage:
         ((found,),) = self._server.run(f"SELECT authority FROM {self._schema}.routes")
         return "database" if found == "here" else "files"
 
-    def die(self, follower: Following) -> bool:
-        """Arm the failpoint, ask for what is to be done, and wait until it strikes; False where it was not reached."""
-        self._armed.touch()
+    def die(self, follower: Following, place: str) -> bool:
+        """Ask for what is to be done, arm the failpoint at *place*, and wait until it strikes; False where it was not reached."""
+        begun = self._hand_overs()
         asked = self.asked(self._scenario.verb) if self._scenario.verb else None
+        if asked is not None and not place.startswith(_SELDOM):  # else it dies before it hears of that
+            follower.wait("a hand-over", lambda: self._hand_overs() > begun, _VERB_SECONDS)
+        self._armed.touch()
         has_died = follower.dies(_DIES_SECONDS)
         if asked is not None:
             asked.kill()
@@ -120,6 +125,10 @@ class Stage:
         if not has_died:
             follower.kill()
         return has_died
+
+    def _hand_overs(self) -> int:
+        rows = self._server.run(f"SELECT count(*) FROM {self._schema}.journal WHERE event = 'hand-over begun'")
+        return int(str(rows[0][0]))
 
     # What is true
 

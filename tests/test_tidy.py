@@ -16,9 +16,11 @@ import typer
 
 from crossfade.console.main import app
 from crossfade.errors import CrossfadeError, every_code
+from crossfade.observe.failpoints import FAILPOINTS
 from crossfade.store.layers.marking import Marking
 from crossfade.store.layers.retrying import Retrying
 from crossfade.store.port import Store
+from soak.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "crossfade"
@@ -87,6 +89,16 @@ def test_the_error_tree_is_drawn_as_it_is():
     for error in every_code().values():
         assert error.meaning
         assert error.meaning.endswith(".")
+
+
+def test_every_failpoint_and_scenario_is_in_the_crash_matrix():
+    """The page is made by a program, which somebody has to run: scripts/soak crashes --into docs/crash-matrix.md."""
+    page = (ROOT / "docs/crash-matrix.md").read_text().splitlines()
+    (head,) = [line for line in page if line.startswith("| killed at |")]
+    rows = {line.partition(" | ")[0] for line in page if line.startswith("| `")}
+
+    assert head == "| killed at | " + " | ".join(scenario.title for scenario in SCENARIOS) + " |"
+    assert rows == {f"| `{name}`, {side}: {what}" for name, what in FAILPOINTS.items() for side in ("before", "after")}
 
 
 def test_every_statement_in_sql_is_used():

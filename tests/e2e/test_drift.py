@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from crossfade.migrate.follow import drifting
 from crossfade.migrate.follow.drifting import Drifting
+from crossfade.store.backends.postgres import drift
+from crossfade.store.backends.postgres.drift import Item
 from support.following import following
 from support.person import Person, refused, said
 from support.running import Terminal, compare, finish, kill_group, wait_for
@@ -20,6 +23,15 @@ from support.servers import Database
 LOG = "events/r/j/events-1.jsonl"
 ONE, TWO, THREE = (f"sessions/{name}.json" for name in ("one", "two", "three"))
 DOCUMENT = '{"session_id":"%s","status":"Running"}'
+
+KNOWS_ONE = """
+from crossfade.console.main import run
+from crossfade.migrate.follow import drifting
+
+drifting._KNOWN = 1
+run()
+"""
+"""A runner that knows one open item by heart."""
 
 
 @pytest.fixture
@@ -51,9 +63,9 @@ class Pair:
         self.person, self.terminal, self.root, self.database, self.runners = person, terminal, root, database, runners
         self.id = ""
 
-    def run(self) -> None:
+    def run(self, program: str = "") -> None:
         """A runner, arrived."""
-        self.runners.append(following(self.terminal, self.root, self.database))
+        self.runners.append(following(self.terminal, self.root, self.database, program=program))
 
     def stop(self) -> None:
         process = self.runners.pop()
@@ -228,6 +240,63 @@ def test_what_is_written_again_while_it_is_put_back_is_open_anew(pair: Pair, mon
     assert (pair.root / ONE).read_text() == DOCUMENT % ONE
 
 
+def test_much_that_drifts_is_in_hand_by_the_page_and_dealt_with_all_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """One ``chmod -R`` on retired files may be a million items: nobody may hold them all. A page is small here, to be passed."""
+    root, page, longest = pair.root, 6, [0]
+    paths = [f"sessions/many-{number:02}.json" for number in range(20)]
+    for path in paths:
+        pair.put(path, DOCUMENT % path)
+    wait_for("the documents", lambda: all((root / path).exists() for path in paths), 30)
+    for path in paths:
+        (root / path).chmod(0o600)
+    pair.await_drift(**{path.replace("/", "__").replace(".json", "_json"): "changed" for path in paths})
+    pair.stop()
+
+    rows_of = drift._items
+
+    def measured(*arguments: Any) -> list[Item]:
+        found = rows_of(*arguments)
+        longest[0] = max(longest[0], len(found))
+        return found
+
+    monkeypatch.setattr(drift, "_items", measured)
+    monkeypatch.setattr(drift, "PAGE", page)
+    monkeypatch.setattr(drifting, "_KNOWN", 8)
+    found = pair.open()
+    assert sorted(found) == paths
+    shown = pair.person.types("drift", "list", "--store", pair.database.url)
+    assert [path for path in paths if f" {path} " not in shown.out] == []
+
+    numbers = [found[path][0] for path in paths]
+    pair.database.run(f"UPDATE drift SET wish = 'take' WHERE item_id = ANY('{{{','.join(map(str, numbers[:10]))}}}')")
+    assert pair.drift("take", numbers[0], status=0)["items"][0]["state"] == "taken"
+    dealt = pair.drift("ignore", status=0)["items"]
+    assert sorted((item["path"], item["state"]) for item in dealt) == [(path, "ignored") for path in paths[10:]]
+    assert [(root / path).stat().st_mode & 0o777 for path in paths] == [0o600] * 10 + [0o644] * 10
+    for path in paths:
+        (root / path).write_text("rogue")
+    rolled = pair.person.types("rollback", "--store", pair.database.url, "--writers-stopped", "--force")
+    assert rolled.status == 0, rolled
+    assert [path for path in paths if (root / path).read_text() != DOCUMENT % path] == []
+    assert len(list(root.with_name("live.crossfade").glob("drift/*-many-*.json"))) == len(paths[10:]) + len(paths)
+    assert longest == [page]
+
+
+def test_what_is_set_right_ends_by_itself_however_much_is_open(pair: Pair):
+    """Only some of what is open is known by heart; about the rest the table is asked."""
+    paths = [ONE, TWO, THREE]
+    for path in paths:
+        (pair.root / path).chmod(0o600)
+    pair.await_drift(**{path.replace("/", "__").replace(".json", "_json"): "changed" for path in paths})
+    pair.stop()
+    pair.run(program=KNOWS_ONE)
+    for path in paths:
+        (pair.root / path).chmod(0o644)
+
+    wait_for("no drift", lambda: pair.open() == {}, 20)
+    assert pair.database.all("SELECT DISTINCT state FROM drift") == [("undone",)]
+
+
 def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
     person: Person, terminal: Terminal, root: Path, database: Database, runners: list[Any]
 ):
@@ -252,7 +321,7 @@ def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
     expected = {"by-hand": "added", "sessions__three_json": "changed"}
     numbers = pair.await_drift(sessions__one_json="changed", sessions__two_json="removed", **expected)
     (left,) = pair.drift("take", numbers[ONE], status=3)["items"]
-    assert left["outcome"].startswith("the files have the authority")
+    assert left["outcome"].startswith("the files have the authority"), left
 
     done = pair.drift("ignore", status=0)["items"]
     assert [item["state"] for item in done] == ["ignored"] * 4

@@ -52,7 +52,8 @@ class Writing(threading.Thread):
 
     def run(self) -> None:
         while not self._over.is_set():
-            self._program.work(0.5, _RATE)
+            now = time.monotonic()
+            self._program.work(now + 0.5, _RATE, now - self.count / _RATE)  # no haste to make up for a slow moment
 
     def rest(self) -> None:
         """Finish what is torn, and write no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
+from soak import judging, program, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
 from soak.scenarios import SCENARIOS
 from soak.table import printed
 
@@ -37,6 +38,29 @@ def test_a_program_that_knows_nothing_of_crossfade_writes_and_dies_and_the_targe
     assert figures["target"] == "identical"
 
 
+def test_a_writer_that_died_catches_up_with_what_its_death_cost(tmp_path: Path):
+    """The pace is that of the whole soak: with a pace anew for each life, every death would make it slower."""
+    program.plant(tmp_path / "live")
+    tally = program.Tally(tmp_path / "tally")
+    writer, now = program.Program(tmp_path / "live", 1, tally, dies=False), time.monotonic()
+    writer.work(now + 1.0, 20.0, now - 9.0)  # since then it was dead
+
+    assert 190 <= tally.count <= 201
+
+
+def test_a_soak_that_was_slower_than_it_should_be_says_so_unless_it_is_a_short_one():
+    """2,000 operations a second for a minute are what it is to show."""
+    full, short = soak_writer.options_of([]), soak_writer.options_of(["--seconds", "6"])
+
+    assert "1,530 operations a second were done, 2,000 are wanted" in soak_writer.too_slow(_done(1_530), full)
+    assert soak_writer.too_slow(_done(1_995), full) == ""
+    assert soak_writer.too_slow(_done(1_530), short) == ""
+
+
+def _done(rate: int) -> dict[str, int]:
+    return {"operations_per_second": rate}
+
+
 def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench):
     """Every marked event and every new document arrives; how soon is no business of a test."""
     figures = soak_lag.measured(
@@ -57,18 +81,43 @@ def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_t
     assert figures["writes"] > 100
     assert 0 < figures["longest_write_ms"]["median"] <= figures["longest_write_ms"]["max"]
     assert figures["sides"] == "identical after each round"
+    assert figures["rounds_compared"] == 2
 
 
-@pytest.mark.parametrize("title", ["follow, files → database"])
-def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, title: str):
-    """At each place that it passes, while a program writes; what it was told is done is there once."""
+def test_a_hold_that_is_too_long_is_no_success_unless_the_runner_was_killed_or_the_rounds_are_few():
+    """At most 250 ms in each of ten rounds; writers wait longer for a runner who is dead."""
+    full, short, killed = ([], ["--rounds", "9"], ["--kill", "0.3"])
+    slow, quick = ({"longest_write_ms": {"max": ms}, "slowest_round": 7} for ms in (250.1, 250.0))
+
+    assert "a writer waited 250.1 ms in round 7" in soak_rounds.too_long(slow, soak_rounds.options_of(full))
+    assert soak_rounds.too_long(quick, soak_rounds.options_of(full)) == ""
+    assert soak_rounds.too_long(slow, soak_rounds.options_of(short)) == ""
+    assert soak_rounds.too_long(slow, soak_rounds.options_of(killed)) == ""
+
+
+@pytest.mark.parametrize(
+    ("title", "places"), [("follow, files → database", ()), ("roll back, files → database", ("file.append:before",))]
+)
+def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, title: str, places: tuple[str, ...]):
+    """At each place that it passes, while a program writes; what it was told is done is there once. Or in the midst of a hand-over."""
     (scenario,) = soak_crashes.chosen(title)
-    deaths = list(soak_crashes.died(server, scenario, each=False))
+    deaths = list(soak_crashes.died(server, scenario, places, each=False))
 
     assert [death.place for death in deaths if not death.reached] == []
     assert [(death.lost, death.twice) for death in deaths] == [(0, 0)] * len(deaths)
     assert min(death.acknowledged for death in deaths) > 20
     assert f"{len(deaths)} deaths, 0 lost, 0 twice" in soak_crashes.matrix(deaths)
+
+
+def test_who_writes_files_in_a_hand_over_dies_around_every_file_that_it_writes():
+    """A cut-over of a database and a roll back to files bring over what is left, as whoever follows does."""
+    for title in ("cut over, database → files", "roll back, files → database"):
+        (scenario,) = soak_crashes.chosen(title)
+        places = soak_crashes.places_of(scenario)
+
+        written = ("postgres.intents", "file.append", "file.sync", "file.directory", "postgres.marks")
+        assert {f"{name}:after" for name in written} <= set(places)
+        assert len(places) == len(set(places))
 
 
 def test_each_failpoint_is_in_some_scenario():

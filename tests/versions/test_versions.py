@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -13,15 +14,17 @@ from crossfade.migrate.plan import Plan
 from crossfade.model import layouts
 from crossfade.store.backends.embedded import majors
 from crossfade.store.location import parse
-from support.running import Terminal, finish, kill_group, wait_for
+from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import Database
-from versions.keep import DUMPS, build
+from versions.keep import AFTER, AFTER_TEXT, DUMPS, LIVE, MARKER, ROGUE, ROGUE_TEXT, build, build_live, go_rogue
 
 KEPT = sorted(path.name.removesuffix(".sql.gz") for path in DUMPS.glob("*.sql.gz"))
+KEPT_COPIES = [name for name in KEPT if not name.endswith(LIVE)]
+KEPT_LIVE = [name for name in KEPT if name.endswith(LIVE)]
 
 
 def restored(dump: Path, root: Path, database: Database) -> str:
-    """Load *dump* as if it had been made here; the migration's id."""
+    """Load *dump* as if it had been made here, and the marker beside *root* if there is one; the migration's id."""
     target = parse(f"{database.url}&store=tree").url
     layout = layouts.load("prodigy")
     plan = Plan(f"file://{root}", target, "tree", layout.name, layout.fingerprint)
@@ -33,15 +36,20 @@ def restored(dump: Path, root: Path, database: Database) -> str:
     options = ["--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", database.server.conninfo]
     done = subprocess.run([str(program), *options], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    if marker := text.partition(MARKER)[2]:
+        beside = root.with_name(f"{root.name}.crossfade")
+        beside.mkdir(0o700)
+        (beside / "route.json").write_text(marker)
     return plan.migration
 
 
 def test_this_release_is_kept():
-    """A release without its dump could break the next one, and nobody would see."""
-    assert metadata.version("crossfade") in KEPT
+    """A release without its dumps could break the next one, and nobody would see."""
+    release = metadata.version("crossfade")
+    assert {release, release + LIVE} <= set(KEPT)
 
 
-@pytest.mark.parametrize("release", KEPT)
+@pytest.mark.parametrize("release", KEPT_COPIES)
 def test_an_interrupted_copy_of_a_release_goes_on(release: str, database: Database, tmp_path: Path):
     """Not one record that it had brought is brought again; and then it is followed."""
     root, terminal = tmp_path / "tree", Terminal(tmp_path / "state")
@@ -65,3 +73,45 @@ def test_an_interrupted_copy_of_a_release_goes_on(release: str, database: Databa
         kill_group(process)
     assert done.status == 0, done
     assert database.one("SELECT reread_at IS NOT NULL AND verified_at IS NOT NULL FROM migrations")
+
+
+@pytest.mark.parametrize("release", KEPT_LIVE)
+def test_an_interrupted_hand_over_of_a_release_is_completed_and_taken_back(release: str, database: Database, tmp_path: Path):
+    """It was killed just behind the decision: the marker beside the files says so, or nothing, and a path has drifted."""
+    root, terminal = tmp_path / "tree", Terminal(tmp_path / "state")
+    build_live(root)
+    before = (root / ROGUE).read_text()
+    go_rogue(root)
+    migration = restored(DUMPS / f"{release}.sql.gz", root, database)
+    here = ("--store", f"{database.url}&store=tree")
+    tables = ("routes", "cursors", "changes", "drift", "marks")
+    assert [table for table in tables if not database.one(f"SELECT count(*) FROM {table}")] == []
+
+    doctor = terminal.run("doctor", *here, "--json")
+    (left,) = json.loads(doctor.out)["stores"][0]["half_done"]
+    assert (doctor.status, left["migration"], left["name"]) == (2, migration, "marker")
+    assert terminal.run("repair", migration, *here).status == 0
+    assert terminal.run("doctor", *here).status == 0
+    (item,) = json.loads(terminal.run("drift", migration, "list", *here, "--json").out)["items"]
+    assert (item["path"], item["state"]) == (ROGUE, "open")
+
+    process = terminal.popen("start", root, f"{database.url}&store=tree", "--cpu-max", "100")
+    try:
+        wait_for("what a program wrote", lambda: (root / AFTER).exists() and (root / AFTER).read_text() == AFTER_TEXT, 60)
+        assert (root / ROGUE).read_text() == ROGUE_TEXT
+        refused = terminal.run("rollback", migration, *here, "--writers-stopped", "--timeout", "1")
+        assert (refused.status, "drift" in refused.err) == (7, True), refused
+        assert terminal.run("drift", migration, "ignore", *here).status == 0
+        assert (root / ROGUE).read_text() == before
+        done = terminal.run("rollback", migration, *here, "--writers-stopped", "--hold-max", "5")
+        assert done.status == 0, done
+        (root / AFTER).write_text("{}")
+        wait_for(
+            "what is written in the files", lambda: database.one(f"SELECT size FROM entries WHERE path = '{AFTER}'") == 2
+        )
+        process.terminate()
+        assert finish(process).status == 0
+    finally:
+        kill_group(process)
+    assert terminal.run("start", f"{database.url}&store=tree", tmp_path / "back", "--once").status == 0
+    compare(root, tmp_path / "back")

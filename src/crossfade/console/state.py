@@ -52,7 +52,7 @@ class State:
 def look_at(ledger: Ledger, row: MigrationRow) -> State:
     """The migration of *row*, as it is now."""
     head = ledger.journal_head(row.migration)
-    drifted = ledger.ask(lambda c: drift.count_open(c, ledger.schema, row.migration))
+    drifted = ledger.ask(lambda c: drift.count(c, ledger.schema, drift.Which(row.migration)))
     totals, store = ledger.totals(row.store_id), ledger.server.name
     return State(row, ledger.runner(row.migration), totals, head, ledger.now(), drifted, store)
 

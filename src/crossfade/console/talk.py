@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from textwrap import indent
 from typing import Any
 
 from crossfade.errors import CrossfadeError, LocationInvalid
@@ -25,6 +26,19 @@ def show(text: str) -> None:
 def show_json(value: Any) -> None:
     """Data for programs, sorted and stable."""
     show(json.dumps(value, indent=2, default=str))
+
+
+def show_listing(value: dict[str, Any], name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
+    """The same, with a list that may be long: *value*, then *items* as *name*, each as it comes, and the *rest*, known then.
+
+    Nothing is said before the first of them is there: what fails until then leaves no half of a value behind.
+    """
+    before, between = json.dumps(value, indent=2, default=str).removesuffix("\n}") + f',\n  "{name}": [', ""
+    for item in items:
+        print(before + between + indent("\n" + json.dumps(item, indent=2, default=str), "    "), end="")
+        before, between = "", ","
+    after = json.dumps(rest(), indent=2, default=str).removeprefix("{")
+    show(f"{before}],{after}")
 
 
 def say_head(head: bytes) -> None:

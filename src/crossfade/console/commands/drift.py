@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
+from crossfade.console.talk import counted, say, say_head, show, show_json, show_listing, sized, table
 from crossfade.errors import MigrationUnknown, OptionInvalid, RunnerActive
 from crossfade.migrate.again import request_again
 from crossfade.migrate.follow.live import Live
@@ -23,7 +26,7 @@ from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.versions import Version, Versions, versions
 from crossfade.model.paths import text_of
 from crossfade.store.backends.postgres import drift
-from crossfade.store.backends.postgres.drift import Item, Wish
+from crossfade.store.backends.postgres.drift import Item, Which, Wish
 from crossfade.store.port import Reading, Store
 
 _POLL_SECONDS = 0.1
@@ -32,22 +35,20 @@ _DIFFERENT = 3
 
 
 def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
-    """The open items; 3 where there are any."""
+    """The open items; 3 where there are any. A page of them is in hand at a time."""
+    states: Counter[str] = Counter()
     with sought(words, store) as found:
-        items, head = _open(found), found.ledger.journal_head(found.row.migration)
-    if as_json:
-        value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration}
-        show_json({**value, "items": [_value(item) for item in items], "head": head.hex()})
-    elif items:
-        head_row = ("item", "side", "class", "path", "size", "seen", "times")
-        show(table(head_row, [_row(item) for item in items], left=4))
-        for item in items:
-            if item.outcome:
-                say(f"{item.item}: {item.outcome}")
-    else:
+        pages = drift.pages(found.ledger.ask, found.ledger.schema, Which(found.row.migration))
+        if as_json:
+            _show_values(found, _counted(chain.from_iterable(pages), states))
+        else:
+            for page in pages:
+                _show_table(list(_counted(page, states)))
+        head = found.ledger.journal_head(found.row.migration)
+    if not states and not as_json:
         say("nothing has drifted")
     say_head(head)
-    return _DIFFERENT if items else 0
+    return _DIFFERENT if states else 0
 
 
 def show_item(words: tuple[str, ...], store: str, number: int, *, content: bool, as_json: bool) -> int:
@@ -66,21 +67,19 @@ def show_item(words: tuple[str, ...], store: str, number: int, *, content: bool,
 def deal(words: tuple[str, ...], store: str, wanted: Wish, numbers: list[int], *, as_json: bool) -> int:
     """Have items ignored or taken, by whoever runs the migration, or here; 3 where some are left open."""
     with sought(words, store) as found:
-        ledger, migration = found.ledger, found.row.migration
         for number in numbers:
             _item(found, number)
-        chosen = ledger.change(lambda c: drift.wish(c, ledger.schema, migration, wanted, numbers or None))
-        _carry_out(found, chosen)
-        items = ledger.ask(lambda c: drift.named(c, ledger.schema, chosen))
-        head = ledger.journal_head(migration)
-    left = sum(item.state == "open" for item in items)
-    if as_json:
-        value = {"schema_version": SCHEMA_VERSION, "migration": migration}
-        show_json({**value, "items": [_value(item) for item in items], "head": head.hex()})
-    else:
-        for item in items:
-            show(f"{item.item}  {text_of(item.seen.path)}: {item.state}; {item.outcome or 'not done yet'}")
-        say(f"{counted(len(items) - left, 'item')} dealt with, {counted(left, 'item')} left open")
+        states: Counter[str] = Counter()
+        dealt = _counted(_dealt(found, wanted, numbers), states)
+        if as_json:
+            _show_values(found, dealt)
+        else:
+            for item in dealt:
+                show(f"{item.item}  {text_of(item.seen.path)}: {item.state}; {item.outcome or 'not done yet'}")
+        head = found.ledger.journal_head(found.row.migration)
+    left = states.pop("open", 0)
+    if not as_json:
+        say(f"{counted(states.total(), 'item')} dealt with, {counted(left, 'item')} left open")
     say_head(head)
     return _DIFFERENT if left else 0
 
@@ -88,13 +87,43 @@ def deal(words: tuple[str, ...], store: str, wanted: Wish, numbers: list[int], *
 # Doing it
 
 
-def _carry_out(found: Sought, chosen: list[int]) -> None:
-    """Wait for whoever runs the migration; where nobody does, do it here."""
+def _dealt(found: Sought, wanted: Wish, numbers: list[int]) -> Iterator[Item]:
+    """Have items dealt with, all where none is named, a page after the other; each as it is then.
+
+    Once a page is not done in time, the others are wished for, and not waited for.
+    """
+    ledger, migration, in_time = found.ledger, found.row.migration, True
+    for chosen in _chosen(found, numbers):
+        ledger.change(partial(drift.wish, schema=ledger.schema, migration=migration, wanted=wanted, chosen=chosen))
+        in_time = in_time and _carry_out(found, chosen)
+        yield from _named(found, chosen)
+
+
+def _chosen(found: Sought, numbers: list[int]) -> Iterator[list[int]]:
+    """The numbers of the items, by the page: those that are named, else all that are open, what is above first."""
+    if numbers:
+        yield from (numbers[at : at + drift.PAGE] for at in range(0, len(numbers), drift.PAGE))
+        return
+    for page in drift.pages_by_key(found.ledger.ask, found.ledger.schema, Which(found.row.migration)):
+        yield [item.item for item in page]
+
+
+def _counted(items: Iterable[Item], states: Counter[str]) -> Iterator[Item]:
+    for item in items:
+        states[item.state] += 1
+        yield item
+
+
+def _carry_out(found: Sought, chosen: list[int]) -> bool:
+    """Wait for whoever runs the migration; where nobody does, do it here. False where that takes too long."""
     until = time.monotonic() + _RUNNER_SECONDS
-    while _is_wished(found, chosen) and time.monotonic() < until:
+    while any(item.wish is not None for item in _named(found, chosen)):
+        if time.monotonic() >= until:
+            return False
         if found.ledger.runner(found.row.migration) is None and _here(found):
-            return
+            return True
         time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _here(found: Sought) -> bool:
@@ -108,21 +137,17 @@ def _here(found: Sought) -> bool:
     return True
 
 
-def _is_wished(found: Sought, chosen: list[int]) -> bool:
-    return any(item.wish is not None for item in _open(found) if item.item in chosen)
-
-
 # Looking
 
 
-def _open(found: Sought) -> list[Item]:
-    ledger = found.ledger
-    return ledger.ask(lambda c: drift.items(c, ledger.schema, found.row.migration))
+def _named(found: Sought, numbers: list[int]) -> list[Item]:
+    ledger, migration = found.ledger, found.row.migration
+    return ledger.ask(lambda c: drift.named(c, ledger.schema, migration, numbers))
 
 
 def _item(found: Sought, number: int) -> Item:
-    for item in _open(found):
-        if item.item == number:
+    for item in _named(found, [number]):
+        if item.state == "open":
             return item
     raise OptionInvalid(f"there is no open item {number}", hint=f"crossfade drift {found.row.migration} list")
 
@@ -151,6 +176,20 @@ def _print(other: Store, item: Item) -> None:
 
 
 # Saying
+
+
+def _show_values(found: Sought, items: Iterator[Item]) -> None:
+    """For programs, each as it comes."""
+    migration = found.row.migration
+    value = {"schema_version": SCHEMA_VERSION, "migration": migration}
+    show_listing(value, "items", map(_value, items), lambda: {"head": found.ledger.journal_head(migration).hex()})
+
+
+def _show_table(page: list[Item]) -> None:
+    show(table(("item", "side", "class", "path", "size", "seen", "times"), [_row(item) for item in page], left=4))
+    for item in page:
+        if item.outcome:
+            say(f"{item.item}: {item.outcome}")
 
 
 def _show(item: Item, compared: Versions, head: bytes, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from crossfade.errors import GateShut
 from crossfade.migrate.decide import FOREIGN, Task
@@ -16,19 +16,27 @@ from crossfade.migrate.follow.brake import Braked, Footing, footing_of
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.hints import Watch
-from crossfade.migrate.follow.lanes import has
+from crossfade.migrate.follow.lanes import kinds_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.verifier import Wrong
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import key_of
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import drift
-from crossfade.store.backends.postgres.drift import Item, Seen, State, seen_of
+from crossfade.store.backends.postgres.drift import Item, Seen, Side, State, Which, Wish, seen_of
 from crossfade.store.port import Store
 
 _KNOWN = 10_000
+"""So many open items are known by heart, and looked at again now and then; where there are more, the next ones each time."""
+
 _BATCH = 512
 _WISHES_SECONDS = 0.5
+_WISHES_PAUSE = 10
+"""So many times as long as asking for wishes takes nobody asks: among a million items that is a third of a second."""
+
+_WISHES_MOST = 3.0
+"""But no longer than that: it may have taken long because something else was in the way."""
+
 _AGAIN_SECONDS = 30.0
 _WRITTEN_AGAIN = "it was put back, and somebody wrote it again; look at it again"
 
@@ -50,8 +58,11 @@ class Drifting:
         self._dealing = Dealing(run, source, target)
         self._touched = Dirty()
         self._known: dict[bytes, Seen] = {}
+        self._knows_all = True
+        self._known_until = 0
         self._put_back: dict[bytes, str] = {}
-        self._asked = self._again = 0.0
+        self._wishes_left = False
+        self._asks_at = self._again = 0.0
         self._footing: Footing | None = None
         self._watch: Watch | None = None
 
@@ -59,10 +70,10 @@ class Drifting:
         """Know what is open already, and go on with what is wished. On the side that decides by now there is no drift."""
         if self._run.to_files:
             self._footing = footing_of(self._run.request.target.path)
-        mine = [item for item in self._items() if has(self._run, item.seen.kind)]
-        side = self._dealing.side
-        self._known = {item.seen.key: item.seen for item in mine if item.seen.side == side}
-        self._end([(item, "undone", "that side decides by now") for item in mine if item.seen.side != side])
+        other: Side = "target" if self._dealing.side == "source" else "source"
+        for found in drift.pages(self._run.ledger.ask, self._run.ledger.schema, self._which(other)):
+            self._end([(item, "undone", "that side decides by now") for item in found])
+        self._learn()
         self.carry_out()
 
     def watch(self) -> list[Watch]:
@@ -94,9 +105,22 @@ class Drifting:
         """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""
         until = time.monotonic() + seconds
         self.begin()
-        while (self._put_back or len(self._dirty)) and (left := until - time.monotonic()) > 0:
+        while (self._put_back or len(self._dirty) or self._wishes_left) and (left := until - time.monotonic()) > 0:
             drain(left)
             self.turn(time.monotonic())
+            if not self._put_back:  # then there is room for what did not fit
+                self.carry_out()
+
+    def overrule(self, drain: Callable[[float], bool], seconds: float) -> None:
+        """Put the authority's version back over all that has drifted, a page after the other, as far as *seconds* go."""
+        until = time.monotonic() + seconds
+        for found in drift.pages_by_key(self._run.ledger.ask, self._run.ledger.schema, self._mine):
+            self._carry_out(found, "ignore")
+            drain(max(until - time.monotonic(), 0.0))
+            while len(self._touched) and time.monotonic() < until:
+                self._look_at_touched(float("inf"))
+            if time.monotonic() >= until:
+                return
 
     # Seeing
 
@@ -136,7 +160,7 @@ class Drifting:
     def _leave_open(self, keys: AbstractSet[bytes]) -> None:
         """What was put back at *keys* was written again before that was seen: people decide about it anew."""
         if keys:
-            self._end([(item, "open", _WRITTEN_AGAIN) for item in self._items() if item.seen.key in keys])
+            self._end([(item, "open", _WRITTEN_AGAIN) for item in self._at(keys)])
 
     def saw_wrong(self, wrong: Sequence[Wrong]) -> None:
         """The same, for what verifying found: what somebody wrote is looked at; records that are wrong, no look can see."""
@@ -153,7 +177,9 @@ class Drifting:
             self._check_root()
         run = self._run
         run.ledger.change(lambda c: drift.see(c, run.ledger.schema, run.migration, new))
-        self._known |= dict(islice(((seen.key, seen) for seen in new), max(_KNOWN - len(self._known), 0)))
+        room = max(_KNOWN - len(self._known), 0)
+        self._known |= {seen.key: seen for seen in new[:room]}
+        self._knows_all = self._knows_all and len(new) <= room
 
     def _check_root(self) -> None:
         """A volume that is not there any more is no reason to write down that all of it was removed."""
@@ -165,28 +191,35 @@ class Drifting:
 
     def in_step(self, paths: Iterable[bytes]) -> None:
         """Both sides are the same at *paths*, so there is no drift any more."""
-        keys = {key for path in paths if self._is_over(key := key_of(path))}
+        keys = {key for path in paths if self._may_be_over(key := key_of(path))}
         ended: list[tuple[Item, State, str]] = []
-        for item in self._items() if keys else ():
-            if item.seen.key in keys:
-                put_back = self._put_back.pop(item.seen.key, "")
+        for item in self._at(keys) if keys else ():
+            put_back = self._put_back.pop(item.seen.key, "")
+            if put_back or item.seen.type != RECORDS:
                 ended.append((item, "ignored" if put_back else "undone", put_back or "both sides are the same again"))
         self._end(ended)
 
-    def _is_over(self, key: bytes) -> bool:
-        return key in self._put_back or (key in self._known and self._known[key].type != RECORDS)
+    def _may_be_over(self, key: bytes) -> bool:
+        seen = self._known.get(key)
+        return key in self._put_back or (not self._knows_all if seen is None else seen.type != RECORDS)
 
     # Looking, and what people want
 
     def turn(self, now: float) -> None:
         """Look at what was touched; do what is wished."""
-        if self._known and now - self._asked >= _WISHES_SECONDS:
-            self._asked = now
+        is_any = bool(self._known) or not self._knows_all
+        if is_any and now >= self._asks_at:
             self.carry_out()
-        if self._known and now - self._again >= _AGAIN_SECONDS:
+        if is_any and now - self._again >= _AGAIN_SECONDS:
             self._again = now
-            self.hear({seen.path: False for seen in self._known.values()})
+            self._look_again()
         self._look_at_touched(now)
+
+    def _look_again(self) -> None:
+        """Have what is open looked at, a part of it each time where that is much: what is set right may not have been heard of."""
+        if not self._knows_all:
+            self._learn()
+        self.hear({seen.path: False for seen in self._known.values()})
 
     def _look_at_touched(self, due: float) -> None:
         batch = self._touched.take(due, _BATCH)
@@ -204,11 +237,19 @@ class Drifting:
             self._dirty.add(dict.fromkeys(ours, False), time.monotonic())
         self.in_step([dirt.path for dirt in batch if dirt.path not in ours | theirs | self._look.hidden])
 
-    def carry_out(self, *, force: bool = False) -> None:
-        """Do what is wished; with *force*, ignore all that is open."""
-        mine = [item for item in self._items() if item.seen.side == self._dealing.side and has(self._run, item.seen.kind)]
-        for item in sorted(mine, key=lambda item: item.seen.key):
-            wished = "ignore" if force else item.wish
+    def carry_out(self) -> None:
+        """Do what is wished, a page of it at most: what is put back stays in hand until it is there."""
+        began, run = time.monotonic(), self._run
+        wished = replace(self._mine, wished=True)
+        found = run.ledger.ask(lambda c: drift.page_by_key(c, run.ledger.schema, wished))
+        asked = time.monotonic()
+        self._asks_at = asked + min(max(_WISHES_SECONDS, _WISHES_PAUSE * (asked - began)), _WISHES_MOST)
+        self._wishes_left = len(found) == drift.PAGE
+        self._carry_out(found)
+
+    def _carry_out(self, found: Sequence[Item], overruled: Wish | None = None) -> None:
+        for item in found:
+            wished = overruled or item.wish
             if wished is None or item.seen.key in self._put_back:
                 continue
             done = self._dealing.deal(item, wished)
@@ -221,9 +262,28 @@ class Drifting:
 
     # The table
 
-    def _items(self) -> list[Item]:
+    @property
+    def _mine(self) -> Which:
+        """What is open on the side that this direction goes to."""
+        return self._which(self._dealing.side)
+
+    def _which(self, side: Side) -> Which:
+        return Which(self._run.migration, side, kinds_of(self._run))
+
+    def _learn(self) -> None:
+        """Know by heart what is open; where that is more than one can, what comes behind that which was known until now."""
+        ledger, after, self._known = self._run.ledger, self._known_until, {}
+        pages = drift.pages(ledger.ask, ledger.schema, self._mine, after=after)
+        for item in islice(chain.from_iterable(pages), _KNOWN):
+            self._known[item.seen.key], self._known_until = item.seen, item.item
+        if len(self._known) < _KNOWN:  # that was the last of them
+            self._known_until = 0
+        self._knows_all = not after and not self._known_until
+
+    def _at(self, keys: AbstractSet[bytes]) -> list[Item]:
+        """What is open at *keys*."""
         run = self._run
-        return run.ledger.ask(lambda c: drift.items(c, run.ledger.schema, run.migration))
+        return run.ledger.ask(lambda c: drift.at(c, run.ledger.schema, self._mine, keys))
 
     def _end(self, ended: Sequence[tuple[Item, State, str]]) -> None:
         if not ended:

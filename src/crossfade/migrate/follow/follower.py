@@ -257,8 +257,7 @@ class Follower:
 
     def overrule(self, seconds: float) -> None:
         """Put the authority's version back over all that has drifted; what stands there is kept aside."""
-        self.drift.carry_out(force=True)
-        self.drain(seconds)
+        self.drift.overrule(self.drain, seconds)
 
     def drain(self, seconds: float) -> bool:
         """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""

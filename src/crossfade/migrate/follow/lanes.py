@@ -29,9 +29,17 @@ def beside(run: Run) -> Run:
     return replace(run, decide=beside_database) if run.from_files else run
 
 
+def kinds_of(run: Run) -> frozenset[str] | None:
+    """What *run*, one of the lanes, is about; None for all. Directories and links, of the kind "", belong to the main one."""
+    if run.kinds is None or run.kinds == run.cut:
+        return run.kinds
+    return run.kinds | {""}
+
+
 def has(run: Run, kind: str) -> bool:
-    """True where *run*, one of the lanes, is about *kind*. Directories and links, which have none, belong to the main one."""
-    return run.kinds is None or kind in run.kinds or (not kind and run.kinds != run.cut)
+    """True where *run*, one of the lanes, is about *kind*."""
+    kinds = kinds_of(run)
+    return kinds is None or kind in kinds
 
 
 def entries_of(run: Run) -> int:

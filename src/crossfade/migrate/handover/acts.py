@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from crossfade.errors import Fenced, GateShut
-from crossfade.migrate.follow.lanes import has
+from crossfade.migrate.follow.lanes import kinds_of
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.far import Far
 from crossfade.migrate.handover.hold import Hold
@@ -21,6 +21,7 @@ from crossfade.migrate.handover.standing import Move
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, journal, route
+from crossfade.store.backends.postgres.drift import Which
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
 
@@ -59,7 +60,6 @@ class Acts:
         self._connection: Connection | None = None
         self._epoch = route.epoch_of(self._control.routes())
         self._hold = Hold(order.hold_max, self._undo_fence)
-        self._tolerated: list[int] = []
         self.step_ms: dict[str, float] = {}
 
     @property
@@ -95,14 +95,7 @@ class Acts:
     # Before
 
     def _do_check(self) -> None:
-        """The gates are looked at by whoever keeps the order. Where drift is overruled, that of kinds that stay may be open still."""
-        self._tolerated = self._run.ledger.ask(self._of_others) if self._order.force else []
-
-    def _of_others(self, connection: Connection) -> list[int]:
-        """The open items of the other direction, which this hand-over leaves as it is. What was put back here is looked at once more."""
-        run = self._run
-        found = drift.items(connection, run.ledger.schema, run.migration)
-        return [item.item for item in found if not has(run, item.seen.kind)]
+        """The gates are looked at by whoever keeps the order."""
 
     def _do_prepare(self) -> None:
         """Have the far side ready, and have the side that gets the authority note its changes, which the other will follow."""
@@ -201,9 +194,13 @@ class Acts:
             connection.commit()
 
     def _check_drift(self, connection: Connection) -> None:
-        """What somebody wrote over there, and is not put back, would be the authority's version from now on."""
+        """What somebody wrote over there, and is not put back, would be the authority's version from now on.
+
+        Where drift is overruled, that of kinds that stay may be open still: this hand-over leaves it as it is.
+        """
         run = self._run
-        found = drift.count_open(connection, run.ledger.schema, run.migration, besides=self._tolerated)
+        which = Which(run.migration, kinds=kinds_of(run) if self._order.force else None)
+        found = drift.count(connection, run.ledger.schema, which)
         if found:
             hint = f"crossfade drift {run.migration} list"
             raise GateShut(f"{found:,} paths have drifted meanwhile; nothing was handed over", hint=hint)

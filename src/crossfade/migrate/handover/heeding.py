@@ -340,7 +340,7 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         unverified=follower.unverified,
         quarantined=held,
         budget_allows=run.request.manner.budget.allows(held, records),
-        drift=run.ledger.ask(lambda c: drift.count_open(c, run.ledger.schema, run.migration)),
+        drift=run.ledger.ask(lambda c: drift.count(c, run.ledger.schema, drift.Which(run.migration))),
         from_files=run.from_files,
         still_seconds=follower.still_seconds,
         writers=writers_of(run.request.source.path) if asks else (),
