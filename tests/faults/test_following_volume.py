@@ -53,7 +53,7 @@ def test_a_volume_that_goes_away_stops_the_migration(
     sentence, hint = refused(person.types("start", root, database.url), "CF707", 7)
 
     assert why in sentence
-    assert "nothing was removed" in sentence
+    assert "nothing more was removed" in sentence
     assert "mount" in hint
     ((there, all_of_them),) = database.all(entries)
     assert there == all_of_them > 150

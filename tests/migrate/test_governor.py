@@ -276,7 +276,7 @@ def test_a_server_tells_how_far_a_replica_is_behind(database: Database):
             is_sent = "SELECT bool_and(sent_lsn >= %s::pg_lsn) FROM pg_stat_replication"
             wait_for("it was sent", lambda: database.one(is_sent, written))
             time.sleep(0.5)
-            tells(int(str(database.one("SELECT (max(sent_lsn) - '0/0')::bigint FROM pg_stat_replication"))))
+            tells(int(str(database.one("SELECT (%s::pg_lsn - '0/0')::bigint", written))))
             watch.begin()
             lag = wait_for("it is seen", lambda: watch.health().replica_lag_seconds)
         wait_for("it is over", lambda: watch.health().replica_lag_seconds is None)

@@ -12,7 +12,7 @@ import pytest
 
 from support.cluster import Cluster
 from support.life import LATE, Life
-from support.person import Person
+from support.person import Person, bad
 from support.running import Run, compare
 
 PASSWORD = "canary of a lowly role"
@@ -93,7 +93,8 @@ def everything(person: Person, place: str, source: Path, connection: psycopg.Con
     fine(person.types("status", source, place))
     fine(person.types("list", "--store", place))
     fine(person.types("schema", place))
-    assert "BAD" not in fine(person.types("doctor", "--store", place)).out
+    looked = person.types("doctor", "--store", place)
+    assert not bad(fine(looked, looked.status))
 
 
 def test_a_role_that_owns_the_schema_and_nothing_else(person: Person, locked: Cluster, tiny: Path):

@@ -91,6 +91,11 @@ def said(run: Run) -> Any:
         raise AssertionError(f"no JSON: {run}") from None
 
 
+def bad(run: Run) -> list[str]:
+    """What ``doctor`` calls broken, but for the servers that tests of another process leave behind for a moment."""
+    return [line for line in run.out.splitlines() if line.startswith("BAD") and "a server nobody uses" not in line]
+
+
 def refused(run: Run, code: str, status: int) -> tuple[str, str]:
     """That *run* ended with one coded error and a way on, and without a traceback: its sentence and what to try."""
     found = _ERROR.findall(run.err)
