@@ -204,12 +204,53 @@ def test_a_volume_below_the_root_that_is_not_mounted_any_more_takes_nothing_away
         sentence, _ = refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
         assert sentence.startswith("what was mounted at events in the source is not there any more")
         assert _entries(database) == before
+    refused(_without_talk(person.types("validate", root, database.url, "--repair")), "CF707", 7)
+    assert _entries(database) == before
 
     person.moves(root, database.url, "--allow-removals")
     assert len(_files(database)) == FILES // 2
     for number in range(4):
         (root / f"sessions/s{number}.json").unlink()
     person.moves(root, database.url)
+
+
+def test_what_was_on_a_volume_may_be_a_part_of_the_tree_by_now(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its content was copied into the tree, or another host has all of it on one volume: what goes from it is believed."""
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    table.write_bytes(b"26 25 8:2 / %s/events rw - ext4 /dev/sda2 rw\n" % os.fsencode(root.resolve()))
+    person.moves(root, database.url)
+    table.write_bytes(b"")
+    (root / "events/r/j0/events-1.jsonl").unlink()
+
+    person.moves(root, database.url)
+    assert len(_files(database)) == FILES - 1
+
+
+def test_a_copy_that_was_never_finished_is_not_offered_for_a_restore(
+    terminal: Terminal, person: Person, root: Path, database: Database
+):
+    """It would be refused."""
+    options = ("--workers", 1, "--batch-records", 2)
+    died = terminal.run("start", "--once", root, database.url, *options, CROSSFADE_FAILPOINT="postgres.page:after@8")
+    assert died.status == -9, died
+    shutil.rmtree(root)
+    (root / "sessions").mkdir(parents=True)
+    (root / "sessions/new.json").write_bytes(b"{}")
+    _, hint = refused(_without_talk(person.types("start", "--once", root, database.url)), "CF707", 7)
+    assert "restore" not in hint
+    assert "--allow-removals" in hint
+
+
+def test_a_restore_of_nothing_is_told_by_its_own_option(person: Person, database: Database, tmp_path: Path):
+    """A store without an entry, whose migration is known."""
+    (tmp_path / "void").mkdir()
+    person.moves(tmp_path / "void", database.url, "--allow-empty")
+    (tmp_path / "void").rmdir()
+    _, hint = refused(_without_talk(person.types("restore", database.url, tmp_path / "void")), "CF801", 8)
+    assert "--allow-empty" in hint
 
 
 def test_most_of_a_tree_that_goes_while_it_is_followed_is_asked_about(

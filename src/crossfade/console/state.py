@@ -130,7 +130,7 @@ def _left(row: MigrationRow) -> tuple[str, str]:
     if row.phase == "different":
         return "different", "its validation found that the target is not what the source is"
     if row.phase == "braked":
-        return "braked", "so much is gone from the source that a person must say it is meant; nothing was removed"
+        return "braked", "so much is gone from the source that a person must say it is meant; nothing more was removed"
     if row.reversed:
         return "interrupted", "cut over, and no runner follows in reverse; nothing is lost"
     return "interrupted", "no runner works on it; nothing is lost"

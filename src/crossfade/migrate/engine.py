@@ -19,7 +19,7 @@ from crossfade.errors import Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.brake import footing_of
-from crossfade.migrate.follow.gone import Census, check_gone, lost_volumes, moved, note_volumes
+from crossfade.migrate.follow.gone import check_gone, moved, note_volumes
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
@@ -89,7 +89,8 @@ class Engine:
         self._since = self._run.origin.now() if self._run.origin is not None else None
         in_the_way = self._survey()
         before = self._run.before
-        refuse_empty(self._run.request, self._run.source, "--allow-empty" if before is None else "--allow-removals")
+        is_filled = self._run.from_files and before is not None
+        refuse_empty(self._run.request, self._run.source, "--allow-removals" if is_filled else "--allow-empty")
         check_restored(self._run, self._every_task)
         self._apply(in_the_way)
         ahead = iter(()) if self._is_idle else self._ahead()
@@ -175,9 +176,7 @@ class Engine:
         if self._has_moved is None:
             self._has_moved = False
             if run.from_files and next(self._target.entries(), None) is not None:
-                census = Census(run.decide, self._is_hidden, lost_volumes(run))
-                found = tasks(*self._inventories(), census.decide, run.kinds)
-                self._has_moved = moved(run, census, self._source, self._target, found)
+                self._has_moved, census = moved(run, self._source, self._target, self._inventories, self._is_hidden)
                 check_gone(run, census, self._footing)
         return self._has_moved
 

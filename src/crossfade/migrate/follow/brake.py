@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossfade.errors import SourceMissing
@@ -43,11 +43,14 @@ def why_to_brake(removals: int, total: int, before: Footing, now: Footing | None
     return f"{removals:,} of {total:,} files are gone within a minute" if _is_much(removals, total) else ""
 
 
-def why_not_left(removals: int, total: int, before: Footing, now: Footing | None) -> str:
-    """The same when a run begins, which *removals* of *total* files that were brought before are missing from."""
+def why_not_left(removals: int, total: int, before: Footing, now: Footing | None, others: int = 0) -> str:
+    """The same when a run begins, which *removals* of *total* files that were brought before are missing from.
+
+    Where only some kinds move, and more *others* stand there than are gone, it is the same tree as before.
+    """
     if why := why_not_there(before, now):
         return why
-    is_nearly_all = removals > _HANDFUL and removals >= total * _NEARLY_ALL
+    is_nearly_all = removals > _HANDFUL and removals >= total * _NEARLY_ALL and others <= removals
     gone = f"{removals:,} of the {total:,} files that the target holds are gone from the source"
     return gone if is_nearly_all or _is_much(removals, total) else ""
 
@@ -128,15 +131,26 @@ class Brake:
         count, at = sum(map(is_counted, removed)), time.monotonic()
         why = why_to_brake(self._removals.with_more(count, at), self.total, before, now)
         if not why and now is not None:
-            why = why_unmounted((entry.path for entry in removed), lost_of(before.mounts, now.mounts))
+            why = why_unmounted((entry.path for entry in removed), lost_of(self._root, before.mounts, now.mounts))
         if not why:
             self._removals.add(count, at)
         return why
 
 
-def lost_of(before: Mapping[bytes, bytes], now: Mapping[bytes, bytes]) -> list[bytes]:
-    """Where something was mounted *before* that is not *now*."""
-    return [path for path, device in before.items() if now.get(path) != device]
+def lost_of(root: bytes, before: Iterable[bytes], now: Container[bytes]) -> list[bytes]:
+    """Where something was mounted *before*, and nothing is *now*, nor anything else: its content may be a part of the tree by now."""
+    return [path for path in before if path not in now and _is_bare(os.path.join(root, path))]
+
+
+def _is_bare(directory: bytes) -> bool:
+    """True where there is nothing of anybody's; False where that cannot be seen."""
+    try:
+        with os.scandir(directory) as found:
+            return all(os.fsencode(entry.name) in NOBODYS for entry in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def footing_of(root: bytes) -> Footing | None:

@@ -61,7 +61,7 @@ class Drifting:
         self._knows_all = True
         self._known_until = 0
         self._put_back: dict[bytes, str] = {}
-        self._wishes_left = False
+        self._wishes_left, self._wished_until = False, b""
         self._asks_at = self._again = 0.0
         self._footing: Footing | None = None
         self._watch: Watch | None = None
@@ -241,10 +241,11 @@ class Drifting:
         """Do what is wished, a page of it at most: what is put back stays in hand until it is there."""
         began, run = time.monotonic(), self._run
         wished = replace(self._mine, wished=True)
-        found = run.ledger.ask(lambda c: drift.page_by_key(c, run.ledger.schema, wished))
+        found = run.ledger.ask(lambda c: drift.page_by_key(c, run.ledger.schema, wished, self._wished_until))
         asked = time.monotonic()
         self._asks_at = asked + min(max(_WISHES_SECONDS, _WISHES_PAUSE * (asked - began)), _WISHES_MOST)
         self._wishes_left = len(found) == drift.PAGE
+        self._wished_until = found[-1].seen.key if self._wishes_left else b""  # what cannot be done is in nobody's way
         self._carry_out(found)
 
     def _carry_out(self, found: Sequence[Item], overruled: Wish | None = None) -> None:

@@ -12,11 +12,12 @@ from crossfade.migrate.follow.brake import Footing, footing_of, is_counted, lost
 from crossfade.migrate.inventory import Decide, tasks
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.renames import Renames, moves_among
-from crossfade.migrate.restore import check_restored, restoring
+from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.model.changes import Move, Page
 from crossfade.model.entries import Entry
 from crossfade.model.paths import from_text, text_of
 from crossfade.store.backends.postgres import journal
+from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.port import Store
 
 MOUNTED = "mounted"
@@ -29,14 +30,21 @@ class Census:
     """Counts, while both sides are compared, what the target *held* and how much of it is *gone* from the source.
 
     Of what the source *hides* nothing is known, so it is not gone. ``unmounted`` says why something is not where a volume is *lost*.
+    ``others`` are files of the source that are of kinds which do not move: who has many of them is no fresh volume.
     """
 
     def __init__(self, decide: Decide, hides: Callable[[bytes], bool], lost: Sequence[bytes] = ()) -> None:
         self._decide = decide
         self._hides = hides
         self._lost = lost
-        self.held = self.gone = 0
+        self.held = self.gone = self.others = 0
         self.unmounted = ""
+
+    def met(self, entries: Iterator[Entry], kinds: frozenset[str] | None) -> Iterator[Entry]:
+        """The source's *entries* as they come; with *kinds*, those of others are counted."""
+        for entry in entries:
+            self.others += kinds is not None and bool(entry.kind) and entry.kind not in kinds
+            yield entry
 
     def decide(self, source: Entry | None, target: Entry | None) -> Task | None:
         """What is to be done about a pair, which counts."""
@@ -56,29 +64,52 @@ class Census:
         """Why it is not to be believed that so much is gone from the files below *root*, which stood on *before*; empty where it is."""
         if not self.gone or before is None:
             return ""
-        return self.unmounted or why_not_left(self.gone, self.held, replace(before, empty=False), footing_of(root))
+        now = footing_of(root)
+        return self.unmounted or why_not_left(self.gone, self.held, replace(before, empty=False), now, self.others)
 
 
-def moved(run: Run, census: Census, source: Store, target: Store, found: Iterator[Task]) -> bool:
-    """Have the entries of files that moved go where they went, by what is *found*, which *census* counts; True where some did."""
+Inventories = Callable[[], tuple[Iterator[Entry], Iterator[Entry]]]
+"""Both sides, listed anew."""
+
+
+def moved(
+    run: Run, source: Store, target: Store, inventories: Inventories, hides: Callable[[bytes], bool]
+) -> tuple[bool, Census]:
+    """Have the entries of files that moved go where they went; whether some did, and what is gone then.
+
+    What was listed while something moved was counted wrongly, so it is counted anew.
+    """
+    census, found = _counted(run, inventories, hides)
     has_moved = False
     for moves in moves_among(found, Renames(run, source, target)):
         target.apply(Page(tuple(moves)))
-        census.moved(moves, source)
         has_moved = True
-    return has_moved
+    if has_moved:
+        census, found = _counted(run, inventories, hides)
+    deque(found, maxlen=0)
+    return has_moved, census
+
+
+def _counted(run: Run, inventories: Inventories, hides: Callable[[bytes], bool]) -> tuple[Census, Iterator[Task]]:
+    """All that there is to do, and what counts, as it comes, what is gone."""
+    census = Census(run.decide, hides, lost_volumes(run.ledger, run.migration, run.request.source.path))
+    source, target = inventories()
+    return census, tasks(census.met(source, run.kinds), target, census.decide, run.kinds)
 
 
 def census_of(run: Run, source: Store, target: Store) -> Census:
     """What *run*, which begins, would remove; what moved left out. Raises Removed where a restore is not finished."""
 
-    def found(decide: Decide) -> Iterator[Task]:
-        return tasks(source.entries(), target.entries(tombstones=True), decide, run.kinds)
+    def inventories() -> tuple[Iterator[Entry], Iterator[Entry]]:
+        return source.entries(), target.entries(tombstones=True)
 
-    check_restored(run, lambda: found(run.decide))
-    census = Census(run.decide, source.hides, lost_volumes(run))
-    deque(found(census.decide), maxlen=0)
-    for moves in moves_among(found(run.decide), Renames(run, source, target)) if census.gone else ():
+    def found() -> Iterator[Task]:
+        return tasks(*inventories(), run.decide, run.kinds)
+
+    check_restored(run, found)
+    census, counted = _counted(run, inventories, source.hides)
+    deque(counted, maxlen=0)
+    for moves in moves_among(found(), Renames(run, source, target)) if census.gone else ():
         census.moved(moves, source)
     return census
 
@@ -94,7 +125,8 @@ def removed(run: Run, why: str, nothing: str = "nothing") -> Removed:
     run.ledger.phase(run.migration, "braked", "braked", {"reason": why})
     now = footing_of(run.request.source.path)
     room = "" if now is None or now.empty else "move away what is there, and "
-    back = "" if run.reversed else f", or {room}{restoring(run)}"
+    is_whole = run.ledger.ask(lambda c: journal.tells_of(c, run.ledger.schema, run.migration, ARRIVED))
+    back = f", or {room}{restoring(run)}" if is_whole and not run.reversed else ""
     return Removed(
         f"{why}: {nothing} was removed from the target", hint=f"mount the volume{back}; --allow-removals if it is meant"
     )
@@ -103,20 +135,20 @@ def removed(run: Run, why: str, nothing: str = "nothing") -> Removed:
 # Volumes below the root
 
 
-def lost_volumes(run: Run) -> list[bytes]:
-    """Where something was mounted below the source's root when an earlier run began, and is not now. The root's own may be any."""
-    now = footing_of(run.request.source.path)
-    return [] if now is None else lost_of(dict.fromkeys(_known_volumes(run), b""), dict.fromkeys(now.mounts, b""))
+def lost_volumes(ledger: Ledger, migration: str, root: bytes) -> list[bytes]:
+    """Where something was mounted below *root*, the source's, when an earlier run began, and nothing is now. The root's own may be any."""
+    now = footing_of(root)
+    return [] if now is None else lost_of(root, _known_volumes(ledger, migration), now.mounts)
 
 
 def note_volumes(run: Run) -> None:
     """Have later runs know what is mounted below the source's root."""
     now = footing_of(run.request.source.path) if run.from_files else None
     there = sorted(now.mounts)[:_NAMED] if now is not None else []
-    if now is not None and there != _known_volumes(run):
+    if now is not None and there != _known_volumes(run.ledger, run.migration):
         run.ledger.note(run.migration, MOUNTED, {"paths": list(map(text_of, there))})
 
 
-def _known_volumes(run: Run) -> list[bytes]:
-    line = run.ledger.ask(lambda c: journal.last(c, run.ledger.schema, run.migration, MOUNTED))
+def _known_volumes(ledger: Ledger, migration: str) -> list[bytes]:
+    line = ledger.ask(lambda c: journal.last(c, ledger.schema, migration, MOUNTED))
     return [from_text(text) for text in line.details()["paths"]] if line is not None else []

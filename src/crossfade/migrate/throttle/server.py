@@ -63,7 +63,8 @@ def archive_lag(position: float | None, last: str | None, segment: float) -> flo
 class ServerWatch:
     """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard.
 
-    What it uses of the processors is what it uses for *migration*: not for another one, and not for who validates this one.
+    What it uses of the processors is what it uses for *migration*: not for another one, and not for who validates this one. What a session is called tells; those
+    that have no migration in their name are few, and count.
     """
 
     def __init__(self, server: Server, migration: str) -> None:

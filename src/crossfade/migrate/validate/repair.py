@@ -19,7 +19,7 @@ from crossfade.errors import PhaseForbids, Removed
 from crossfade.migrate.carry import Carrier
 from crossfade.migrate.decide import Task, Verb, toward_database
 from crossfade.migrate.follow.brake import footing_of
-from crossfade.migrate.follow.gone import Census
+from crossfade.migrate.follow.gone import Census, lost_volumes
 from crossfade.migrate.inventory import merge, tasks
 from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.phases import RESTORING
@@ -106,8 +106,10 @@ def check_believed(sides: Sides, request: Request, removals: int) -> None:
 def _census_of(sides: Sides) -> Census:
     """What the target holds, and how much of it the files lack."""
     with closing(sides.recipes[0].open(0)) as source, closing(sides.recipes[1].open(0)) as target:
-        census = Census(toward_database, source.hides)
-        deque(tasks(source.entries(), target.entries(), census.decide, sides.kinds), maxlen=0)
+        lost = lost_volumes(sides.ledger, sides.name, sides.source.path)
+        census = Census(toward_database, source.hides, lost)
+        met = census.met(source.entries(), sides.kinds)
+        deque(tasks(met, target.entries(), census.decide, sides.kinds), maxlen=0)
     return census
 
 
