@@ -98,13 +98,11 @@ def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     crossfade(server.place, "start", root, server.url(_SCHEMA), "--once", "--json")
     with Following(server, _SCHEMA, root, server.url(_SCHEMA), "--cpu-max", "100") as following:
         following.arrive()
-        migration = str(
-            server.run(f"SELECT migration_id FROM {_SCHEMA}.migrations")[0][0]
-        )  # whoever compares makes another one
+        ((migration,),) = server.run(f"SELECT migration_id FROM {_SCHEMA}.migrations")  # whoever compares makes another one
         with _writers(server, root) as place:
             for number in range(1, options.rounds + 1):
                 for verb in ("cutover", "rollback"):
-                    _hand_over(server, following, (verb, migration), hold, place, chance, options.kill)
+                    _hand_over(server, following, (verb, str(migration)), hold, place, chance, options.kill)
                 hold.rounds += [number] * (len(hold.seen) - len(hold.rounds))
                 compared += _check_round(server, root, following, place, number)
         writes = sum(int((place / f"{name}.done").read_text()) for name in NAMES)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ import pytest
 from crossfade.migrate.handover import foreign
 from support.following import following, stopped_at_the_end
 from support.person import Person, refused
-from support.running import Terminal
+from support.running import Terminal, meanwhile
 from support.seeing import sees_all
 from support.servers import Database
 
@@ -63,24 +61,9 @@ def holding(file: Path) -> Iterator[int]:
         process.stdin.close()
 
 
-@contextmanager
-def written_again_and_again(file: Path) -> Iterator[None]:
+def written_again_and_again(file: Path) -> AbstractContextManager[None]:
     """By a program that has it open for a moment only, each time."""
-    over = threading.Event()
-
-    def write() -> None:
-        for number in count():
-            file.write_text(f'{{"id":"{number}"}}')
-            if over.wait(0.1):
-                break
-
-    program = threading.Thread(target=write)
-    program.start()
-    try:
-        yield
-    finally:
-        over.set()
-        program.join()
+    return meanwhile(lambda number: file.write_text(f'{{"id":"{number}"}}'), 0.1)
 
 
 def test_files_that_nobody_writes_are_handed_over_once_they_have_been_still(

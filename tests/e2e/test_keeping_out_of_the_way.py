@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import resource
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +17,7 @@ from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.testing import prodigy
 from support.following import following, stopped_at_the_end
 from support.person import Person, refused, said
-from support.running import Terminal, finish, kill_group, wait_for
+from support.running import Terminal, finish, kill_group, meanwhile, wait_for
 from support.servers import Database
 
 
@@ -200,22 +197,10 @@ def test_a_follower_keeps_to_its_part_of_the_processors(terminal: Terminal, pers
     assert used <= part * (seconds + PAUSE_SECONDS_MAX) * 1.1
 
 
-@contextmanager
-def _rewritten(root: Path) -> Iterator[None]:
+def _rewritten(root: Path) -> AbstractContextManager[None]:
     """A program that rewrites documents, one after another, without end."""
-    over = threading.Event()
 
-    def rewrite() -> None:
-        for number in count():
-            if over.is_set():
-                break
-            (root / f"sessions/{number % 500}.json").write_text(f'{{"id": "{number}", "pad": "{"x" * 5000}"}}')
-            time.sleep(0.001)
+    def rewrite(number: int) -> None:
+        (root / f"sessions/{number % 500}.json").write_text(f'{{"id": "{number}", "pad": "{"x" * 5000}"}}')
 
-    program = threading.Thread(target=rewrite)
-    program.start()
-    try:
-        yield
-    finally:
-        over.set()
-        program.join()
+    return meanwhile(rewrite, 0.001)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,6 +102,26 @@ def wait_for(what: str, condition: object, seconds: float = 60.0) -> object:
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.01)
     return found
+
+
+@contextmanager
+def meanwhile(work: Callable[[int], object], rest_seconds: float) -> Iterator[None]:
+    """Somebody does *work* again and again, a rest in between, as long as this lasts; it hears how often it was done before."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        for number in itertools.count():
+            work(number)
+            if over.wait(rest_seconds):
+                break
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def build_long_store(root: Path) -> Path:
