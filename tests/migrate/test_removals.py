@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from crossfade.errors import GateShut
 from crossfade.migrate.decide import Task, toward_database
 from crossfade.migrate.follow import brake
 from crossfade.migrate.follow.brake import Brake, Braked, Footing, Removals, footing_of, why_not_left, why_to_brake
@@ -189,3 +191,14 @@ def test_a_round_of_the_sweep_counts_the_files_that_are_held_and_no_tombstones()
     found = [task for some in sweep.whole() for task in some]
     assert [(task.verb, task.entry.path) for task in found] == [("remove", b"b"), ("put", b"new")]
     assert sweep.held == 2
+
+
+def test_all_of_a_tree_is_looked_at_while_writers_wait_or_nothing_is_handed_over():
+    """Where other hosts may have written, of whom nobody hears."""
+    source, target = _Listed(Entry(b"", type="dir"), Entry(b"new")), _Listed(Entry(b"", type="dir"))
+    sweep = Sweep(lambda: look_over(source, target, toward_database, None, tombstones=False))
+    found: list[bytes] = []
+    sweep.rush(lambda tasks: found.extend(task.entry.path for task in tasks), time.monotonic() + 60)
+    assert found == [b"new"]
+    with pytest.raises(GateShut, match="other hosts may write"):
+        sweep.rush(lambda tasks: None, time.monotonic() - 1)

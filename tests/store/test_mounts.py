@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossfade.store.backends.file import mounts
-from crossfade.store.backends.file.mounts import mounts_below, read_below
+from crossfade.store.backends.file.mounts import mounts_below, read_below, read_shared, shared_with_others
 
 TABLE = rb"""21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 21 0:25 / /data rw - tmpfs tmpfs rw
@@ -33,6 +33,18 @@ def test_a_root_that_is_reached_by_a_link_is_the_same(tmp_path: Path):
     assert read_below(bytes(tmp_path / "door"), table) == {b"x": b"8:1"}
 
 
+@pytest.mark.parametrize(
+    ("root", "kind"),
+    [("/data/nfs/tree", "nfs4"), ("/data/tree", ""), ("/data", "nfs4"), ("/data/tree/sshfs", "fuse.sshfs"), ("/home", "")],
+)
+def test_a_tree_that_other_hosts_may_write_into_is_known_by_its_file_system(root: str, kind: str):
+    """That of its root, or of something below."""
+    table = TABLE.replace(b"/data/tree/a/b rw - ext4", b"/data/tree/sshfs rw - fuse.sshfs", 1) if "sshfs" in root else TABLE
+    table += b"36 30 0:31 / /data/nfs rw - nfs4 host:/export rw\n37 21 0:32 / /homes rw - nfs host:/homes rw\n"
+    assert read_shared(root.encode(), table) == kind
+
+
 def test_a_system_that_does_not_tell_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / "not there"))
     assert mounts_below(b"/") == {}
+    assert shared_with_others(b"/") == ""

@@ -15,7 +15,7 @@ from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.brake import Braked, Footing, footing_of
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
 from crossfade.migrate.follow.dirty import Dirt, Dirty
-from crossfade.migrate.follow.hints import Watch
+from crossfade.migrate.follow.hints import Watch, left_out_by
 from crossfade.migrate.follow.lanes import kinds_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.verifier import Wrong
@@ -80,7 +80,8 @@ class Drifting:
         """Who hears of what happens to files that only we should write."""
         if not self._run.to_files:
             return []
-        self._watch = Watch(self._run.request.target.path, self.hear, self._dirty.miss)
+        leaves_out = left_out_by(self._run.layout, include_transient=True)
+        self._watch = Watch(self._run.request.target.path, self.hear, self._dirty.miss, leaves_out)
         return [self._watch]
 
     def prepare(self) -> None:

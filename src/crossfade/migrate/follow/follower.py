@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
 from crossfade.migrate.carry import Outcome
+from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.batches import BATCH, Batches
 from crossfade.migrate.follow.brake import Brake, Footing
 from crossfade.migrate.follow.bring import Bringer
@@ -23,7 +24,7 @@ from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.earlier import earlier
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
-from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows
+from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows, left_out_by
 from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.measure import measured
@@ -82,7 +83,7 @@ class Follower:
         self._teller = teller
         self._take = take
         self._keep_pause = keep_pause
-        self._dirty = Dirty()
+        self._dirty = Dirty(must=lambda path: path in self.drift.anew)
         self.brake = Brake(run.request.source.path, footing, entries_of(run))
         self._beat = 0.0
         self.watches: list[Hints] = []
@@ -102,6 +103,7 @@ class Follower:
         moving = Moving(run, source, target, look=self._look, bringer=self._bringer)
         hear = lambda paths: self._hear(dict.fromkeys(paths, False))  # noqa: E731
         self._batches = Batches(run, self._dirty, self._look, self._bringer, moving, self.drift, self.brake.check, hear)
+        self._bring = self._batches.bring
 
     def _new_bringer(self, source: Store, target: Store, pace: Callable[[Page, int, Callable[[], None]], None]) -> Bringer:
         return Bringer(
@@ -155,7 +157,8 @@ class Follower:
         """What hints at changes of the source."""
         if not self._run.from_files:
             return FeedWatch(place_of(self._run), self._dirty, self._run.scribe.say)
-        self._watch = Watch(self._run.request.source.path, self._hear, self._dirty.miss)
+        leaves_out = left_out_by(self._run.layout, include_transient=self._run.plan.include_transient)
+        self._watch = Watch(self._run.request.source.path, self._hear, self._dirty.miss, leaves_out)
         return self._watch
 
     # For a hand-over
@@ -237,6 +240,8 @@ class Follower:
         self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
         check_heard(self._watch, seconds)
         self.drift.settle(max(until - time.monotonic(), 0.0))
+        if self._watch is not None and self._watch.is_shared:
+            self._sweep.rush(self._found, until)
         with self._bringer.final():
             while len(self._dirty) and time.monotonic() < until:
                 if not self._bring(self._dirty.take(float("inf"), BATCH)):
@@ -250,9 +255,7 @@ class Follower:
         while wrong := self.proving.rush(until):
             self._mend(wrong)
             self._bring(self._dirty.take(float("inf"), BATCH))
-            self.drift.settle(
-                max(until - time.monotonic(), 0.0)
-            )  # what somebody else wrote there is drift before it is decided
+            self.drift.settle(max(until - time.monotonic(), 0.0))  # what somebody else wrote there is drift
         self.proving.check_settled()
 
     def overrule(self, seconds: float) -> None:
@@ -278,7 +281,7 @@ class Follower:
             done = self._bring(self._dirty.take(float("inf"), BATCH))
             found = None if is_whole else next(chunks, None)
             is_whole = found is None
-            self._dirty.found(self.drift.without_theirs(found or ()), time.monotonic())
+            self._found(found or ())
             if is_whole and not self._pending:
                 if is_reread:
                     break
@@ -334,6 +337,10 @@ class Follower:
         if paths:
             self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
 
+    def _found(self, tasks: Sequence[Task]) -> bool:
+        """A look at everything came upon *tasks*; True where something of it is news."""
+        return self._dirty.found(self.drift.without_theirs(tasks), time.monotonic())
+
     def _hear(self, paths: dict[bytes, bool]) -> None:
         self._heard_at = time.monotonic()
         self._dirty.add(paths, self._heard_at)
@@ -345,7 +352,7 @@ class Follower:
         self._bring(batch)
         self._sweep.make_good(self._dirty)
         found = self._sweep.slice(now)
-        if self._dirty.found(self.drift.without_theirs(found), now):
+        if self._found(found):
             self._heard_at = now
         self.brake.total = max(self.brake.total, self._sweep.held)
         self.drift.turn(now)
@@ -390,7 +397,3 @@ class Follower:
 
     def _measure(self) -> None:
         self._teller.progress = measured(self._teller.progress, [self, *self.beside])
-
-    def _bring(self, batch: list[Dirt]) -> int:
-        """Bring over what differs at the paths of *batch*; how much that was."""
-        return self._batches.bring(batch)

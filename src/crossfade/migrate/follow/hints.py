@@ -14,6 +14,9 @@ from typing import Protocol
 
 from crossfade.errors import GateShut
 from crossfade.migrate.follow.inotify import News, Watches
+from crossfade.model.layouts import Layout
+from crossfade.store.backends.file.mounts import shared_with_others
+from crossfade.store.backends.file.walk import fates_of
 
 _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
@@ -43,6 +46,12 @@ class Hints(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+def left_out_by(layout: Layout, *, include_transient: bool) -> Callable[[bytes, bool], bool]:
+    """Says of a path, and whether it is a directory, that it is not moved, nor is anything below: a build in a worktree is no news."""
+    fates = fates_of(include_transient=include_transient)
+    return lambda path, is_directory: layout.rule(path, directory=is_directory).fate not in fates
+
+
 def check_heard(watch: Watch | None, seconds: float) -> None:
     """Raises GateShut where what happened until now, if there is a *watch* that hears of it, is not heard within *seconds*."""
     if watch is not None and not watch.has_met(seconds):
@@ -60,13 +69,22 @@ class Watch:
     """Tells *hear* of paths under *root*; a path maps to True where what lies below may have changed as well.
 
     *miss* is called when something may have happened that nobody is told of: also once when the watch is up, of all before.
+    *leaves_out* is asked of paths that are not moved (``left_out_by``).
     """
 
-    def __init__(self, root: bytes, hear: Callable[[dict[bytes, bool]], None], miss: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        hear: Callable[[dict[bytes, bool]], None],
+        miss: Callable[[], object],
+        leaves_out: Callable[[bytes, bool], bool],
+    ) -> None:
         self._root = root
+        self._leaves_out = leaves_out
         self._hear = hear
         self._miss = miss
         self._barrier = b""
+        self.is_shared = False
         self._watches: Watches | None = None
         self._met: set[bytes] = set()
         self._news = threading.Condition()
@@ -93,9 +111,11 @@ class Watch:
     def meet_in(self, barrier: bytes) -> None:
         """Have *barrier*, a directory of ours outside of the tree, so that ``has_met`` can be asked.
 
-        What happens there is heard in one order with the rest.
+        What happens there is heard in one order with the rest. ``is_shared`` says from then on that other hosts may write into
+        the tree, of which nothing is heard.
         """
         self._barrier = barrier
+        self.is_shared = bool(shared_with_others(self._root))
         with self._news:
             if self._watches is not None:
                 self._watches.also(barrier)
@@ -119,7 +139,7 @@ class Watch:
         """Watch until it is over; a watch that breaks is made again, and what it missed is looked for."""
         while not self._over.is_set():
             try:
-                with Watches(self._root) as watches:
+                with Watches(self._root, self._leaves_out) as watches:
                     self._listen(watches)
             except OSError as error:  # no watches left, or the root is gone
                 self.trouble = f"no hints from the file system ({error.strerror}): changes are found by the sweep"

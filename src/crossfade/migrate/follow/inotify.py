@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inotify_simple import Event, INotify, flags
 
 from crossfade.model.paths import is_below
+from crossfade.store.backends.file.mounts import mounts_below
 
 _CAME = flags.CREATE | flags.MOVED_TO
 _WENT = flags.DELETE | flags.MOVED_FROM
@@ -24,6 +27,9 @@ _WATCHED = flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | _CAME | _WENT | fla
 _HOW = flags.ONLYDIR | flags.DONT_FOLLOW
 
 _LIMIT = "the machine's limit on watches is reached (fs.inotify.max_user_watches)"
+_RESTS = 9
+"""Times as long as it took to watch everything anew, until that is done once more."""
+
 _NAMED = 1000
 """Directories without a watch that are kept by name, to be tried again; of any more it is known only that there are some."""
 
@@ -32,7 +38,8 @@ _NAMED = 1000
 class News:
     """What happened since the last look: *paths*, each with whether what lies below may have changed as well.
 
-    *met* are names that came into the barrier. *lost* says that more happened than the queue holds.
+    *met* are names that came into the barrier. *lost* says that more happened than the queue holds; and once more when the
+    directories that came meanwhile are watched, too.
     """
 
     paths: dict[bytes, bool] = field(default_factory=dict)
@@ -41,21 +48,27 @@ class News:
 
 
 class Watches:
-    """Those on the directories under *root*. Paths are below it, b"" is the root. Raises OSError where it cannot be watched."""
+    """Those on the directories under *root*. Paths are below it, b"" is the root. Raises OSError where it cannot be watched.
 
-    def __init__(self, root: bytes) -> None:
+    *leaves_out* says of a path, and whether it is a directory, that nobody needs to hear of it, or of anything below.
+    """
+
+    def __init__(self, root: bytes, leaves_out: Callable[[bytes, bool], bool]) -> None:
         self._root = root
+        self._leaves_out = leaves_out
         self._queue = INotify()
         self._paths: dict[int, bytes] = {}
         self._barrier: int | None = None
         self._unwatched: dict[bytes, str] = {}
         self._are_more = False
         self._full_at: bytes | None = None
+        self._is_behind = False
+        self._anew_at = 0.0
         self._left: set[bytes] = set()
         try:
             self._standing = _identity(root)
-            self._watch(b"")
-            self._below(b"")
+            self._volumes = mounts_below(root)
+            self._watch_all()
         except OSError:
             self._queue.close()
             raise
@@ -69,6 +82,8 @@ class Watches:
     @property
     def trouble(self) -> str:
         """Why not all of the tree is heard; empty where it is."""
+        if self._is_behind:
+            return "more happened at once than the queue of the file system holds, and directories may have come"
         if self._full_at is not None:
             return f"not all directories can be watched: {_LIMIT}"
         if not self._unwatched:
@@ -81,9 +96,11 @@ class Watches:
         self._barrier = self._queue.add_watch(barrier, flags.CREATE)
 
     def check_root(self) -> None:
-        """Raises OSError where another directory stands at the root's path by now, or none."""
+        """Raises OSError where another directory stands at the root's path by now, or none, or another volume in what is below."""
         if _identity(self._root) != self._standing:
             raise FileNotFoundError(errno.ENOENT, "the root was replaced", self._root)
+        if mounts_below(self._root) != self._volumes:
+            raise OSError(errno.ESTALE, "other volumes are mounted than before", self._root)
 
     def check_limit(self) -> None:
         """Raises OSError where directories were left out for want of watches, and the machine has some again: begin anew."""
@@ -100,7 +117,23 @@ class Watches:
         for event in self._queue.read(timeout=0):
             self._hear(event, news)
         self._watch_again()
+        self._is_behind |= news.lost
+        if self._is_behind and not news.lost and time.monotonic() >= self._anew_at:
+            self._watch_anew()
+            news.lost = True
         return news
+
+    def _watch_anew(self) -> None:
+        """Watch what came while the queue was full, and know where it stands what moved. Not all the time, where it is full again and again."""
+        began = time.monotonic()
+        self._watch_all()
+        self._is_behind = False
+        self._anew_at = time.monotonic() + _RESTS * (time.monotonic() - began)
+
+    def _watch_all(self) -> None:
+        """Watch every directory, or know anew where it stands."""
+        self._watch(b"")
+        self._below(b"")
 
     def _watch_again(self) -> None:
         """Watch what stands by now where a directory left: of two that changed places, each leaves where the other came already."""
@@ -126,11 +159,12 @@ class Watches:
             if event.mask & flags.DELETE_SELF:
                 del self._paths[event.wd]
             return
-        path = _joined(directory, os.fsencode(event.name))
-        if event.mask & flags.ISDIR:
-            self._keep_up(path, event.mask)
-        came_or_went = bool(event.mask & (_CAME | _WENT))
-        news.paths[path] = news.paths.get(path, False) or came_or_went
+        path, is_directory = _joined(directory, os.fsencode(event.name)), bool(event.mask & flags.ISDIR)
+        came_or_went, was_shut = bool(event.mask & (_CAME | _WENT)), path in self._unwatched
+        if not self._leaves_out(path, is_directory):
+            if is_directory:
+                self._keep_up(path, event.mask)
+            news.paths[path] = news.paths.get(path, False) or came_or_went or was_shut
         if came_or_went:
             news.paths.setdefault(directory, False)
 
@@ -147,7 +181,10 @@ class Watches:
         """*path* stands elsewhere, with all below: it is watched anew where it comes up, or never again."""
         for number in [n for n, at in self._paths.items() if at == path or is_below(at, path)]:
             del self._paths[number]
-            self._queue.rm_watch(number)
+            with suppress(OSError):  # it is gone by now, and the watch with it
+                self._queue.rm_watch(number)
+        for shut in [at for at in self._unwatched if at == path or is_below(at, path)]:
+            del self._unwatched[shut]
         self._left.add(path)
 
     def _below(self, path: bytes) -> None:
@@ -159,7 +196,8 @@ class Watches:
     def _directories(self, path: bytes) -> Iterator[bytes]:
         try:
             with os.scandir(os.path.join(self._root, path)) as found:
-                yield from [_joined(path, entry.name) for entry in found if entry.is_dir(follow_symlinks=False)]
+                below = [_joined(path, entry.name) for entry in found if entry.is_dir(follow_symlinks=False)]
+            yield from [directory for directory in below if not self._leaves_out(directory, True)]
         except OSError as error:
             self._leave_out(path, error)
 
@@ -172,6 +210,7 @@ class Watches:
                 raise
             self._leave_out(path, error)
             return False
+        self._unwatched.pop(path, None)
         return True
 
     def _leave_out(self, path: bytes, error: OSError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from crossfade.errors import GateShut
 from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.brake import is_counted
 from crossfade.migrate.follow.dirty import Dirty
@@ -75,6 +76,17 @@ class Sweep:
         while self.rounds == rounds:
             self._due = 0.0
             yield self.slice(time.monotonic())
+
+    def rush(self, hear: Callable[[list[Task]], object], until: float) -> None:
+        """Look at everything, while nobody may write. Raises GateShut where that is not done by *until*."""
+        for found in self.whole():
+            hear(found)
+            if time.monotonic() >= until:
+                raise GateShut(
+                    "all of the tree has to be looked at while writers wait, since other hosts may write into its file system:"
+                    " that takes longer; nothing was handed over",
+                    hint="--hold-max 60",
+                )
 
     def slice(self, now: float) -> list[Task]:
         """What a little of the round found. A round's time is spread, so that the sweep keeps to its share."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 _TABLE = "/proc/self/mountinfo"
 _escapes = re.compile(rb"\\([0-7]{3})")
+
+_SHARED = re.compile(
+    rb"nfs4?|cifs|smb\w*|9p|virtiofs|ceph|afs|lustre|glusterfs|gpfs|beegfs|ocfs2|gfs2|fuse(\..*)?"
+).fullmatch
+"""Kinds of file systems that other hosts may write into, or programs that the kernel does not know of."""
 
 
 def mounts_below(root: bytes) -> dict[bytes, bytes]:
@@ -21,10 +27,30 @@ def mounts_below(root: bytes) -> dict[bytes, bytes]:
 def read_below(root: bytes, table: bytes) -> dict[bytes, bytes]:
     """The same, out of what the system says of all mounts. Of several in one place, the last one is seen."""
     above = os.path.realpath(root).rstrip(b"/") + b"/"
-    found = {}
+    return {path[len(above) :]: device for path, device, _ in _read(table) if path.startswith(above)}
+
+
+def shared_with_others(root: bytes) -> str:
+    """The kind of the file system that other hosts may write into, where the directory *root* or what is below it is on one; or nothing."""
+    try:
+        with open(_TABLE, "rb") as table:
+            return read_shared(root, table.read())
+    except OSError:
+        return ""
+
+
+def read_shared(root: bytes, table: bytes) -> str:
+    """The same, out of what the system says of all mounts."""
+    real = os.path.realpath(root).rstrip(b"/") + b"/"
+    kinds = {path.rstrip(b"/") + b"/": kind for path, _, kind in _read(table)}
+    standing = max((place for place in kinds if real.startswith(place)), key=len, default=b"")
+    below = [place for place in kinds if place.startswith(real)]
+    return next((kinds[place].decode() for place in (standing, *below) if place and _SHARED(kinds[place])), "")
+
+
+def _read(table: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Where something is mounted, its device, and the kind of its file system."""
     for line in table.splitlines():
         device, place = line.split(b" ", 5)[2:5:2]
         path = _escapes.sub(lambda escape: bytes([int(escape[1], 8)]), place)
-        if path.startswith(above):
-            found[path[len(above) :]] = device
-    return found
+        yield path, device, line.partition(b" - ")[2].split(b" ", 1)[0]

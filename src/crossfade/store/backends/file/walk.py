@@ -86,6 +86,11 @@ def _root(tree: Tree, layout: Layout) -> Found:
     return Found(entry_of(b"", os.fstat(tree.directory(b"")), b"", None), layout.rule(b"", directory=True))
 
 
+def fates_of(*, include_transient: bool) -> tuple[str, ...]:
+    """What becomes of what is in the moved set."""
+    return ("keep", "transient") if include_transient else ("keep",)
+
+
 def _is_pruned(layout: Layout, directory: bytes, fates: Sequence[str]) -> bool:
     placement = layout.prunes(directory)
     return placement is not None and placement.fate not in fates
@@ -103,6 +108,8 @@ def look(
         return _root(tree, layout)
     if leaves_root(path):
         return None
+    if any(_is_pruned(layout, above, fates) for above in ancestors_of(path)):
+        return None
     directory, _, name = path.rpartition(b"/")
     try:
         tree.directory(directory)
@@ -110,9 +117,7 @@ def look(
         if error.errno not in (*VANISHED, *IMPOSSIBLE):
             on_error(path, error)
         return None
-    if any(_is_pruned(layout, above, fates) for above in ancestors_of(path)) or (
-        path.split(b"/", 1)[0] == OURS and is_ours(tree)
-    ):
+    if path.split(b"/", 1)[0] == OURS and is_ours(tree):
         return None
     return _look(tree, directory, name, path, layout, on_error)
 
