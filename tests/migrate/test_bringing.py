@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import pytest
 
 from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.bring import Bringer, Brought
+from crossfade.migrate.follow.stillness import Stillness
 from crossfade.migrate.follow.tails import Tails
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Page
-from crossfade.model.entries import Entry
+from crossfade.model.entries import Entry, Signature
 from crossfade.store.backends.file.store import FileStore
+from crossfade.store.backends.memory import MemoryStore
 from crossfade.store.location import parse
 from crossfade.store.port import Applied
-from crossfade.testing.contract import LAYOUT
+from crossfade.testing.contract import LAYOUT, Bench, puts
 
 CHANGED, NEW, GONE, LINK, OTHER = b"changed.json", b"new.json", b"gone.json", b"link", b"other.json"
 
@@ -118,3 +121,45 @@ def test_what_nobody_touches_is_brought(between: Between):
     ours = dict.fromkeys(("changed.json", "new.json", "other.json"), '{"id":"ours"}')
     assert between.standing() == {**ours, "link": "new"}
     assert brought.moved == []
+
+
+def test_more_files_than_a_few_thousand_come_to_be_whole(monkeypatch: pytest.MonkeyPatch):
+    """Since when each looks as it does is known of as many as may wait."""
+    stillness = Stillness()
+    looks = Signature(1, 2, 3, 4)
+    paths = [b"%d" % number for number in range(5_000)]
+    for path in paths:
+        assert stillness.seconds(path, looks) < 1
+    later = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert min(stillness.seconds(path, looks) for path in paths) > 5
+
+
+@pytest.mark.parametrize("name", ["same.json", "same.jsonl"])
+def test_what_may_change_in_the_tick_of_its_reading_is_marked_so_though_it_is_as_it_was(tmp_path: Path, name: str):
+    """Its bytes are those of the target; the next write in the same tick would show nowhere."""
+    path = name.encode()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / name).write_bytes(b'{"id":1}\n')
+    live = FileStore(parse(str(tmp_path / "tree")), LAYOUT, waits=False)
+    bench = Bench(lambda: MemoryStore(parse("memory:"), LAYOUT))
+    bench.apply(*puts(bench.entry(path), b'{"id":1}\n'))
+    marks: list[Signature | None] = []
+    bringer = Bringer(
+        live,
+        bench.store,
+        Limits(),
+        tails=Tails(),
+        ready=lambda page, records: None,
+        done=lambda outcome: None,
+        stop=lambda: False,
+        patient=lambda path: True,
+        took=lambda page, applied: marks.extend(change.entry.signature for change in page.changes),
+        grew=lambda path: True,
+    )
+    (tmp_path / "tree" / name).write_bytes(b'{"id":1}\n')
+    (source,) = live.look([path])
+    brought = bringer.bring([Task("refresh", source, bench.there(path))])
+
+    assert [mark.ctime_ns for mark in marks if mark is not None] == [0]
+    assert brought.blurred == [path]

@@ -61,3 +61,17 @@ def test_what_was_taken_and_put_back_waits_as_before():
 
     assert dirty.first_unsettled() == 1
     assert {dirt.path: (dirt.since, dirt.deep) for dirt in dirty.take(3.0, 10)} == {b"a": (1.0, True), b"b": (1.0, False)}
+
+
+def test_what_a_look_at_everything_would_not_find_is_kept_beyond_the_bound():
+    """Nobody would name it again."""
+    owed = {b"log"}
+    dirty = Dirty(most=1, must=lambda path: path in owed)
+    dirty.add({b"a": False}, 1.0)
+    dirty.add({b"log": False}, 2.0)
+
+    assert (len(dirty), dirty.missed) == (2, 0)
+    (_, log) = dirty.take(2.0, 5)
+    dirty.add(dict.fromkeys([b"b", b"c"], False), 3.0)
+    dirty.again(log, 3.0)
+    assert [dirt.path for dirt in dirty.some(5)] == [b"b", b"log"]

@@ -155,3 +155,15 @@ def test_a_log_that_is_never_still_is_read_after_a_while(
     assert rereading.turn(time.monotonic()) == []
     monkeypatch.setattr(module, "_LONG_SECONDS", 0.0)
     assert rereading.turn(time.monotonic()) == [PATH]
+
+
+def test_what_cannot_be_looked_at_is_owed(rereading: Rereading, source: FileStore, monkeypatch: pytest.MonkeyPatch):
+    """A directory above it is shut: the log may be there, as it was edited."""
+    with monkeypatch.context() as shut:
+        shut.setattr(source, "look", lambda paths: iter(()))
+        shut.setattr(source, "hides", lambda path, *, looked: looked and path == PATH)
+        before = rereading.position
+        assert rereading.rush(time.monotonic() + 5) == ([], False)
+        assert (rereading.owed, rereading.position) == (1, before)
+    assert rereading.rush(time.monotonic() + 5) == ([], True)
+    assert rereading.owed == 0

@@ -17,7 +17,7 @@ from crossfade.migrate.decide import Task
 from crossfade.migrate.growth import Growth
 from crossfade.migrate.guarding import Guards
 from crossfade.migrate.parting import begins_with, lines_in, parts
-from crossfade.migrate.placing import generation_of, is_ours, row_of, source_of, target_of, touched
+from crossfade.migrate.placing import generation_of, is_ours, marked_by, row_of, source_of, target_of, touched
 from crossfade.migrate.plan import Limits
 from crossfade.model.answers import Passed, merge_passed
 from crossfade.model.changes import Block, Change, Page, Put, Remove, Touch
@@ -223,7 +223,7 @@ class Carrier:
             segments, within, signature, same = self._compare(task, segments, within)
             if same:
                 left.pop(0)
-                yield Touch(touched(task, row_of(task, self._target)))
+                yield Touch(marked_by(touched(task, row_of(task, self._target)), signature))
                 return
         digester = Digester(segments)
         offset = segments[-1].offset + segments[-1].size if segments else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossfade.migrate.decide import Task
-from crossfade.model.entries import Entry, altered
+from crossfade.model.entries import Entry, Signature, altered
 from crossfade.store.port import Store
 
 
@@ -35,6 +35,11 @@ def generation_of(task: Task, *, fresh: bool) -> int:
 def is_ours(task: Task) -> bool:
     """True where the file at a path is as it was marked."""
     return task.source is not None and task.target is not None and task.source.signature == task.target.signature
+
+
+def marked_by(entry: Entry, read: Signature | None) -> Entry:
+    """*entry* as it was looked at; where what was *read* since may change in the same tick, marked so that no look finds it again."""
+    return altered(entry, signature=read) if read is not None and not read.ctime_ns else entry
 
 
 def touched(task: Task, row: int) -> Entry:

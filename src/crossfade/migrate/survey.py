@@ -25,7 +25,7 @@ from crossfade.model.entries import SEGMENT, Entry, altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import text_of
 from crossfade.store.backends.file.store import FileStore
-from crossfade.store.backends.file.walk import Found
+from crossfade.store.backends.file.walk import VANISHED, Found
 from crossfade.store.backends.postgres import schema
 from crossfade.store.backends.postgres.page import PageWriter
 from crossfade.store.backends.postgres.server import Connection, Server
@@ -301,8 +301,11 @@ def measure_reading(source: Store, sample: list[Entry], survey: Survey) -> None:
     source = cast("Store", Beginnings(source, len(files)))
     began = time.monotonic()
     for entry in files:
-        for block in source.read([Reading(entry)]):
-            survey.sampled_bytes += len(block.data)
+        try:
+            survey.sampled_bytes += sum(len(block.data) for block in source.read([Reading(entry)]))
+        except OSError as error:
+            if error.errno not in VANISHED:
+                survey.unreadable.append((text_of(entry.path), error.strerror or str(error)))
     _estimate(survey, len(files), time.monotonic() - began, None)
 
 

@@ -16,7 +16,7 @@ from crossfade.migrate.follow.stillness import Stillness
 from crossfade.migrate.follow.tails import Tail, Tails, last_record
 from crossfade.migrate.plan import Limits
 from crossfade.model.changes import Block, Change, Move, Page, Put
-from crossfade.model.digests import Digester, Growing
+from crossfade.model.digests import Digester, Growing, Segment
 from crossfade.model.entries import Signature, altered
 from crossfade.store.port import Applied, Reading, Store
 
@@ -171,6 +171,14 @@ class Bringer(Carrier):
         for block in chain([behind], blocks):
             yield self._grow(block, task, growing)
         left.pop(0)
+
+    def _compare(
+        self, task: Task, known: tuple[Segment, ...], within: int | None
+    ) -> tuple[tuple[Segment, ...], int | None, Signature | None, bool]:
+        found = super()._compare(task, known, within)
+        if found[2] is not None and not found[2].ctime_ns:
+            self._brought.blurred.append(task.entry.path)
+        return found
 
     def _begun(self, task: Task) -> tuple[Growing, Signature | None] | None:
         found = super()._begun(task)

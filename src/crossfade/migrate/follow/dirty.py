@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from crossfade.errors import GateShut
 
-_MOST = 100_000
+MOST = 100_000
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 2.0
 
@@ -38,11 +38,12 @@ class Dirty:
     """The paths to look at. Hints come from other threads; one thread takes them, and says when it has settled them.
 
     ``missed`` counts the times that something was lost of which no path is known; ``made_good`` is how many of them a look
-    at everything has made good since.
+    at everything has made good since. What such a look would not find, *must* says, is kept however many wait.
     """
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = MOST, must: Callable[[bytes], bool] = lambda _: False) -> None:
         self._most = most
+        self._must = must
         self._lock = threading.Lock()
         self._found: dict[bytes, Dirt] = {}
         self._taken: dict[bytes, Dirt] = {}
@@ -82,7 +83,7 @@ class Dirty:
 
     def _add(self, dirt: Dirt) -> None:
         there = self._found.get(dirt.path)
-        if there is None and len(self._found) >= self._most:
+        if there is None and len(self._found) >= self._most and not self._must(dirt.path):
             self.missed += 1
             return
         if there is not None:

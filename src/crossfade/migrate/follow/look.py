@@ -61,19 +61,22 @@ class Look:
             if one is None and dirt.path in hidden:
                 self._hide(dirt.path)
                 continue
-            found = self._task(one, other) if dirt.path not in anew else self._anew(one, other)
-            yield from found
+            yield from self._found(one, other, anew)
             if dirt.deep and (_is_directory(one) or _is_directory(other)):
                 through = dirt.path
-                yield from self._below(dirt.path)
+                yield from self._below(dirt.path, anew)
 
-    def _below(self, path: bytes) -> Iterator[Task]:
+    def _below(self, path: bytes, anew: frozenset[bytes] = frozenset()) -> Iterator[Task]:
         ones = self._source.entries(under=path, tombstones=self._tombstones)
         for one, other in merge(ones, self._target.entries(under=path, tombstones=True)):
             if one is None and other is not None and self._source.hides(other.path):
                 self._hide(other.path)
             else:
-                yield from self._task(one, other)
+                yield from self._found(one, other, anew)
+
+    def _found(self, one: Entry | None, other: Entry | None, anew: frozenset[bytes]) -> Iterator[Task]:
+        entry = one or other
+        return self._anew(one, other) if entry is not None and entry.path in anew else self._task(one, other)
 
     def _hide(self, path: bytes) -> None:
         """The source could not look at *path*, so that nothing is known of what is there."""

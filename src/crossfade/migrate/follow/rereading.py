@@ -159,12 +159,18 @@ class Rereading:
         return next((path for path in self._grown if self._read_at.get(path, stale) <= stale), None)
 
     def _take(self, path: bytes | None) -> bool:
-        """Begin with the log at *path*; False for none. What is out of step, or no log any more, will be looked at anyway."""
+        """Begin with the log at *path*; False for none, or where it cannot be looked at just now, and is owed.
+
+        What is out of step, or no log any more, will be looked at anyway.
+        """
         if path is None:
             return False
         del self._grown[path]
         grew = self._since.pop(path)
         source = next(iter(self._source.look([path])), None)
+        if source is None and self._source.hides(path, looked=True):
+            self._owe(path, grew)
+            return False
         target = next(iter(self._target.look([path])), None)
         if source is not None and target is not None and _is_comparable(source, target):
             self._log = _Log(source, target, iter(self._books(target)), grew)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
+from crossfade.migrate.follow.dirty import MOST
 from crossfade.model.entries import Signature
-
-_KEPT = 4096
 
 
 class Stillness:
-    """The files that were held back last, each with how it looked, and since when."""
+    """The files that were held back last, each with how it looked, and since when: as many as wait to be looked at again."""
 
-    def __init__(self, kept: int = _KEPT) -> None:
+    def __init__(self, kept: int = MOST) -> None:
         self._kept = kept
         self._seen: OrderedDict[bytes, tuple[tuple[int, int, int], float]] = OrderedDict()
 

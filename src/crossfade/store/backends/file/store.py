@@ -22,7 +22,7 @@ from crossfade.model.kinds import Form
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import ancestors_of, key_of, text_of
 from crossfade.store.backends.file.tree import Tree
-from crossfade.store.backends.file.walk import VANISHED, Found, look, signature_of, walk
+from crossfade.store.backends.file.walk import VANISHED, Found, fates_of, look, signature_of, walk
 from crossfade.store.backends.file.writing import PageWriter
 from crossfade.store.location import Location
 from crossfade.store.port import Applied, Capabilities, Reading, Span
@@ -56,7 +56,7 @@ class FileStore:
     ) -> None:
         self.location = location
         self._waits = waits
-        self._fates = ("keep", "transient") if include_transient else ("keep",)
+        self._fates = fates_of(include_transient=include_transient)
         self.layout = layout
         self.skip_unreadable = skip_unreadable
         self._unlisted: dict[bytes, str] = {}
@@ -146,18 +146,19 @@ class FileStore:
                 os.close(descriptor)
 
     def _read_open(self, descriptor: int, reading: Reading) -> Iterator[Block]:
+        since = time.time_ns()
         status = _rested(descriptor) if self._waits else os.fstat(descriptor)
-        document = self._document(descriptor, reading.entry, status)
+        document = self._document(descriptor, reading.entry, status, since)
         if document is not None:
             yield document
             return
         form = form_of(reading.entry.form, os.pread(descriptor, _MAGIC, 0))
-        entry = self._fresh(reading.entry, status, form, status.st_size)
+        entry = self._fresh(reading.entry, status, form, status.st_size, since)
         read = _reader(descriptor, reading.offset, status.st_size)
         for part in cut(read, form, offset=reading.offset, within=reading.within):
             yield Block(entry, part.offset, part.data, part.record, part.last)
 
-    def _document(self, descriptor: int, entry: Entry, status: os.stat_result) -> Block | None:
+    def _document(self, descriptor: int, entry: Entry, status: os.stat_result, since: int) -> Block | None:
         """A document as one block; None for what is no document, too long for one record, or compressed after all."""
         if entry.form != "document" or status.st_size > RECORD_LIMIT:
             return None
@@ -165,12 +166,14 @@ class FileStore:
         if data.startswith(COMPRESSED):
             return None
         data, status, unstable = (_settled if self._waits else _at_once)(descriptor, data, status)
-        return Block(self._fresh(entry, status, "document", len(data), unstable=unstable), 0, data, None, last=True)
+        return Block(self._fresh(entry, status, "document", len(data), since, unstable=unstable), 0, data, None, last=True)
 
-    def _fresh(self, entry: Entry, status: os.stat_result, form: Form, size: int, *, unstable: bool = False) -> Entry:
-        """The entry as the open file says, with the form that its content has."""
+    def _fresh(
+        self, entry: Entry, status: os.stat_result, form: Form, size: int, since: int, *, unstable: bool = False
+    ) -> Entry:
+        """The entry as the open file says, with the form that its content has; nobody had looked at it before *since*."""
         signature = signature_of(status)
-        if not self._waits and _is_fresh(status):
+        if not self._waits and _is_fresh(status, since):
             signature = blurred(signature)
         return Entry(
             path=entry.path,
@@ -269,7 +272,7 @@ def _reader(descriptor: int, offset: int, end: int) -> Callable[[int], bytes]:
 
     def read(size: int) -> bytes:
         nonlocal position
-        data = os.pread(descriptor, min(size, end - position), position)
+        data = os.pread(descriptor, max(min(size, end - position), 0), position)  # it may be shorter than it was
         position += len(data)
         return data
 
@@ -282,16 +285,20 @@ def _rested(descriptor: int) -> os.stat_result:
     Times have the kernel's tick: a change in the same tick as the look at it would leave the signature as it was.
     """
     for _ in range(_REST_TRIES):
+        since = time.time_ns()
         status = os.fstat(descriptor)
-        if not _is_fresh(status):
+        if not _is_fresh(status, since):
             break
         time.sleep(_TICK_NS / 1e9)
     return status
 
 
-def _is_fresh(status: os.stat_result) -> bool:
-    """True for a file that was touched this very instant."""
-    return abs(time.time_ns() - status.st_ctime_ns) <= _TICK_NS
+def _is_fresh(status: os.stat_result, since: int) -> bool:
+    """True for a file that was touched in the very instant of the look that said *status*, some time between *since* and now.
+
+    What has a time to come was touched by another clock, and is as old as anything.
+    """
+    return since - _TICK_NS <= status.st_ctime_ns <= time.time_ns() + _TICK_NS
 
 
 def blurred(signature: Signature) -> Signature:
