@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.migrate import engine
 from crossfade.store.backends.file import mounts
 from support.following import following, stopped_at_the_end
 from support.person import Person, refused
@@ -227,6 +228,41 @@ def test_what_was_on_a_volume_may_be_a_part_of_the_tree_by_now(
 
     person.moves(root, database.url)
     assert len(_files(database)) == FILES - 1
+
+
+def _vanishes(directory: Path, table: Path) -> None:
+    """What was mounted there is not any more."""
+    table.write_bytes(b"")
+    shutil.rmtree(directory)
+    directory.mkdir()
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["of a first copy", "of a later one"])
+def test_a_volume_that_vanishes_in_the_middle_stops_a_copy(
+    is_first: bool, person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What was on it is neither gone nor copied whole, and nothing is proven."""
+    table = tmp_path / "mountinfo"
+    table.write_bytes(b"26 25 8:2 / %s/sessions rw - ext4 /dev/sda2 rw\n" % os.fsencode(root.resolve()))
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    if not is_first:
+        person.moves(root, database.url)
+        (root / "events/r/j0/events-1.jsonl").write_bytes(b'{"id":"another"}\n')
+    share_out = engine.shared_out
+
+    def late(work, *rest, **options):  # it is counted what is gone, and the first log is found
+        _vanishes(root / "sessions", table)
+        return share_out(work, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "shared_out", late)
+        sentence, hint = refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
+
+    assert sentence == (
+        "what was mounted at sessions in the source is not there any more: nothing was removed from the target"
+    )
+    assert "--allow-removals" in hint
+    assert len(_files(database)) == (FILES // 2 if is_first else FILES)
 
 
 def test_a_copy_that_was_never_finished_is_not_offered_for_a_restore(

@@ -18,8 +18,7 @@ from typing import Any
 from crossfade.errors import Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
-from crossfade.migrate.follow.brake import footing_of
-from crossfade.migrate.follow.gone import check_gone, moved, note_volumes
+from crossfade.migrate.follow.gone import Ground, check_gone, moved, note_volumes
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
@@ -71,7 +70,7 @@ class Engine:
         for ledger in filter(None, (run.ledger, run.origin)):
             ledger.patience_seconds = patience.deadline_seconds
         self._unplaced = unplaced(run)
-        self._footing = footing_of(run.request.source.path) if run.from_files else None
+        self._ground = Ground(run)
         self._files = run.source.open(ENGINE)
         self._source: Store = Retrying(self._files, patience, self._waiting)
         self._target: Store = Retrying(run.target.open(ENGINE), patience, self._waiting)
@@ -103,6 +102,7 @@ class Engine:
         self._copy(chain([first] if first else [], ahead))
         self._settle_directories()
         self._check_stop()
+        self._ground.check()
         self._check_held()
         if not self._run.to_files:
             self._teller.step("building indexes")
@@ -177,7 +177,7 @@ class Engine:
             self._has_moved = False
             if run.from_files and next(self._target.entries(), None) is not None:
                 self._has_moved, census = moved(run, self._source, self._target, self._inventories, self._is_hidden)
-                check_gone(run, census, self._footing)
+                check_gone(run, census, self._ground.footing)
         return self._has_moved
 
     def _copy(self, work: Iterator[Task]) -> None:
@@ -191,7 +191,7 @@ class Engine:
             Patience(manner.patience_seconds),
             manner.skip_unreadable,
         )
-        shards = Shards(shared_out(work, self._teller, directories=not run.to_files))
+        shards = Shards(shared_out(self._ground.under(work), self._teller, directories=not run.to_files))
         with crew(job, 1 if shards.is_small() else manner.workers, run.governor.gate) as workers:
             self._work_off(workers, shards)
         self._check_stop()

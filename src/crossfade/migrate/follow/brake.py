@@ -67,7 +67,12 @@ def why_not_there(before: Footing, now: Footing | None) -> str:
 def why_unmounted(paths: Iterable[bytes], lost: Sequence[bytes]) -> str:
     """Why it is not to be believed that *paths* are gone, where volumes are *lost* that were mounted below the root."""
     found = next((mount for path in paths for mount in lost if is_below(path, mount)), None)
-    return f"what was mounted at {text_of(found)} in the source is not there any more" if found is not None else ""
+    return not_mounted(found) if found is not None else ""
+
+
+def not_mounted(place: bytes) -> str:
+    """How it is said that a volume is gone."""
+    return f"what was mounted at {text_of(place)} in the source is not there any more"
 
 
 def _is_much(removals: int, total: int) -> bool:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 
 from crossfade.errors import Removed
 from crossfade.migrate.decide import Task
-from crossfade.migrate.follow.brake import Footing, footing_of, is_counted, lost_of, why_not_left, why_unmounted
+from crossfade.migrate.follow.brake import (
+    Footing,
+    footing_of,
+    is_counted,
+    lost_of,
+    not_mounted,
+    why_not_left,
+    why_not_there,
+    why_unmounted,
+)
 from crossfade.migrate.inventory import Decide, tasks
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.renames import Renames, moves_among
@@ -24,6 +34,7 @@ MOUNTED = "mounted"
 """The line of the journal which says what was mounted below the source's root, once that is something, or was."""
 
 _NAMED = 100
+_TOGETHER = 500
 
 
 class Census:
@@ -130,6 +141,38 @@ def removed(run: Run, why: str, nothing: str = "nothing") -> Removed:
     return Removed(
         f"{why}: {nothing} was removed from the target", hint=f"mount the volume{back}; --allow-removals if it is meant"
     )
+
+
+# While they are read
+
+
+class Ground:
+    """What the files that *run* copies stood on when it began. Once that has changed, nothing is a removal, and nothing was copied whole."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._root = run.request.source.path
+        self._nothing = "nothing"
+        self.footing = footing_of(self._root) if run.from_files else None
+
+    def under(self, work: Iterator[Task]) -> Iterator[Task]:
+        """*work* as it comes. Raises Removed before a removal whose file stood on what is not there any more."""
+        for is_removal, group in groupby(work, lambda task: task.verb == "remove"):
+            while is_removal and (some := list(islice(group, _TOGETHER))):
+                self.check()
+                self._nothing = "nothing more"
+                yield from some
+            yield from group
+
+    def check(self) -> None:
+        """Raises Removed where the files do not stand on the same any more, and nobody says that it is meant."""
+        if self.footing is not None and not self._run.request.manner.allow_removals and (why := self._why(self.footing)):
+            raise removed(self._run, why, self._nothing)
+
+    def _why(self, before: Footing) -> str:
+        now = footing_of(self._root)
+        lost = lost_of(self._root, before.mounts, now.mounts) if now is not None else []
+        return why_not_there(before, now) or next(map(not_mounted, lost), "")
 
 
 # Volumes below the root

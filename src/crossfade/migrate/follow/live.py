@@ -177,6 +177,7 @@ class Live(Engine):
             self._copy(chain([first] if first is not None else [], ahead))
             self._settle_directories()
             self._check_stop()
+            self._ground.check()
             self._check_held()
 
     def _check_lanes(self) -> None:
@@ -244,7 +245,7 @@ class Live(Engine):
             source=stores[0],
             target=stores[1],
             sweeping=(stores[2], stores[3]),
-            footing=None if root is None else self._footing or footing_of(root),
+            footing=None if root is None else self._ground.footing or footing_of(root),
             take=partial(self._followed, run),
             pace=self._pace,
             keep_pause=self._pausing.keep,
