@@ -1,4 +1,4 @@
-"""A transaction that keeps its snapshot does not see what is in a directory by now, so it may not take that away."""
+"""A transaction that keeps its snapshot does not see what is in a directory by now, nor that its tree is followed since."""
 
 from __future__ import annotations
 
@@ -59,3 +59,26 @@ def test_a_file_may_be_removed_and_moved_by_one_that_keeps_its_snapshot(tree: Da
         first.execute("SELECT remove('sessions/b.json'), move('sessions/c.json', 'sessions/d.json')")
 
     assert tree.all(LIVE) == [("sessions", "dir"), ("sessions/d.json", "file")]
+
+
+@pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_what_nobody_follows_leaves_no_note(tree: Database, level: psycopg.IsolationLevel):
+    """It would grow with every write, and nobody would ever take it away."""
+    with keeping_a_snapshot(tree, level) as first:
+        first.execute("SELECT put('sessions/b.json', '{}'::text)")
+
+    assert tree.one("SELECT count(*) FROM changes") == 0
+
+
+@pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_a_tree_that_is_followed_since_is_not_written_unnoted(tree: Database, level: psycopg.IsolationLevel):
+    """It is told to try again, as by any other conflict."""
+    with pytest.raises(psycopg.errors.SerializationFailure), keeping_a_snapshot(tree, level) as first:
+        tree.run("UPDATE stores SET fed = true")
+        first.execute("SELECT put('sessions/b.json', '{}'::text)")
+    with keeping_a_snapshot(tree, level) as again:
+        again.execute("SELECT put('sessions/b.json', '{}'::text)")
+
+    assert (
+        tree.one("SELECT count(*) FROM changes AS c JOIN entries AS e USING (entry_id) WHERE e.path = 'sessions/b.json'") > 0
+    )

@@ -13,10 +13,11 @@ import pytest
 from crossfade.migrate.plan import Plan
 from crossfade.model import layouts
 from crossfade.store.backends.embedded import majors
+from crossfade.store.backends.postgres import schema
 from crossfade.store.location import parse
-from support.person import bad
+from support.person import Person, bad
 from support.running import Terminal, compare, finish, kill_group, wait_for
-from support.servers import Database
+from support.servers import NAMES, Database, Servers
 from versions.keep import AFTER, AFTER_TEXT, DUMPS, LIVE, MARKER, ROGUE, ROGUE_TEXT, build, build_live, go_rogue
 
 KEPT = sorted(path.name.removesuffix(".sql.gz") for path in DUMPS.glob("*.sql.gz"))
@@ -48,6 +49,50 @@ def test_this_release_is_kept():
     """A release without its dumps could break the next one, and nobody would see."""
     release = metadata.version("crossfade")
     assert {release, release + LIVE} <= set(KEPT)
+
+
+_MADE = """
+    SELECT oid::regprocedure::text, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT tgname || ' on ' || tgrelid::regclass, pg_get_triggerdef(t.oid) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
+    WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+"""
+
+
+def _functions(database: Database) -> dict[str, str]:
+    """The schema's functions and triggers, each with its text."""
+    name = database.location.schema
+    return {made: text.replace(f'"{name}"', "HERE").replace(name, "HERE") for made, text in database.all(_MADE)}
+
+
+def test_a_later_version_makes_all_functions_anew(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of each kind and of each layout as well: they would go on as an earlier release had them."""
+    root, person = tmp_path / "tree", Person(tmp_path / "state")
+    build_live(root)
+    person.moves(root, database.url)
+    before = _functions(database)
+    with_its_table = {"refuse_journal_change()", "append_only on journal"}
+    functions = [name for name in before if name.endswith(")") and name not in with_its_table]
+    assert [name for name in functions if name.startswith("fill_events_")]
+    database.run(*(f"DROP FUNCTION IF EXISTS {name} CASCADE" for name in functions))
+    assert _functions(database).keys() == with_its_table
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    monkeypatch.setattr(schema, "version_text", lambda number: "SELECT 1")
+    person.moves(root, database.url)
+
+    assert _functions(database) == before
+    assert database.one("SELECT max(version) FROM schema_versions") == schema.VERSION
+
+
+@pytest.mark.parametrize("release", KEPT)
+def test_a_function_that_changes_needs_a_new_version(release: str, servers: Servers, database: Database, tmp_path: Path):
+    """Who has a schema of a version keeps the functions that it was made with, until there is a later one."""
+    restored(DUMPS / f"{release}.sql.gz", tmp_path / "tree", database)
+    version = database.one("SELECT max(version) FROM schema_versions")
+    with servers.database(NAMES[0]) as fresh:
+        build_live(tmp_path / "other")
+        Person(tmp_path / "state").moves(tmp_path / "other", fresh.url)
+        assert version != schema.VERSION or _functions(database) == _functions(fresh)
 
 
 @pytest.mark.parametrize("release", KEPT_COPIES)

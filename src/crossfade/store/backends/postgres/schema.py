@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from crossfade.errors import LayoutInvalid, TargetUnfit
+from crossfade.model import layouts
 from crossfade.model.kinds import Kind
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres import functions, names, rules
@@ -114,14 +115,25 @@ def ensure(connection: Connection, schema: str) -> None:
         version = 0
     for number in range(version + 1, VERSION + 1):
         connection.execute(version_text(number).replace("{schema}", quoted(schema)).encode())
-        for script in functions.common(quoted(schema)):
-            connection.execute(script.encode())
         connection.execute(
             sql.SQL("INSERT INTO {}.schema_versions (version, applied_by) VALUES (%s, current_user)").format(
                 sql.Identifier(schema)
             ),
             [number],
         )
+    if version < VERSION:
+        _make_functions(connection, schema)
+
+
+def _make_functions(connection: Connection, schema: str) -> None:
+    """Those of this release, in place of an earlier one's: the same for every tree, and of each kind and layout that is there."""
+    name = quoted(schema)
+    kinds = connection.execute(f"SELECT name FROM {name}.kinds".encode()).fetchall()
+    known = connection.execute(f"SELECT layout, name FROM {name}.layouts".encode()).fetchall()
+    scripts = [*functions.common(name), *(functions.of_kind(name, str(kind)) for (kind,) in kinds)]
+    scripts += [layout_script(schema, layouts.parse(str(text), source=str(source))) for text, source in known]
+    for script in scripts:
+        connection.execute(script.encode())
 
 
 def _create_schema(connection: Connection, schema: str) -> None:

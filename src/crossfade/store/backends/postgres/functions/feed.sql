@@ -4,13 +4,16 @@
 -- Note the entries of one statement, for trees whose feed is on.
 -- Why there is no gap when it is turned on: that takes the writers' lock (see "guard") exclusively, so no transaction that has
 -- written entries spans it; a later statement's lock, and with it this look at "fed", comes after. But a transaction that
--- keeps its snapshot may look with one from before, so for such a one everything is noted.
+-- keeps its snapshot may look with one from before: what was turned on since is to be refused (40001), not overlooked.
 CREATE OR REPLACE FUNCTION {schema}.note_changes() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-    everything boolean := current_setting('transaction_isolation') <> 'read committed';
-    trees integer[] := ARRAY(SELECT s.store_id FROM {schema}.stores AS s WHERE s.fed OR everything);
+    trees integer[];
 BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        PERFORM FROM {schema}.stores AS s WHERE s.store_id IN (SELECT e.store_id FROM touched AS e) FOR SHARE OF s;
+    END IF;
+    trees := ARRAY(SELECT s.store_id FROM {schema}.stores AS s WHERE s.fed);
     IF trees = '{}' THEN
         RETURN NULL;
     END IF;
