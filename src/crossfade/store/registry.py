@@ -73,7 +73,7 @@ class MarkedRecipe:
 
     def open(self, worker: int = 0) -> Marking:
         """A store for one worker."""
-        ledger = Ledger(self.server, self.schema)
+        ledger = Ledger(self.server, self.schema, f"{self.migration} marks")
 
         def mark(entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
             ledger.mark(self.migration, self.epoch, entries, removed, refusals)

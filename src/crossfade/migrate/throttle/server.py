@@ -17,7 +17,7 @@ from crossfade.errors import CrossfadeError
 from crossfade.migrate.throttle.machine import began_seconds_of, cpu_seconds_of, uptime_seconds, waited_seconds_of
 from crossfade.migrate.throttle.sample import Health
 from crossfade.store.backends.postgres.server import Server
-from crossfade.store.backends.postgres.session import Session
+from crossfade.store.backends.postgres.session import Session, opened_here
 
 _FIRST_SECONDS = 0.5
 """What is over sooner is not worth a connection."""
@@ -25,8 +25,11 @@ _FIRST_SECONDS = 0.5
 _SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
-_MINE = "^crossfade ({migration} )?(?!validate$)[a-z-]+$"
-"""What sessions are called that a run of *migration* has; whoever compares its two sides has names and a terminal of their own."""
+_MINE = "^crossfade {migration} (?!validate$)[a-z-]+$"
+"""What sessions are called that a run of *migration* has; whoever compares its two sides has names and a terminal of their own.
+
+Sessions for the control state bear no migration's name: they are a run's if its own process has opened them.
+"""
 
 _QUERY = b"""
 WITH ours AS (
@@ -63,8 +66,8 @@ def archive_lag(position: float | None, last: str | None, segment: float) -> flo
 class ServerWatch:
     """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard.
 
-    What it uses of the processors is what it uses for *migration*: not for another one, and not for who validates this one. What a session is called tells; those
-    that have no migration in their name are few, and count.
+    What it uses of the processors is what it uses for the run of *migration*: not for another one, and not for whoever else looks
+    at this one, to validate it for one.
     """
 
     def __init__(self, server: Server, migration: str) -> None:
@@ -124,7 +127,7 @@ class ServerWatch:
         unseen += ["how far the archive is behind"] if mode != "off" and archived is None else []
         self._is_here = _is_here(connection)
         if self._is_here:
-            self._count(mine)
+            self._count([*mine, *opened_here().intersection(pids)])
             self._count_waits(pids)
         else:
             unseen.append("what the server uses of its processors (it is on another machine)")

@@ -108,11 +108,13 @@ class Item:
 class Ledger:
     """The control state in one schema. One connection, reopened when it breaks; not for use by two threads.
 
-    ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun.
+    ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun. The server knows the session by
+    its *purpose*.
     """
 
-    def __init__(self, server: Server, schema_name: str) -> None:
+    def __init__(self, server: Server, schema_name: str, purpose: str = "ledger") -> None:
         self.server = server
+        self._purpose = purpose
         self.schema = schema_name
         self.patience_seconds = 0.0
         self._connection: Connection | None = None
@@ -350,7 +352,7 @@ class Ledger:
 
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = self.server.connect("ledger")
+            self._connection = self.server.connect(self._purpose)
         return self._connection
 
     def _run(self, work: Callable[[Connection], T], *, name: str | None = None) -> T:

@@ -77,7 +77,7 @@ class Server:
             )
         with plain_errors(self.name):
             self._fit(connection)
-        return connection
+        return connection.known()
 
     def _fit(self, connection: Connection) -> None:
         """Refuse a server that could not keep what it is given; set what a session of ours needs."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import ConnStatus
@@ -13,10 +15,26 @@ SILENCE_SECONDS = 120.0
 """How long one exchange of a page may take: longer than a lock is waited for, shorter than a person waits."""
 
 
+_opened: WeakSet[Session] = WeakSet()
+_lock = threading.Lock()
+
+
+def opened_here() -> set[int]:
+    """The numbers of the server's processes that work for this process of ours."""
+    with _lock:
+        return {session.info.backend_pid for session in _opened if not session.closed}
+
+
 class Session(psycopg.Connection[tuple[object, ...]]):
     """The driver's connection, with two of its silences ended."""
 
     _within: float | None = None
+
+    def known(self) -> Session:
+        """Itself, which ``opened_here`` tells of from now on."""
+        with _lock:
+            _opened.add(self)
+        return self
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
