@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crossfade.errors import Interrupted
-from crossfade.migrate.validate import validation, validator
+from crossfade.migrate.validate import ending, validation, validator
 from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.validator import Extent
@@ -315,3 +315,40 @@ def test_bars_are_drawn_on_a_terminal(terminal: Terminal, database: Database, tr
     assert "validating" in text
     assert "sessions" in text
     assert f"{COUNT}/{COUNT} entries" in text
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["to a database", "to files"])
+def test_the_validation_at_the_end_of_a_copy_goes_on_where_it_was_stopped(
+    back: bool, person: Person, database: Database, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The copy is done, so the same command has nothing else to do; what changed since is compared, and so is what is behind it."""
+    pair = (database.url, tmp_path / "back") if back else (tree, database.url)
+    if back:
+        person.moves(*pair)
+    (wanted,) = [row["migration"] for row in person.asks("list", "--store", database.url)["migrations"]][-1:]
+    database.run(f"UPDATE migrations SET phase = 'copying', proved_at = NULL WHERE migration_id = '{wanted}'")
+    told, stopped = ending._Ending._told, []
+
+    def telling(self: Any, findings: Any, measured: Any) -> None:
+        if findings.entries >= COUNT + 20:
+            self._stop.set()
+            stopped.append(findings.compared)
+        told(self, findings, measured)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(ending._Ending, "_told", telling)
+        assert person.types("start", *pair, "--once").status == 6
+    assert stopped
+    compared: list[str] = []
+    made = validator.Pair
+
+    def noting(here: Any, *rest: Any, **named: Any) -> Any:
+        compared.append(os.fsdecode(here.path))
+        return made(here, *rest, **named)
+
+    monkeypatch.setattr(validator, "Pair", noting)
+    done = person.types("start", *pair, "--once", "--json")
+    assert said(done)["validation"]["resumed"] is True
+    assert 0 < len(compared) <= 2 * COUNT - stopped[0]
+    assert said(done)["validation"]["files"] == 2 * COUNT
+    assert database.one("SELECT count(*) FROM validations") == 0

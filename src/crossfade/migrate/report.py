@@ -76,5 +76,6 @@ def validated(verdict: Verdict) -> dict[str, Any]:
         "differences": [spoken(difference) for difference in verdict.named],
         "source_root": found.source_root.hex(),
         "target_root": found.target_root.hex(),
+        "resumed": verdict.resumed,
         "duration_seconds": round(verdict.seconds, 3),
     }

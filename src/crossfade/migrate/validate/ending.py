@@ -2,22 +2,25 @@
 
 Both sides are listed anew. Of a kind that this run brought as a whole, the source's digests, columns and answers are those that
 were taken when its records passed by; they hold, because the lists say that no file was touched since. The database computes
-its own from what it holds. Everything else is read.
+its own from what it holds. Everything else is read; where nothing passed by, because an earlier run brought it all and was stopped
+in its validation, that one is gone on with.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from crossfade.migrate.inventory import merge
 from crossfade.migrate.prepare import Run, number_of
 from crossfade.migrate.validate.crew import Crew, crew
 from crossfade.migrate.validate.differences import source_moved
 from crossfade.migrate.validate.measure import Measured
+from crossfade.migrate.validate.memory import Memory
 from crossfade.migrate.validate.parts import (
     Held,
     Lists,
@@ -109,9 +112,22 @@ class _Ending:
         self._telling = Telling(watch, totals)
         self._reads = {total.kind for total in totals} - brought.passed.keys()
         self._is_much = is_much(total for total in totals if total.kind in self._reads)
+        words = f"the end of a copy {LIMIT} {options.skip_unreadable}"
+        self._memory = None if brought.passed else Memory(self._sides, words)
+        self._resumed = False
 
     def run(self) -> Verdict:
         """The whole of it; and again, where a kind does not hold what passed by: then it is read, to name what differs."""
+        try:
+            verdict = self._run_whole()
+            if self._memory is not None:
+                self._memory.forget()
+            return verdict
+        finally:
+            if self._memory is not None:
+                self._memory.close()
+
+    def _run_whole(self) -> Verdict:
         began, since, passed = time.monotonic(), self._sides.asked.now(), dict(self._brought.passed)
         task = task_for(self._sides, self._options, self._held)
         with crew(task, self._options.jobs, apart=self._is_much) as workers:
@@ -130,23 +146,26 @@ class _Ending:
             check_roots(findings, self._options.limit)
         seconds, read = time.monotonic() - began, tuple(sorted(self._reads))
         name = self._run.migration
-        return Verdict(findings, self._options, seconds, name, questions=questions, unasked=unasked, read=read)
+        return Verdict(
+            findings, self._options, seconds, name, self._resumed, questions=questions, unasked=unasked, read=read
+        )
 
     def _compare(self, workers: Crew, passed: dict[str, Passed]) -> tuple[Findings, set[str]]:
         """Everything, without reading what *passed* by; and the kinds that do not hold it."""
-        lists, findings = Lists(self._sides, self._options), Findings()
+        lists = Lists(self._sides, self._options)
+        findings = self._recalled(lists)
         scope = Scope(
             self._sides.reads_source,
             self._options.limit,
             held=self._held.whole.get,
-            is_outside=lambda one, other: lists.is_outside(one, other) or self._is_left(one, other),
+            is_outside=partial(self._is_outside, lists),
             has_moved=self._has_moved,
             passed=frozenset(passed),
+            is_remembered=self._memory is not None,
         )
         validator = Validator(workers, scope, is_over=self._stop.is_set)
         try:
-            source = lists.source.entries(tombstones=self._run.to_files)
-            validator.run(source, lists.target.entries(tombstones=True), findings, told=self._told)
+            validator.run(*self._listed(lists, findings.after), findings, told=self._told)
             findings.see_not(lists.unseen(), self._not_read)
             findings.left_out = lists.left_out()
         finally:
@@ -155,6 +174,23 @@ class _Ending:
         there = {kind: validator.passed.get(kind, Passed()) for kind in passed}
         wrong = {k for k, seen in passed.items() if (there[k].entries, there[k].total) != (seen.entries, seen.total)}
         return findings, wrong
+
+    def _recalled(self, lists: Lists) -> Findings:
+        """What an earlier run had compared at its end, as far as nothing has changed since."""
+        if self._memory is None:
+            return Findings()
+        both = merge(*self._listed(lists, None))
+        findings = self._memory.recall(pair for pair in both if not self._is_outside(lists, *pair))
+        self._memory.begin()
+        self._resumed = findings.after is not None
+        return findings
+
+    def _listed(self, lists: Lists, after: bytes | None) -> tuple[Iterator[Entry], Iterator[Entry]]:
+        source = lists.source.entries(after=after, tombstones=self._run.to_files)
+        return source, lists.target.entries(after=after, tombstones=True)
+
+    def _is_outside(self, lists: Lists, one: Entry | None, other: Entry | None) -> bool:
+        return lists.is_outside(one, other) or self._is_left(one, other)
 
     def _is_worth_it(self, findings: Findings) -> bool:
         """False where what moved under the copy is all that anybody will hear of."""
@@ -207,4 +243,6 @@ class _Ending:
 
     def _told(self, findings: Findings, measured: Measured) -> None:
         self._telling.took(findings, measured)
+        if self._memory is not None:
+            self._memory.keep(findings, at_once=self._stop.is_set())
         self._check()
