@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from crossfade.migrate.follow import drifting
+from crossfade.migrate.follow import drifting, taking
 from crossfade.migrate.follow.drifting import Drifting
-from crossfade.store.backends.postgres import drift
+from crossfade.store.backends.postgres import drift, server
 from crossfade.store.backends.postgres.drift import Item
 from support.following import following
 from support.person import Person, refused, said
@@ -164,6 +165,28 @@ def test_what_somebody_writes_into_retired_files_is_kept_and_dealt_with(pair: Pa
     assert rolled.status == 0, rolled
     assert pair.terminal.run("start", "--once", pair.database.url, root.with_name("back")).status == 0
     compare(root, root.with_name("back"))
+
+
+def test_writers_wait_for_as_long_as_something_is_taken(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """A large file takes longer than a session may say nothing: its gate would open in the middle of it."""
+    (pair.root / ONE).write_text("rogue one")
+    numbers = pair.await_drift(sessions__one_json="changed")
+    pair.stop()
+    carry, put = taking._carry, threading.Thread(target=pair.put, args=(ONE, "a program's"))
+    waited: list[bool] = []
+
+    def slow(*words: Any) -> None:
+        put.start()
+        put.join(1.5)
+        carry(*words)
+        waited.append(put.is_alive())
+
+    monkeypatch.setattr(taking, "_carry", slow)
+    monkeypatch.setattr(server, "_SESSION", server._SESSION.replace(b"'60s'", b"'500ms'"))
+    assert pair.drift("take", numbers[ONE], status=0)["items"][0]["state"] == "taken"
+    put.join()
+    assert waited == [True]
+    assert pair.content(ONE) == "a program's"
 
 
 def test_what_changed_since_it_was_seen_is_left_open(pair: Pair):

@@ -55,6 +55,8 @@ class Dealing:
             return Dealt("open", error.sentence)
         except (pg.DataError, pg.IntegrityError) as error:
             return Dealt("open", f"the server refused it ({error.sqlstate})")
+        except pg.OperationalError:
+            return Dealt("open", "the server went away meanwhile; look at it again")
         except OSError as error:
             return Dealt("open", f"the system refused: {error.strerror}")
 
