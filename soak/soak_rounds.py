@@ -54,9 +54,9 @@ class Hold:
     rounds: list[int] = field(default_factory=list)
 
     @property
-    def slowest_round(self) -> int:
-        """The one in which a writer saw the longest write."""
-        return max(zip(self.seen, self.rounds, strict=True))[1]
+    def slowest_round(self) -> int | None:
+        """The one in which a writer saw the longest write; None where each hand-over was done before its runner was killed."""
+        return max(zip(self.seen, self.rounds, strict=True), default=(0.0, None))[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,8 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def too_long(figures: dict[str, Any], options: argparse.Namespace) -> str:
     """What is to be said where a writer waited longer than it may. A few rounds only show that they work; who kills, waits."""
-    longest = figures["longest_write_ms"]["max"]
-    if options.rounds < _MANY_ROUNDS or options.kill or longest <= _LONGEST_MS:
+    if options.rounds < _MANY_ROUNDS or options.kill or (longest := figures["longest_write_ms"]["max"]) <= _LONGEST_MS:
         return ""
     return f"a writer waited {longest} ms in round {figures['slowest_round']}, at most {_LONGEST_MS:.0f} are wanted in each"
 
@@ -126,7 +125,10 @@ def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
+    """The middle, nearly the worst, and the worst of *values*; nothing of none."""
     ordered = sorted(values)
+    if not ordered:
+        return {}
     return {
         "median": round(statistics.median(ordered), 1),
         "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),

@@ -84,6 +84,11 @@ def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_t
     assert figures["rounds_compared"] == 2
 
 
+def test_where_every_hand_over_was_done_before_its_runner_was_killed_nobody_waited():
+    hold = soak_rounds.Hold()
+    assert (soak_rounds._spread(hold.seen), hold.slowest_round) == ({}, None)
+
+
 def test_a_hold_that_is_too_long_is_no_success_unless_the_runner_was_killed_or_the_rounds_are_few():
     """At most 250 ms in each of ten rounds; writers wait longer for a runner who is dead."""
     full, short, killed = ([], ["--rounds", "9"], ["--kill", "0.3"])

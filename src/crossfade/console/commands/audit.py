@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import counted, say_head, show, show_json
+from crossfade.console.talk import counted, say_head, show, show_json, show_listing
 from crossfade.errors import JournalBroken, OptionInvalid
 from crossfade.migrate.audit.record import bring_what_was_left
 from crossfade.migrate.audit.verify import Chain, verify
@@ -29,10 +29,8 @@ def audit(words: tuple[str, ...], store: str, *, limit: int, since: str, as_json
         head = found.ledger.journal_head(found.row.migration)
         lines = _lines(found, _first(found, limit, moment))
         if as_json:
-            values = [value_of(line) for line in lines]
-            show_json(
-                {"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "lines": values, "head": head.hex()}
-            )
+            value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration}
+            show_listing(value, "lines", map(value_of, lines), lambda: {"head": head.hex()})
         else:
             for line in lines:
                 show(_text(line))
