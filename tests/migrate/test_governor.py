@@ -434,11 +434,37 @@ def test_a_busy_machine_is_said_to_be_busy():
     """The reason is the pressure's, not the ceiling's, and it goes when the pressure goes."""
     seen = Seen(due=True, waited=0.9)
     governor = Governor(Ceiling(50.0), seen)
+    seen.used = 1.0
     assert governor.pace(1.0).reason == "others wait for the processor"
     seen.values["waited"] = 0.0
     for _ in range(20):
         governor.look()
+    seen.used = 2.0
     assert governor.pace(1.0).reason == "--cpu-max, 50 % of 2 processors"
+
+
+def test_what_was_charged_twice_is_given_back():
+    """A part of the work tells its cost, by a clock that goes on while others are at work; and the whole process's is told, too."""
+    seen = Seen(due=True)
+    governor = Governor(Ceiling(50.0), seen)
+    seen.used = 1.0
+    assert governor.pace(30.0).seconds == pytest.approx(1.0, abs=0.1)
+    assert governor.gate.charged == pytest.approx(1.0)
+
+
+def test_who_rests_for_the_sake_of_others_goes_on_once_they_do_not_suffer_any_more():
+    """It looks while it waits: what it owes would be a minute at the rate of when it began."""
+    seen = Seen(due=True, waited=0.9)
+    governor = Governor(Ceiling(100.0), seen)
+    for _ in range(10):
+        governor.look()
+    seen.used = 20.0
+    governor.look()
+    assert governor.gate.pause().seconds == gates.PAUSE_SECONDS_MAX
+    seen.values["waited"] = 0.0
+    began = time.monotonic()
+    governor.turn(stop=lambda: time.monotonic() > began + 30, tell=lambda _: None)
+    assert time.monotonic() - began < 20
 
 
 def test_a_part_has_a_budget_of_its_own_within_the_whole():

@@ -119,13 +119,18 @@ class Governor:
     ) -> None:
         """Wait for the turn of a page of so much, and until nothing is owed, also not what this process used; or until *stop*.
 
-        *tell* hears how long that may take, and why, before each wait; *briefly* is the gate's.
+        *tell* hears how long that may take, and why, before each wait; *briefly* is the gate's. It goes on looking meanwhile: who
+        waits for others' sake goes on once they do not suffer any more.
         """
+
+        def over() -> bool:
+            self.look()
+            return stop()
+
         with self._lock:
             spent, self._spent = self._spent, time.process_time()
             self.gate.charge(self._spent - spent)
-        self.look()
-        self.gate.wait(records, size, stop=stop, tell=lambda pause: tell(self._noted(pause)), briefly=briefly)
+        self.gate.wait(records, size, stop=over, tell=lambda pause: tell(self._noted(pause)), briefly=briefly)
 
     def look(self) -> None:
         """Look at the machine and the server, if it was a second ago; take more or less from now on."""
@@ -183,9 +188,10 @@ class Governor:
         self.gate.allow(self._last.cpus, 100.0 if percent is None else percent, self._stance)
 
     def _charge_the_rest(self) -> None:
-        """What was used and not told by a worker: the runner's own, and the server's."""
-        used = self._last.used_seconds - self._first.used_seconds
-        self.gate.charge(used - self.gate.charged)
+        """What was used and not told by a worker: the runner's own, and the server's. What was told twice, or by a clock that went
+        on while others were at work, is given back.
+        """
+        self.gate.correct(self._last.used_seconds - self._first.used_seconds)
         self.gate.forget()
 
     def _noted(self, pause: Pause) -> Pause:

@@ -94,13 +94,27 @@ class Gate:
 
     def charge(self, seconds: float) -> None:
         """So much processor time was used by somebody, not long ago: what nobody used since the last look pays first."""
-        cost = max(seconds, 0.0)
         with self._cells.get_lock():
+            self._charge(max(seconds, 0.0))
+
+    def correct(self, used: float) -> None:
+        """What was ever used comes to *used*: charge what is missing of that, and give back what was charged beyond."""
+        with self._cells.get_lock():
+            missing = used - self._cells[_CHARGED]
+            if missing >= 0:
+                self._charge(missing)
+                return
             self._settle(time.monotonic())
-            unused = min(cost, self._cells[_UNUSED])
-            self._cells[_UNUSED] -= unused
-            self._cells[_OWED] = min(self._cells[_OWED] + cost - unused, OWED_SECONDS_MAX * self._full)
-            self._cells[_CHARGED] += cost
+            self._cells[_OWED] = max(self._cells[_OWED] + missing, min(self._cells[_OWED], 0.0))
+            self._cells[_CHARGED] = used
+
+    def _charge(self, cost: float) -> None:
+        """The lock is held."""
+        self._settle(time.monotonic())
+        unused = min(cost, self._cells[_UNUSED])
+        self._cells[_UNUSED] -= unused
+        self._cells[_OWED] = min(self._cells[_OWED] + cost - unused, OWED_SECONDS_MAX * self._full)
+        self._cells[_CHARGED] += cost
 
     def forget(self) -> None:
         """All that was used until now is charged: what was not used is gone."""
