@@ -24,11 +24,12 @@ from crossfade.migrate.audit.scribe import Scribe
 from crossfade.migrate.governor import CPU_PERCENT, Ceiling, Governor
 from crossfade.migrate.telling import Teller
 from crossfade.migrate.throttle import gate as gates
+from crossfade.migrate.throttle import machine
 from crossfade.migrate.throttle.gate import Gate, Pause, booked, owed
 from crossfade.migrate.throttle.judge import AFTERWARDS, Signal, Stance, judge, waited_by_others
 from crossfade.migrate.throttle.machine import Machine, cpu_seconds_of, limits_above, quota_of, stalled_of
 from crossfade.migrate.throttle.sample import FLOOR, LAST, MARKS, Health, Sample, signals_of
-from crossfade.migrate.throttle.server import ServerWatch, archive_lag
+from crossfade.migrate.throttle.server import Ever, ServerWatch, archive_lag
 from crossfade.observe.progress import Progress
 from support.running import wait_for
 from support.servers import NAMES, Database
@@ -268,6 +269,22 @@ def test_what_others_use_of_the_server_is_not_charged_to_a_run(database: Databas
         other.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 1000000) AS n")
         time.sleep(2.5)  # longer than between two looks
         assert watch.health().cpu_seconds == pytest.approx(before, abs=0.1)
+
+
+def test_what_had_the_number_of_a_process_before_is_another_one(monkeypatch: pytest.MonkeyPatch):
+    """Numbers come round: a stranger's process that got that of an ended session has used what it has for somebody else."""
+    began, used = {7: 100.0, 8: 10.0}, {7: 1.0, 8: 40.0}
+    monkeypatch.setattr(machine, "began_seconds_of", lambda pid: began.get(pid, 0.0))
+    ever = Ever(lambda pid: used.get(pid, 0.0), since=50.0)
+    ever.meet([7, 8, 9])
+    used |= {7: 3.0, 8: 42.0}
+    assert ever.total() == pytest.approx(5.0)
+    began[7], used[7] = 200.0, 90.0
+    assert ever.total() == pytest.approx(5.0)
+    del began[8]
+    assert ever.total() == pytest.approx(5.0)
+    ever.meet([7])
+    assert ever.total() == pytest.approx(95.0)
 
 
 @pytest.mark.parametrize("database", NAMES, indirect=True)

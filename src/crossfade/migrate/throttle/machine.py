@@ -32,6 +32,25 @@ def began_seconds_of(pid: int) -> float:
     return int(fields[19]) / _TICKS if len(fields) > 19 else 0.0
 
 
+@dataclass(frozen=True)
+class Process:
+    """One process: its number, which another one gets once it has ended, and when it began."""
+
+    pid: int
+    began: float
+
+    @property
+    def is_there(self) -> bool:
+        """True until it has ended."""
+        return began_seconds_of(self.pid) == self.began
+
+
+def process_of(pid: int) -> Process | None:
+    """The one that has this number now, if there is one."""
+    began = began_seconds_of(pid)
+    return Process(pid, began) if began else None
+
+
 def uptime_seconds() -> float:
     """How long the machine is up; 0.0 where it does not tell."""
     return float((_read("/proc/uptime") or "0").split()[0])

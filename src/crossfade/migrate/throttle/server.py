@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -14,7 +15,7 @@ from typing import Any, cast
 import psycopg
 
 from crossfade.errors import CrossfadeError
-from crossfade.migrate.throttle.machine import began_seconds_of, cpu_seconds_of, uptime_seconds, waited_seconds_of
+from crossfade.migrate.throttle.machine import Process, cpu_seconds_of, process_of, uptime_seconds, waited_seconds_of
 from crossfade.migrate.throttle.sample import Health
 from crossfade.store.backends.postgres.server import Server
 from crossfade.store.backends.postgres.session import Session, opened_here
@@ -63,6 +64,47 @@ def archive_lag(position: float | None, last: str | None, segment: float) -> flo
     return max(position - (number + 1) * segment, 0.0)
 
 
+class Ever:
+    """What the server's processes that work for us have come to, as *measure* says of each: those that ended keep what they had.
+
+    Of one that began before *since*, what it had when it was met does not count. For any thread.
+    """
+
+    def __init__(self, measure: Callable[[int], float], since: float) -> None:
+        self._measure = measure
+        self._since = since
+        self._lock = threading.Lock()
+        self._counts: dict[Process, float] = {}
+        self._ended = 0.0
+        self.has_met = False
+
+    def meet(self, pids: Iterable[int]) -> None:
+        """These work for us by now."""
+        with self._lock:
+            for process in filter(None, map(process_of, pids)):
+                self.has_met = True
+                if process not in self._counts:
+                    known = 0.0 if process.began >= self._since else self._measure(process.pid)
+                    self._ended -= known
+                    self._counts[process] = known
+            self._count()
+
+    def total(self) -> float:
+        """All of it, by now."""
+        with self._lock:
+            self._count()
+            return self._ended + sum(self._counts.values())
+
+    def _count(self) -> None:
+        """A number may be another process's by now, of which nothing counts."""
+        for process, before in list(self._counts.items()):
+            now = self._measure(process.pid)
+            if process.is_there:
+                self._counts[process] = max(now, before)
+            else:
+                self._ended += self._counts.pop(process)
+
+
 class ServerWatch:
     """Asks the server every two seconds, through a connection and a thread of its own; ``health`` is what it last heard.
 
@@ -74,10 +116,8 @@ class ServerWatch:
         self._server = server
         self._mine = _MINE.format(migration=migration)
         self._health = Health(unseen=("the server (not asked yet)",))
-        self._began = uptime_seconds()
-        self._used: dict[int, float] = {}
-        self._base: dict[int, float] = {}
-        self._waited: dict[int, float] = {}
+        since = uptime_seconds() - 1
+        self._used, self._waited = Ever(cpu_seconds_of, since), Ever(waited_seconds_of, since)
         self._is_here = False
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -96,10 +136,8 @@ class ServerWatch:
 
     def health(self) -> Health:
         """How the server was a moment ago, and what its processes have used by now."""
-        if self._is_here:
-            self._count(list(self._used))
-            self._count_waits(list(self._waited))
-        return replace(self._health, cpu_seconds=self._total(), waited_seconds=sum(list(self._waited.values())))
+        used = self._used.total() if self._used.has_met else None
+        return replace(self._health, cpu_seconds=used, waited_seconds=self._waited.total())
 
     def _watch(self) -> None:
         connection: Session | None = None
@@ -127,27 +165,11 @@ class ServerWatch:
         unseen += ["how far the archive is behind"] if mode != "off" and archived is None else []
         self._is_here = _is_here(connection)
         if self._is_here:
-            self._count([*mine, *opened_here().intersection(pids)])
-            self._count_waits(pids)
+            self._used.meet([*mine, *opened_here().intersection(pids)])
+            self._waited.meet(pids)
         else:
             unseen.append("what the server uses of its processors (it is on another machine)")
         return Health(blocked, lag, archived, unseen=tuple(unseen))
-
-    def _count(self, pids: list[int]) -> None:
-        """Add up what the server's processes that work for us have used; those that ended keep what they had."""
-        for pid in pids:
-            used = cpu_seconds_of(pid)
-            if pid not in self._base:
-                self._base[pid] = 0.0 if began_seconds_of(pid) >= self._began - 1 else used
-            self._used[pid] = max(used, self._used.get(pid, 0.0))
-
-    def _count_waits(self, pids: list[int]) -> None:
-        """Add up how long all of crossfade's have waited for a processor: that is nobody else's waiting."""
-        for pid in pids:
-            self._waited[pid] = max(waited_seconds_of(pid), self._waited.get(pid, 0.0))
-
-    def _total(self) -> float | None:
-        return sum(used - self._base[pid] for pid, used in list(self._used.items())) if self._used else None
 
 
 def _is_here(connection: Session) -> bool:
