@@ -275,11 +275,15 @@ class Unfinished(CrossfadeError):
     exit = 6
 
 
+AGAIN = "the same command again"
+"""A hint that begins so is told with what was typed in its place."""
+
+
 class Interrupted(Unfinished):
     code = "CF601"
     retry = "later"
     meaning = (
-        "Ctrl-C or SIGTERM: the page was finished, its position recorded. The same command continues. "
+        "Ctrl-C or SIGTERM: the page was finished, its position recorded. The command in the `try:` line goes on. "
         "A run that follows ends with 0 on SIGTERM."
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
@@ -290,6 +292,44 @@ def test_who_takes_an_order_back_waits_for_the_decision_that_is_on_its_way(stage
     assert stage.side == "here"
     assert stage.database.one("SELECT count(*) FROM journal WHERE event = 'hand-over taken back'") == 0
     stops_well(follower)
+
+
+def test_who_waits_no_more_for_a_decision_on_its_way_is_told_to_look(stage: Stage):
+    """A roll back that is carried out meanwhile, and typed once more, would end the migration."""
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
+    assert stage.does("cutover").status == 0
+    follower = stage.follower("postgres.decision:before")
+    asked = stage.asks("rollback", "--hold-max", "20s")
+    asleep(follower)
+    for _ in range(2):
+        asked.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            asked.wait(1)
+    done = finish(asked, 10)
+    wakes(follower)
+
+    assert done.status == 6, done
+    assert "stopped before the order was taken back: it may be carried out yet\n  try: crossfade status " in done.err
+    wait_for("the decision", lambda: stage.side == "elsewhere")
+    words = shlex.split(done.err.rsplit("\n  try: ", 1)[1])[1:]
+    follows = re.compile(r"^state +(following|ready): ", re.MULTILINE)
+    wait_for("its end", lambda: follows.search(typed(stage.terminal, *words).out))
+    stops_well(follower)
+
+
+def test_who_ends_a_hand_over_of_ones_own_at_once_is_told_to_look(stage: Stage):
+    """Where nobody runs the migration the command does it itself, and may have decided by then."""
+    assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
+    places = {"CROSSFADE_FAILPOINT": "postgres.decision:before", "CROSSFADE_FAILPOINT_SIGNAL": "SIGSTOP"}
+    process = Terminal(stage.terminal.home, places).popen("cutover", stage.root, stage.database.url, "--writers-stopped")
+    asleep(process)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    wakes(process)
+    done = finish(process, 30)
+
+    assert done.status == 6, done
+    assert "stopped at once; every committed position stands\n  try: crossfade status " in done.err
 
 
 def test_a_marker_that_says_undecided_names_a_side_again(stage: Stage):

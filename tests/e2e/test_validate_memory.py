@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -230,6 +232,29 @@ def test_a_sample_that_was_interrupted_is_the_same_sample(
     assert found["resumed"] is True
     for key in ("state", "entries", "compared", "records", "source_root", "target_root"):
         assert found[key] == whole[key]
+
+
+def test_the_command_that_is_advised_goes_on_with_the_sample_that_was_drawn(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its seed is at random, and stands nowhere else; another Ctrl-C does not add it once more."""
+    told = validation._Validation._told
+
+    def telling(self: Any, findings: Any, measured: Any) -> None:
+        if findings.entries >= COUNT:
+            signal.raise_signal(signal.SIGINT)
+        told(self, findings, measured)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(validation._Validation, "_told", telling)
+        words = ("validate", tree, database.url, "--jobs", "1", "--sample-percentage", "50")
+        _, first = refused(person.types(*words), "CF601", 6)
+        _, hint = refused(person.types(*shlex.split(first)[1:]), "CF601", 6)
+    found = said(person.types(*shlex.split(hint)[1:], "--json"))
+
+    assert hint == first
+    assert found["resumed"] is True
+    assert hint.endswith(f"--sample-percentage 50 --seed {found['sample']['seed']}")
 
 
 def test_what_cannot_be_read_stops_it_or_is_left_out(terminal: Terminal, cluster: Any, tree: Path):

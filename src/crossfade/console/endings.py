@@ -13,13 +13,13 @@ import typer
 from crossfade.console.talk import complain, say, this_command
 from crossfade.console.unforeseen import unforeseen
 from crossfade.errors import (
+    AGAIN,
     CrossfadeError,
     DiskFull,
     Interrupted,
     LocationInvalid,
     OptionInvalid,
     TargetUnwritable,
-    Unfinished,
 )
 from crossfade.store.backends.postgres.server import translate
 
@@ -40,7 +40,7 @@ def ended(command: Callable[[], int]) -> int:
     except SystemExit:  # typer's own answer to a closed pipe
         raise BrokenPipeError from None
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(Interrupted("stopped before anything was changed", hint=this_command()))
+        return _fail(Interrupted("stopped before anything was changed", hint=AGAIN))
     except CrossfadeError as error:
         return _fail(error)
     except psycopg.Error as error:
@@ -61,8 +61,8 @@ def _uninterrupted(status: int) -> int:
 
 
 def _fail(error: CrossfadeError) -> int:
-    if isinstance(error, Unfinished):
-        error.hint = this_command()
+    if error.hint.startswith(AGAIN):
+        error.hint = this_command(error.hint.removeprefix(AGAIN).strip())
     try:
         complain(error)
     except BrokenPipeError:

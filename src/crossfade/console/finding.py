@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -111,6 +112,12 @@ def needs_store(migration: str, url: str) -> bool:
     """True where *migration*, which stands in the database *url*, would not be found from here by its id alone."""
     named = os.environ.get("CROSSFADE_STORE", "")
     return _database(named).url != url if named else not book.knows(migration)
+
+
+def shown_by(ledger: Ledger, migration: str) -> str:
+    """The command that shows *migration*, which stands in *ledger*, from here."""
+    url = ledger.server.name
+    return f"crossfade status {migration}" + (f" --store {shlex.quote(url)}" if needs_store(migration, url) else "")
 
 
 def _places(words: tuple[str, ...], store: str) -> list[Location]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import psycopg
 
+from crossfade.console.finding import shown_by
 from crossfade.console.talk import say
-from crossfade.errors import CrossfadeError, GateShut, Interrupted, TargetUnreachable
+from crossfade.errors import AGAIN, CrossfadeError, GateShut, Interrupted, TargetUnreachable
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.handover.order import WAITED_SECONDS, WISH, Order
 from crossfade.store.backends.postgres import journal, wishes
@@ -38,6 +39,7 @@ class Ordering:
         self._migration = migration
         self._order = order
         self._seen = ledger.ask(lambda c: journal.count(c, ledger.schema, migration))
+        self._shown_by = shown_by(ledger, migration)
         self._is_begun = self._is_away = False
         self._decided: dict[str, Any] | None = None
         self._decided_at = 0.0
@@ -49,8 +51,7 @@ class Ordering:
                 return self._awaited_or_taken_back()
             except KeyboardInterrupt:
                 raise Interrupted(
-                    "stopped before the order was taken back: it may be carried out yet",
-                    hint=f"crossfade status {self._migration}",
+                    "stopped before the order was taken back: it may be carried out yet", hint=self._shown_by
                 ) from None
 
     def _awaited_or_taken_back(self) -> dict[str, Any]:
@@ -134,11 +135,8 @@ class Ordering:
             if done is not None:
                 return done
         if not is_gone:
-            raise Interrupted(
-                f"{why}: the order was decided before it could be taken back",
-                hint=f"crossfade status {self._migration}",
-            )
-        raise Interrupted(f"{why}: the order was taken back, and nothing was handed over", hint="give it again")
+            raise Interrupted(f"{why}: the order was decided before it could be taken back", hint=self._shown_by)
+        raise Interrupted(f"{why}: the order was taken back, and nothing was handed over", hint=AGAIN)
 
     def _is_taken_back(self, why: str) -> bool:
         """False where it is decided. Raises TargetUnreachable where the server stays away: then its time ends it."""
@@ -152,7 +150,7 @@ class Ordering:
             raise TargetUnreachable(
                 f"{why}, and the server does not answer: the order could not be taken back, and is begun no later than"
                 f" {self._order.timeout + WAITED_SECONDS:g} s after it was given",
-                hint=f"crossfade status {migration}   # once it is back",
+                hint=f"{self._shown_by}   # once it is back",
             ) from None
 
 

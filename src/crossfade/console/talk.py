@@ -53,9 +53,10 @@ def complain(error: CrossfadeError) -> None:
     say(_discreet(f"error[{error.code}]: {error.sentence}\n  try: {error.hint}"))
 
 
-def this_command() -> str:
-    """What was typed, fit to be typed again: without a password that stood in a URL."""
-    return shlex.join(["crossfade", *map(_harmless, sys.argv[1:])])
+def this_command(more: str = "") -> str:
+    """What was typed, fit to be typed again: without a password that stood in a URL; *more* is added where it was not typed."""
+    typed = shlex.join(["crossfade", *map(_harmless, sys.argv[1:])])
+    return typed if more in typed else f"{typed} {more}"
 
 
 def _discreet(text: str) -> str:

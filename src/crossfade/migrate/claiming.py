@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crossfade.errors import Interrupted, PhaseForbids, RunnerActive
+from crossfade.errors import AGAIN, Interrupted, PhaseForbids, RunnerActive
 from crossfade.migrate.audit.record import refused
 from crossfade.store.backends.postgres import leases
 from crossfade.store.backends.postgres.leases import Term
@@ -77,7 +77,7 @@ def _waits(migration: str, term: Term) -> str:
 
 def _check_stop(patient: Patient) -> None:
     if patient.is_stopped():
-        raise Interrupted("stopped while it waited for another runner; nothing was changed", hint="give it again")
+        raise Interrupted("stopped while it waited for another runner; nothing was changed", hint=AGAIN)
 
 
 def _term(ledger: Ledger, migration: str) -> Term | None:

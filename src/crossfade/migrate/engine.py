@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from crossfade.errors import Interrupted, WorkerDied
+from crossfade.errors import AGAIN, Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.gone import Ground, check_gone, moved, note_volumes
@@ -379,7 +379,7 @@ class Engine:
             raise self._lost
         if self._stop.is_set():
             self._leave("interrupted")
-            raise Interrupted("stopped; every position is recorded", hint="give the same command again to continue")
+            raise Interrupted("stopped; every position is recorded", hint=AGAIN)
 
     def _leave(self, event: str, reason: str = "") -> None:
         """Nobody runs it from now on; what the run has cost is told. A pause outlives its runner."""

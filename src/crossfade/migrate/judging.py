@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossfade.errors import BudgetSpent, ContentDiffers, SourceMoved
+from crossfade.errors import AGAIN, BudgetSpent, ContentDiffers, SourceMoved
 from crossfade.migrate.obstacles import named
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.restore import way_on
@@ -15,7 +15,7 @@ def source_moved(count: int, paths: Sequence[bytes]) -> SourceMoved:
     """So many entries changed while they were copied, *paths* among them."""
     return SourceMoved(
         f"{count} of the source's entries changed under the copy: {named(paths, count)}",
-        hint="give the same command again to bring the changes over",
+        hint=AGAIN,
     )
 
 

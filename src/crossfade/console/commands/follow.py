@@ -14,7 +14,7 @@ from crossfade.console.commands.start import cost, interruptible, patient, remem
 from crossfade.console.progress import display
 from crossfade.console.state import held_of, look_again, value_of
 from crossfade.console.talk import say, say_head, show_json
-from crossfade.errors import Interrupted, PhaseForbids
+from crossfade.errors import AGAIN, Interrupted, PhaseForbids
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, Run, prepared
@@ -42,7 +42,7 @@ def start_following(request: Request, *, grace_seconds: float, as_json: bool, be
                 live.left = "the first copy is not finished"
         _show(run, live, as_json=as_json)
     if not ended.is_set() and not live.outcome:
-        raise Interrupted("stopped; every position is recorded", hint="give the same command again to go on")
+        raise Interrupted("stopped; every position is recorded", hint=AGAIN)
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossfade.console.commands.start import interruptible, patient
-from crossfade.console.finding import Sought, sought
+from crossfade.console.finding import Sought, shown_by, sought
 from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.state import look_at, next_steps, state_of
 from crossfade.console.talk import counted, say_head, show, show_json, sized
@@ -91,7 +91,7 @@ def _here(found: Sought, order: Order) -> dict[str, Any]:
     seen = found.ledger.ask(lambda c: journal.count(c, found.ledger.schema, found.row.migration))
     stop = threading.Event()
     request = replace(request_again(found.row, found.store, Manner(), order.verb), patient=patient(stop))
-    with interruptible(stop), prepared(request) as run:
+    with interruptible(stop, shown_by(found.ledger, found.row.migration)), prepared(request) as run:
         live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0)
         live.hand_over(order)
     done = [outcome(line, order) for line in _lines_after(found.ledger, found.row.migration, seen)]

@@ -129,15 +129,18 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def interruptible(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: finish the page. Twice: at once; what is not committed is rolled back by the server."""
+def interruptible(stop: threading.Event, way_on: str = "") -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: finish the page. Twice: at once; what is not committed is rolled back by the server.
+
+    *way_on* is what to type then, where the same command would not go on, or not with the same.
+    """
 
     def handle(_number: int, _frame: object) -> None:
         if stop.is_set():
             for child in multiprocessing.active_children():
                 child.kill()
             cursor = "\x1b[?25h" if os.isatty(2) else ""  # the bars hide it, and are not asked any more
-            _tell(f"{cursor}\nstopped at once; every committed position stands\n  try: {this_command()}\n")
+            _tell(f"{cursor}\nstopped at once; every committed position stands\n  try: {way_on or this_command()}\n")
             os._exit(6)
         stop.set()
         _tell("\nfinishing the page in hand; once more to stop at once\n")

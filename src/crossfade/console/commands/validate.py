@@ -12,7 +12,7 @@ from crossfade.console import settings
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import sought
 from crossfade.console.progress import display
-from crossfade.console.talk import counted, say, say_head, show, show_json
+from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
 from crossfade.console.verdicts import judged, spoken_path
 from crossfade.errors import CrossfadeError, PhaseForbids
 from crossfade.migrate.again import request_again
@@ -64,7 +64,7 @@ def validate(
     if repair:
         _check_mendable(request)
     stop = threading.Event()
-    with interruptible(stop):
+    with interruptible(stop, this_command(options.again)):
         ended = _compare(request, options, stop, certificate)
         while repair and ended.verdict.exit == 3:
             if dry_run:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from crossfade.errors import Interrupted
+from crossfade.errors import AGAIN, Interrupted
 from crossfade.migrate.inventory import merge
 from crossfade.migrate.validate.crew import crew
 from crossfade.migrate.validate.looks import Seen, look_again
@@ -127,12 +127,7 @@ class _Validation:
     def _heed(self, findings: Findings) -> None:
         if self._stop.is_set():
             self._memory.keep(findings, at_once=True)
-            raise Interrupted("stopped; what was compared is remembered", hint=self._way_on())
-
-    def _way_on(self) -> str:
-        extent = self._options.extent
-        seed = "" if extent.is_whole else f" with --seed {extent.seed}"
-        return f"give the same command again{seed} to continue"
+            raise Interrupted("stopped; what was compared is remembered", hint=f"{AGAIN} {self._options.again}".rstrip())
 
     def _ask(self, verdict: Verdict, seen: Seen, since: datetime) -> Verdict:
         sides, findings = self._sides, verdict.findings

@@ -25,6 +25,11 @@ class Options:
     patience: Patience = field(default_factory=Patience)
     skip_unreadable: bool = False
 
+    @property
+    def again(self) -> str:
+        """What to type besides, for the same validation to go on: the seed that was drawn for its sample."""
+        return "" if self.extent.is_whole else f"--seed {self.extent.seed}"
+
 
 @dataclass(frozen=True)
 class Verdict:
