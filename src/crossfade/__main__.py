@@ -6,6 +6,7 @@ Worker processes import this module again, so it imports nothing until it is cal
 import os
 import signal
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -21,8 +22,9 @@ def main() -> None:
 
 
 def _too_early(_number: int, _frame: object) -> None:
-    sys.stderr.write("error[CF601]: stopped before anything was changed\n  try: the same command again\n")
-    sys.stderr.flush()
+    with suppress(OSError, AttributeError):  # a stream that is full, or closed
+        sys.stderr.write("error[CF601]: stopped before anything was changed\n  try: the same command again\n")
+        sys.stderr.flush()
     os._exit(6)
 
 

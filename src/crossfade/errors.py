@@ -21,7 +21,8 @@
     │   ├── WorkerDied          CF211    a worker process ended without a word
     │   ├── TlsFailed           CF212    the connection would not be as safe as sslmode asks
     │   ├── Unforeseen          CF213    a mistake in crossfade itself
-    │   └── NotReached          CF214    a phase was waited for, and not reached
+    │   ├── NotReached          CF214    a phase was waited for, and not reached
+    │   └── OutputLost          CF215    what was to be shown could not be written
     ├── Different               exit 3
     │   ├── ContentDiffers      CF301    the target is not what the source is
     │   └── JournalBroken       CF302    a line of the journal was edited, removed, reordered or cut off
@@ -236,6 +237,11 @@ class NotReached(Failed):
     )
 
 
+class OutputLost(Failed):
+    code = "CF215"
+    meaning = "What a verb had to show could not be written: the disk is full, say. Whatever it has done stands."
+
+
 class Different(CrossfadeError):
     exit = 3
 
@@ -275,8 +281,7 @@ class Unfinished(CrossfadeError):
     exit = 6
 
 
-AGAIN = "the same command again"
-"""A hint that begins so is told with what was typed in its place."""
+AGAIN = "the same command again"  # a hint that begins so is told with what was typed in its place
 
 
 class Interrupted(Unfinished):
@@ -368,8 +373,7 @@ class GateShut(Refused):
     meaning = (
         "Authority changes hands only when both sides are in step, all of it is verified, quarantine and drift are dealt with, "
         "the reverse stream is prepared and no writer is left. The message names the gate that is not met. Nothing was "
-        "changed, and following goes on. While one order stands, no other is given. `crossfade cutover ID --dry-run` shows every "
-        "gate."
+        "changed, and following goes on. While one order stands, no other is given. `crossfade cutover ID --dry-run` shows all."
     )
 
 

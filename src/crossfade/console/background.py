@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from platformdirs import user_state_dir
 
+from crossfade.console import streams
 from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.prepare import Run
@@ -80,6 +81,7 @@ def _leave(log: str) -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     _say_into(log)
+    streams.forget()
     threading.Thread(target=_keep_small, args=(log,), name="log", daemon=True).start()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import typer
 
+from crossfade.console.streams import OUT, failure
 from crossfade.console.talk import complain, say, this_command
 from crossfade.console.unforeseen import unforeseen
 from crossfade.errors import (
@@ -19,6 +21,7 @@ from crossfade.errors import (
     Interrupted,
     LocationInvalid,
     OptionInvalid,
+    OutputLost,
     TargetUnwritable,
 )
 from crossfade.store.backends.postgres.server import translate
@@ -30,23 +33,21 @@ _TYPER_INTERRUPTED = 130
 
 
 def ended(command: Callable[[], int]) -> int:
-    """The exit status of *command*; what went wrong is said. Raises BrokenPipeError when nobody reads what it prints."""
+    """The exit status of *command*; what went wrong is said."""
     try:
         return _uninterrupted(command())
     except _UsageError as error:
         return _misused(error)
     except typer.Exit as ending:
         return ending.exit_code
-    except SystemExit:  # typer's own answer to a closed pipe
-        raise BrokenPipeError from None
+    except SystemExit:  # typer's own answer to a pipe that breaks: to another process, as no stream of ours says so
+        return _fail(_of_os(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))))
     except (KeyboardInterrupt, typer.Abort):
         return _fail(Interrupted("stopped before anything was changed", hint=AGAIN))
     except CrossfadeError as error:
         return _fail(error)
     except psycopg.Error as error:
         return _fail(translate(error, "the database"))
-    except BrokenPipeError:
-        raise
     except OSError as error:
         return _fail(_of_os(error))
     except Exception as error:  # noqa: BLE001 - nobody else hears of it
@@ -60,13 +61,21 @@ def _uninterrupted(status: int) -> int:
     return status
 
 
+def delivered(status: int) -> int:
+    """*status*; no success where what was to be shown could not be written. Whoever closed a pipe had read enough."""
+    sys.stdout.flush()
+    why = failure(OUT)
+    if why is None:
+        return status
+    sentence = f"the output could not be written: {_first_lower(why.strerror or type(why).__name__)}"
+    lost = _fail(OutputLost(sentence, hint="give the output another place, or make room there; what was done stands"))
+    return status or lost
+
+
 def _fail(error: CrossfadeError) -> int:
     if error.hint.startswith(AGAIN):
         error.hint = this_command(error.hint.removeprefix(AGAIN).strip())
-    try:
-        complain(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    complain(error)
     return error.exit
 
 

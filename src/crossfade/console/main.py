@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossfade.console import control, live, settings
+from crossfade.console import control, live, settings, streams
 from crossfade.console.beginning import Beginning
 from crossfade.console.commands import audit as audit_verb
 from crossfade.console.commands import demo as demo_verb
@@ -24,7 +22,7 @@ from crossfade.console.commands import quarantine as quarantine_verb
 from crossfade.console.commands import schema as schema_verb
 from crossfade.console.commands import status as status_verb
 from crossfade.console.commands import validate as validate_verb
-from crossfade.console.endings import ended
+from crossfade.console.endings import delivered, ended
 from crossfade.console.options import (
     Add,
     AllowEmpty,
@@ -358,20 +356,9 @@ def _request(
 
 def run() -> None:
     """The entry point: run a verb, print what went wrong, exit as documented."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal's encoding does not have stops nothing
-            stream.reconfigure(errors="backslashreplace")
+    streams.take_over()
     watch_threads()
-    try:
-        status = _run()
-    except BrokenPipeError:
-        status = 0
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(status)
+    sys.exit(delivered(_run()))
 
 
 def _run() -> int:

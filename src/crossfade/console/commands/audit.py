@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crossfade.console.finding import Sought, sought
+from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say_head, show, show_json, show_listing
 from crossfade.errors import JournalBroken, OptionInvalid
 from crossfade.migrate.audit.record import bring_what_was_left
@@ -27,12 +28,12 @@ def audit(words: tuple[str, ...], store: str, *, limit: int, since: str, as_json
     with sought(words, store) as found:
         bring_what_was_left(found.ledger, found.row.migration)
         head = found.ledger.journal_head(found.row.migration)
-        lines = _lines(found, _first(found, limit, moment))
+        first = _first(found, limit, moment)
         if as_json:
             value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration}
-            show_listing(value, "lines", map(value_of, lines), lambda: {"head": head.hex()})
+            show_listing(value, "lines", map(value_of, while_read(_lines(found, first))), lambda: {"head": head.hex()})
         else:
-            for line in lines:
+            for line in while_read(_lines(found, first)):
                 show(_text(line))
     say_head(head)
     return 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
+from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, show_listing, sized, table
 from crossfade.errors import MigrationUnknown, OptionInvalid, RunnerActive
 from crossfade.migrate.again import request_again
@@ -40,9 +41,9 @@ def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
     with sought(words, store) as found:
         pages = drift.pages(found.ledger.ask, found.ledger.schema, Which(found.row.migration))
         if as_json:
-            _show_values(found, _counted(chain.from_iterable(pages), states))
+            _show_values(found, while_read(_counted(chain.from_iterable(pages), states)))
         else:
-            for page in pages:
+            for page in while_read(pages):
                 _show_table(list(_counted(page, states)))
         head = found.ledger.journal_head(found.row.migration)
     if not states and not as_json:
@@ -170,7 +171,7 @@ def _both(found: Sought) -> Iterator[tuple[Store, Store]]:
 def _print(other: Store, item: Item) -> None:
     for entry in other.look([item.seen.path]):
         if entry.type == "file":
-            for block in other.read([Reading(entry)]):
+            for block in while_read(other.read([Reading(entry)])):
                 sys.stdout.buffer.write(block.data)
     sys.stdout.buffer.flush()
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+from crossfade.console.streams import while_read
 from crossfade.errors import SourceMissing, Unreadable
 from crossfade.model.kinds import Placement
 from crossfade.model.layouts import Layout, builtin, load
@@ -36,7 +37,7 @@ def test(directory: str, name: str, as_json: bool) -> None:
     layout = load(name)
     width = max(len(kind.name) for kind in layout.kinds) + 2
     counts: Counter[str] = Counter()
-    for path, type_, placement in _walk(os.fsencode(directory), layout):
+    for path, type_, placement in while_read(_walk(os.fsencode(directory), layout)):
         counts[_label(type_, placement)] += 1
         print(_as_json(path, type_, placement) if as_json else _as_line(path, type_, placement, width))
     for label, count in sorted(counts.items()):

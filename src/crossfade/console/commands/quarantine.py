@@ -15,6 +15,7 @@ from psycopg import sql
 
 from crossfade.console.finding import Sought, sought
 from crossfade.console.state import start_again
+from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.handover.books import Books, books_of
@@ -65,7 +66,7 @@ def list_items(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
 def show_item(words: tuple[str, ...], store: str, name: str) -> int:
     """The bytes of one item, verbatim, on stdout."""
     with _opened(words, store) as (found, every):
-        for part in _content(_one(found, every, name)):
+        for part in while_read(_content(_one(found, every, name))):
             sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
         say_head(_head(found))

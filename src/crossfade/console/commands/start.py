@@ -14,6 +14,7 @@ from typing import Any
 from crossfade.console import book
 from crossfade.console.background import Begun
 from crossfade.console.progress import display
+from crossfade.console.streams import ERR, is_left
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
 from crossfade.console.verdicts import different, proven, rests_on
 from crossfade.errors import ContentDiffers, PhaseForbids
@@ -109,9 +110,8 @@ def unless_closed(watch: Any, stop: threading.Event) -> Any:
     """What is told to somebody who went away is the end of the run, at the next page."""
 
     def tell(news: Any) -> None:
-        try:
-            watch(news)
-        except BrokenPipeError:
+        watch(news)
+        if is_left(ERR):
             stop.set()
 
     return tell

@@ -17,6 +17,7 @@ from crossfade.console.commands.pause import show_outcome
 from crossfade.console.commands.status import text_of
 from crossfade.console.finding import Sought, sought
 from crossfade.console.state import State, held_of, holding, look_again, state_of, value_of
+from crossfade.console.streams import OUT, is_left
 from crossfade.console.talk import lag_of, lasting, say, say_head, show
 from crossfade.errors import NotReached, TargetUnreachable
 from crossfade.store.backends.postgres.ledger import Ledger
@@ -59,7 +60,7 @@ def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float)
         if state is not None:
             if wait is not None and wait.phase in holding(state):
                 return state
-            if wait is None and is_over(state):
+            if wait is None and (is_over(state) or is_left(OUT)):
                 return state
             _give_up(state, wait, began)
         time.sleep(pause_seconds)
