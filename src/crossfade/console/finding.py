@@ -6,13 +6,13 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from crossfade.console import book
 from crossfade.console.talk import say
-from crossfade.errors import CrossfadeError, MigrationUnknown, SourceMissing, TargetUnreachable
+from crossfade.errors import CrossfadeError, Interrupted, MigrationUnknown, SourceMissing, TargetUnreachable
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import Location, parse
@@ -26,11 +26,28 @@ class Sought:
     ledger: Ledger
     row: MigrationRow
     store: Location
+    _begun: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Something is changed from here on, or asked for: a Ctrl-C does not say any more that nothing was."""
+        self._begun.append(shown_by(self.ledger, self.row.migration))
 
 
 @contextmanager
 def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
     """The migration that *words* mean. Raises MigrationUnknown, listing those that there are."""
+    begun: list[str] = []
+    try:
+        with _found(words, store) as found:
+            yield replace(found, _begun=begun)
+    except KeyboardInterrupt:
+        if not begun:
+            raise
+        raise Interrupted("stopped; what was asked for before may stand", hint=begun[0]) from None
+
+
+@contextmanager
+def _found(words: tuple[str, ...], store: str) -> Iterator[Sought]:
     places = _places(words, store)
     with ExitStack() as held:
         known: list[str] = []
@@ -111,7 +128,11 @@ def stores(store: str) -> list[Location]:
 def needs_store(migration: str, url: str) -> bool:
     """True where *migration*, which stands in the database *url*, would not be found from here by its id alone."""
     named = os.environ.get("CROSSFADE_STORE", "")
-    return _database(named).url != url if named else not book.knows(migration)
+    if not named:
+        return not book.knows(migration)
+    with suppress(CrossfadeError):  # one that names no database names no migration, either
+        return _database(named).url != url
+    return True
 
 
 def shown_by(ledger: Ledger, migration: str) -> str:

@@ -6,13 +6,15 @@ import os
 import shlex
 import subprocess
 import sys
+from itertools import count
+from urllib.parse import quote
 
 from psycopg import sql
 
 from crossfade.console.commands.demo_live import live
 from crossfade.console.finding import opened
 from crossfade.console.talk import show, table
-from crossfade.errors import OptionInvalid
+from crossfade.errors import Interrupted, OptionInvalid
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.location import parse
 from crossfade.testing import prodigy
@@ -35,26 +37,43 @@ QUERIES = (
 
 
 def demo(directory: str, events: int) -> int:
-    """Make a store, plan, move it, query it, bring it back; *directory* keeps all of it."""
-    if os.path.exists(directory) and os.listdir(directory):
-        raise OptionInvalid(f"{directory} is not empty", hint="crossfade demo NEW-DIRECTORY")
-    source, database, restored = (
-        os.path.join(os.path.abspath(directory), name) for name in ("prodigy", "database", "restored")
-    )
+    """The journey, in *directory*, which keeps all of it."""
+    place = parse(directory)
+    if place.scheme != "file":
+        raise OptionInvalid("demo wants a new directory", hint="crossfade demo DIR")
+    root = os.fsdecode(place.path)
+    if os.path.exists(root) and os.listdir(root):
+        raise OptionInvalid(f"{root} is not empty", hint=_elsewhere(root, events))
+    try:
+        return _journey(root, events)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; {root} keeps what was made until then", hint=_elsewhere(root, events)) from None
+
+
+def _elsewhere(root: str, events: int) -> str:
+    """The command that begins anew, in a directory beside *root* that is not there yet."""
+    beside = next(name for number in count(2) if not os.path.exists(name := f"{root}-{number}"))
+    return shlex.join(["crossfade", "demo", beside, "--events", str(events)])
+
+
+def _journey(directory: str, events: int) -> int:
+    """Make a store, plan, move it, query it, bring it back."""
+    source, database, restored = (os.path.join(directory, name) for name in ("prodigy", "database", "restored"))
+    url = f"embedded://{quote(os.fsencode(database))}"
     _title(f"A realistic ~/.prodigy: sessions, checkpoints, dead letters and {events:,} events")
     prodigy.build(source, events=events)
     status = 0
     _title("Look first: nothing is written")
-    status |= _run("plan", source, f"embedded://{database}")
+    status |= _run("plan", source, url)
     _title("Copy it into PostgreSQL, and prove that every byte arrived")
-    status |= _run("start", source, f"embedded://{database}", "--once")
+    status |= _run("start", source, url, "--once")
     _title("It is a database now")
-    _query(f"embedded://{database}")
+    _query(url)
     _title("Again, with nothing to do")
-    status |= _run("start", source, f"embedded://{database}", "--once")
+    status |= _run("start", source, url, "--once")
     _title("And back, into a new directory")
-    status |= _run("start", f"embedded://{database}", restored, "--once")
-    status |= live(os.path.abspath(directory), _run, _title)
+    status |= _run("start", url, restored, "--once")
+    status |= live(directory, _run, _title)
     return 2 if status else 0
 
 

@@ -6,6 +6,7 @@ It is no success where one of its writes was refused, or is not in the database 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -94,7 +96,7 @@ class Program(threading.Thread):
 def live(directory: str, run: Run, title: Title) -> int:
     """Make a tree and a program that writes it; take both through the journey. The exit status."""
     root, database, back = (os.path.join(directory, name) for name in ("live", "live-database", "live-restored"))
-    url = f"embedded://{database}"
+    url = f"embedded://{quote(os.fsencode(database))}"
     title("Now a store that lives: a program goes on writing, all the time")
     prodigy.build(root, events=5_000)
     program = Program(root, url)
@@ -120,7 +122,7 @@ def _journey(root: str, url: str, program: Program, run: Run, title: Title) -> i
 def _follower(root: str, url: str, title: Title) -> Iterator[subprocess.Popen[bytes]]:
     """``crossfade start`` in the background, until the end; then SIGTERM, as a supervisor sends it."""
     title("Copy it, and follow it")
-    show(f"$ crossfade start {root} {url} &")
+    show(f"$ crossfade start {shlex.join([root, url])} &")
     process = subprocess.Popen(
         [sys.executable, "-m", "crossfade", "start", root, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

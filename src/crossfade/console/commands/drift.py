@@ -70,6 +70,7 @@ def deal(words: tuple[str, ...], store: str, wanted: Wish, numbers: list[int], *
     with sought(words, store) as found:
         for number in numbers:
             _item(found, number)
+        found.begin()
         states: Counter[str] = Counter()
         dealt = _counted(_dealt(found, wanted, numbers), states)
         if as_json:
@@ -78,10 +79,10 @@ def deal(words: tuple[str, ...], store: str, wanted: Wish, numbers: list[int], *
             for item in dealt:
                 show(f"{item.item}  {text_of(item.seen.path)}: {item.state}; {item.outcome or 'not done yet'}")
         head = found.ledger.journal_head(found.row.migration)
-    left = states.pop("open", 0)
-    if not as_json:
-        say(f"{counted(states.total(), 'item')} dealt with, {counted(left, 'item')} left open")
-    say_head(head)
+        left = states.pop("open", 0)
+        if not as_json:
+            say(f"{counted(states.total(), 'item')} dealt with, {counted(left, 'item')} left open")
+        say_head(head)
     return _DIFFERENT if left else 0
 
 

@@ -39,6 +39,7 @@ def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool
         _refuse_phase(found, order, dry_run=dry_run)
         if dry_run:
             return _rehearse(found, order, as_json=as_json)
+        found.begin()
         runs = found.ledger.runner(found.row.migration) is not None
         done = Ordering(found.ledger, found.row.migration, order).carried_out() if runs else _here(found, order)
         head = found.ledger.journal_head(found.row.migration)

@@ -47,6 +47,7 @@ def _check(found: Sought, state: State) -> None:
 
 def want(found: Sought, state: str, reason: str) -> None:
     """Write down that the migration is to be ``paused`` or to ``run``, with its line in the journal; wake its runner."""
+    found.begin()
     ledger, migration = found.ledger, found.row.migration
     line = Line("pause wished" if state == "paused" else "resume wished", {}, reason)
     ledger.change(lambda connection: wishes.order(connection, ledger.schema, migration, state, line))

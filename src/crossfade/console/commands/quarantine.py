@@ -76,34 +76,34 @@ def show_item(words: tuple[str, ...], store: str, name: str) -> int:
 def ignore(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Take items off the list; their bytes stay where they are, and come back on the way to files."""
     with _opened(words, store) as (found, every):
+        found.begin()
         count = _settle(every, _held(every, names), "ignored")
-        head = _head(found)
-    if as_json:
-        migration = found.row.migration
-        show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "ignored": count, "head": head.hex()})
-    else:
-        say(f"{counted(count, 'item')} ignored")
-    say_head(head)
+        head, migration = _head(found), found.row.migration
+        if as_json:
+            show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "ignored": count, "head": head.hex()})
+        else:
+            say(f"{counted(count, 'item')} ignored")
+        say_head(head)
     return 0
 
 
 def replay(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Try to place items again, as their kind's records."""
     with _opened(words, store) as (found, every):
+        found.begin()
         chosen = _held(every, names)
         whole = [one for one in chosen if one.item.pos is None]
         done = [one for one in chosen if one.item.pos is not None and _replay(one)]
         _settle(every, done, "replayed")
-        head, who = _head(found), _who_tries_again(found)
-    held, migration = len(chosen) - len(done), found.row.migration
-    if as_json:
-        value = {"schema_version": SCHEMA_VERSION, "migration": migration, "placed": len(done), "held": held}
-        show_json({**value, "head": head.hex()})
-    else:
-        say(f"{counted(len(done), 'item')} placed, {counted(held, 'item')} still held")
-    if whole:
-        say(f"whole entries are tried again by {who}")
-    say_head(head)
+        head, held = _head(found), len(chosen) - len(done)
+        if as_json:
+            value = {"schema_version": SCHEMA_VERSION, "migration": found.row.migration, "placed": len(done), "held": held}
+            show_json({**value, "head": head.hex()})
+        else:
+            say(f"{counted(len(done), 'item')} placed, {counted(held, 'item')} still held")
+        if whole:
+            say(f"whole entries are tried again by {_who_tries_again(found)}")
+        say_head(head)
     return 4 if held else 0
 
 

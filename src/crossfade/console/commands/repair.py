@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
+from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, sought
-from crossfade.console.talk import say, say_head, show, show_json
+from crossfade.console.talk import say_head, show, show_json
 from crossfade.migrate.again import request_again
-from crossfade.migrate.claiming import Patient
 from crossfade.migrate.handover.completing import complete, leftovers
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.plan import Manner
@@ -27,8 +28,10 @@ def repair(words: tuple[str, ...], store: str, *, dry_run: bool, as_json: bool) 
 
 def _mended(found: Sought) -> list[Leftover]:
     """What a runner would do at its start, as the runner. Raises RunnerActive where there is one: it has done it."""
+    found.begin()
+    stop = threading.Event()
     request = request_again(found.row, found.store, Manner(), "repair")
-    with prepared(replace(request, patient=Patient(say))) as run:
+    with interruptible(stop), prepared(replace(request, patient=patient(stop))) as run:
         return complete(run)
 
 

@@ -35,6 +35,7 @@ def resume(words: tuple[str, ...], store: str, manner: Manner, begin: Begin, *, 
             show_outcome(found.ledger, state, as_json=as_json)
             return 0
         if state.row.phase == "rolled-back":  # a person's word, unlike that of a supervisor, which ``start`` does not heed
+            found.begin()
             found.ledger.phase(state.row.migration, "interrupted", "resume wished", {})
         request = request_of(state.row, found.store, manner)
     return begin(request)

@@ -28,15 +28,16 @@ def throttle(
         if found.row.phase == "finished":
             ending = PhaseForbids(f"migration {migration} is finished: nothing runs", hint=f"crossfade status {migration}")
             raise refused(ledger, migration, ending)
+        found.begin()
         ledger.wish(migration, wanted)
         limits = {name: ledger.wishes(migration).get(name) for name in _LIMITS}
         runner, head = ledger.runner(migration), ledger.journal_head(migration)
-    if as_json:
-        show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "limits": limits, "head": head.hex()})
-    else:
-        who = f"process {runner.pid} on {runner.host} keeps to" if runner else "no runner works on it; resume keeps to"
-        say(f"migration {migration}: {who} {_spoken(limits)}")
-    say_head(head)
+        if as_json:
+            show_json({"schema_version": SCHEMA_VERSION, "migration": migration, "limits": limits, "head": head.hex()})
+        else:
+            who = f"process {runner.pid} on {runner.host} keeps to" if runner else "no runner works on it; resume keeps to"
+            say(f"migration {migration}: {who} {_spoken(limits)}")
+        say_head(head)
     return 0
 
 
