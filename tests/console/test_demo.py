@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.console.commands import demo_live
+from crossfade.console.commands import demo, demo_live
 from crossfade.errors import Fenced
+from crossfade.store.location import parse
 
 
 class Unwilling:
@@ -50,3 +51,16 @@ def test_each_event_has_to_be_there_once(tmp_path: Path, rows: int, different: i
     program = demo_live.Program(str(tmp_path), "embedded:///nowhere")
     program.written = 3
     assert demo_live.told(program, rows, different) == status
+
+
+def test_a_directory_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What a URL would end with is a part of a path; all of it stays in that directory."""
+    heard: list[tuple[str, ...]] = []
+    monkeypatch.setattr(demo, "_run", lambda *words: heard.append(words) or 0)
+    monkeypatch.setattr(demo, "_query", lambda url: heard.append((url,)))
+    monkeypatch.setattr(demo, "live", lambda *_: 0)
+    monkeypatch.setattr(demo.prodigy, "build", lambda *_, **__: None)
+
+    assert demo.demo(str(tmp_path / "demo#1?"), 3) == 0
+    urls = {word for words in heard for word in words if word.startswith("embedded:")}
+    assert [parse(url).path for url in urls] == [bytes(tmp_path / "demo#1?" / "database")]

@@ -149,6 +149,46 @@ def _mistakes(url: str) -> list[tuple[object, ...]]:
     ]
 
 
+ODD = {
+    "a scheme in capitals": "Postgresql://ada:{0}@127.0.0.1:1/db",
+    "another library's": "jdbc:postgresql://127.0.0.1:1/db?user=ada&password={0}",
+    "one slash": "postgresql:/ada:{0}@127.0.0.1:1/db",
+    "no slash": "postgresql:ada:{0}@127.0.0.1:1/db",
+    "a space before it": " postgresql://ada:{0}@127.0.0.1:1/db",
+    "no scheme of ours": "cockroach-db://ada:{0}@127.0.0.1:1/db",
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_url_that_is_written_oddly_is_no_directory(
+    person: Person, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+):
+    """It is refused, or taken for what it is; nothing is made of its name, and nothing is shown or written down of its password."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    url = ODD[odd].format("hunter2")
+    verbs: list[tuple[object, ...]] = [
+        ("status", "--store", url),
+        ("status", f"--store={url}"),
+        ("status", tiny, url),
+        ("list", "--store", url),
+        ("plan", tiny, url),
+        ("start", tiny, url, "--once"),
+        ("start", f"embedded://{tmp_path}/pg", url, "--once"),
+        ("start", url, tiny, "--once"),
+        ("schema", url),
+        ("demo", url),
+    ]
+    heard = [person.types(*words) for words in (*verbs, *_mistakes(url))]
+    heard += [person.types("doctor", CROSSFADE_STORE=url)]
+
+    assert all(run.status in (1, 2) for run in heard), heard
+    silent("\n".join(run.out + run.err for run in heard), "hunter2")
+    assert list((tmp_path / "here").iterdir()) == []
+    assert not (tmp_path / "pg").exists()
+    silent("".join(path.read_text() for path in person.home.rglob("*") if path.is_file()), "hunter2")
+
+
 def test_a_password_in_a_url_is_used_and_warned_about(person: Person, tiny: Path, cluster: Cluster):
     """By both words, and by an id whose database is named with it: no URL that was written down has it."""
     url = cluster.url("by_url").replace("crossfade@", f"crossfade:{quote(cluster.password, safe='')}@")

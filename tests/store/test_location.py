@@ -40,6 +40,27 @@ def test_a_password_shows_in_no_rendering(text):
     assert pickle.loads(pickle.dumps(location)) == location
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jdbc:postgresql://host/db?user=me&password=s3cr3t",
+        "postgresql:/me:s3cr3t@host/db",
+        "postgresql:me:s3cr3t@host/db",
+        "postgresql+psycopg://me:s3cr3t@host/db",
+        "Cockroach-DB://me:s3cr3t@host/db",
+        " postgresql://me:s3cr3t@host/db",
+        "URL=postgresql://me:s3cr3t@host/db",
+        "mysql:/me:s3cr3t@host/db",
+    ],
+)
+def test_what_looks_like_a_url_is_never_a_path(text):
+    """That would be shown, made, and written down, its password with it."""
+    with pytest.raises(LocationInvalid) as caught:
+        parse(text)
+
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caught.value.hint
+
+
 @pytest.mark.parametrize("text", WITH_PASSWORD)
 def test_a_password_shows_in_no_error(text):
     """A typing mistake elsewhere in the URL must not print it."""
@@ -67,12 +88,15 @@ def test_a_password_shows_in_no_refused_connection(short_dir):
     [
         ("postgres://h/db", "postgresql://h/db", "crossfade", ""),
         ("postgresql://me@h:1/db?schema=crossfade", "postgresql://me@h:1/db", "crossfade", ""),
+        ("Postgresql://h/db?schema=mine", "postgresql://h/db?schema=mine", "mine", ""),
+        ("POSTGRES://me@h/db", "postgresql://me@h/db", "crossfade", ""),
         ("postgresql://h/db?schema=mine", "postgresql://h/db?schema=mine", "mine", ""),
         ("postgresql://h/db?store=one&schema=mine", "postgresql://h/db?schema=mine&store=one", "mine", "one"),
         ("postgresql:///db?host=/run/pg&store=a", "postgresql:///db?host=/run/pg&store=a", "crossfade", "a"),
         ("postgresql:///?service=prod", "postgresql:///?service=prod", "crossfade", ""),
         ("postgresql://", "postgresql://", "crossfade", ""),
         ("embedded:///var/lib/x", "embedded:///var/lib/x", "crossfade", ""),
+        ("Embedded:///var/lib/x%23y%3Fz", "embedded:///var/lib/x%23y%3Fz", "crossfade", ""),
         ("embedded:///var/lib/../x?schema=s&store=t", "embedded:///var/x?schema=s&store=t", "s", "t"),
     ],
 )
@@ -99,7 +123,8 @@ def test_what_libpq_is_given_is_what_libpq_understands(text):
     "text",
     ["", "a\0b", "mysql://h/db", "s3://bucket", "file://host/path", "embedded://relative", "embedded:///x?sslmode=off",
      "postgresql://h/db?schema=Upper", "postgresql://h/db?schema=a-b", "postgresql://h/db?schema=pg_x", "postgresql://h/db?schema=",
-     "postgresql://h/db?store=%22;--", "postgresql://h/db?schema=" + "x" * 41],
+     "postgresql://h/db?store=%22;--", "postgresql://h/db?schema=" + "x" * 41,
+     "file:///data/a#b", "file:///data/a?", "file:///data/a?b", "file:/data", "file:///a\nb", "embedded:///x#y", "embedded:///x?schema=s#y"],
 )  # fmt: skip
 def test_what_names_no_store_is_refused_with_a_hint(text):
     """A schema's name goes into SQL, quoted, and is plain all the same."""
@@ -120,8 +145,10 @@ def test_any_directory_can_be_named(path):
 
 
 @pytest.mark.parametrize(
-    "text", ["./x", "x", "x:y", "x/y:z", "file:///tmp/x", "file://localhost/tmp/x", "C:/x", "postgresql", "a b"]
-)
+    "text",
+    ["./x", "x", "x:y", "x/y:z", "file:///tmp/x", "File:///tmp/x", "file://localhost/tmp/x", "C:/x", "postgresql", "a b",
+     "./postgresql://me:pw@host/db", "/tmp/jdbc:x://y", "x/http://y"],
+)  # fmt: skip
 def test_what_is_no_url_is_a_path(text, monkeypatch):
     """Nobody should have to think about colons in file names."""
     monkeypatch.chdir("/tmp")

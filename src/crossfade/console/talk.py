@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,9 @@ from typing import Any
 
 from crossfade.errors import CrossfadeError, LocationInvalid
 from crossfade.store.location import parse
+
+_MAY_TELL = re.compile("[@=]")
+"""What stands in a URL that has a password."""
 
 
 def say(text: str) -> None:
@@ -60,22 +64,22 @@ def this_command(more: str = "") -> str:
 
 
 def _discreet(text: str) -> str:
-    """*text*, where it quotes what was typed, without a password that stood in it."""
+    """*text*, where it quotes what was typed, in whatever case, without a password that stood in it."""
     for argument in sys.argv[1:]:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
-        if "://" in value:
-            text = text.replace(value, _harmless(value))
+        if (shown := _harmless(value)) != value:
+            text = re.sub(re.escape(value.strip()), shown.replace("\\", r"\\"), text, flags=re.IGNORECASE)
     return text
 
 
 def _harmless(argument: str) -> str:
     option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    if "://" not in value:
+    if ":" not in value:
         return argument
     try:
         place = parse(value)
     except LocationInvalid:
-        return option + separator + "URL"
+        return option + separator + "URL" if _MAY_TELL.search(value) else argument
     return option + separator + place.url if place.secret else argument
 
 

@@ -24,6 +24,9 @@ Scheme = Literal["file", "postgresql", "embedded", "memory"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _CONNINFO = re.compile(r"\s*(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=")
+_LIKE_URL = re.compile(r"[^/]*:/(/|.*@)", re.DOTALL)
+"""What has ``://`` in the place of a scheme, or with one slash somebody's name in it."""
+
 _SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """Options of libpq that are secrets, and that no environment variable can carry; a service file can."""
 _OPTIONS = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) | {"ssl"}
@@ -66,32 +69,43 @@ def parse(text: str) -> Location:
         raise LocationInvalid("an empty text names no store", hint=_HINT)
     if _CONNINFO.match(text):
         raise LocationInvalid("a connection string of libpq is no URL of a store", hint="postgresql://user@host/database")
-    scheme, separator, _ = text.partition(":")
-    if not separator or not re.fullmatch(r"[a-z][a-z0-9+]*", scheme):
-        return _file(os.fsencode(text))
-    if scheme == "memory":
-        return Location("memory", text, os.fsencode(text[7:]))
-    if not text.startswith(f"{scheme}://"):
-        return _file(os.fsencode(text))
+    word, separator, rest = text.partition(":")
+    scheme = word.lower()
+    if separator and scheme == "memory":
+        return Location("memory", f"memory:{rest}", os.fsencode(rest))
+    if separator and scheme in _SCHEMES:
+        return _url(scheme, rest)
+    if _LIKE_URL.match(text):
+        raise _no_store(scheme)
+    return _file(os.fsencode(text))
+
+
+def _no_store(scheme: str) -> LocationInvalid:
+    """What looks like a URL may hold a password, and a path is shown and written down: it is taken for none."""
+    named = f" of the scheme {scheme!r}" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else " of such a URL"
+    return LocationInvalid(f"there is no store{named}", hint=f"{_HINT}; a path may begin with ./")
+
+
+def _url(scheme: str, rest: str) -> Location:
+    if not rest.startswith("//"):
+        raise LocationInvalid(f"a {scheme} URL begins with {scheme}://", hint=_HINT)
     try:
-        return _url(scheme, text)
+        return _SCHEMES[scheme](f"{scheme}:{rest}")
     except ValueError:  # what the standard library says of brackets, and of characters that only look like a slash
         raise LocationInvalid(f"a {scheme} URL with brackets or characters that it cannot have", hint=_ENCODED) from None
 
 
-def _url(scheme: str, text: str) -> Location:
-    match scheme:
-        case "file":
-            return _file(_url_path(text))
-        case "embedded":
-            return _embedded(text)
-        case "postgresql" | "postgres":
-            return _postgresql(text)
-    raise LocationInvalid(f"there is no store of the scheme {scheme!r}", hint=_HINT)
+def _file_url(text: str) -> Location:
+    return _file(_url_path(text, "?#"))
 
 
-def _url_path(text: str) -> bytes:
+def _url_path(text: str, foreign: str) -> bytes:
     parts = urlsplit(text)
+    if any(mark in text for mark in f"{foreign}\t\r\n"):  # the standard library drops them, and what is left is another path
+        raise LocationInvalid(
+            f"a {parts.scheme} URL has no {' or '.join(foreign)}, and no line ends",
+            hint="in a path, write %23 for # and %3F for ?",
+        )
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise LocationInvalid(
             f"a {parts.scheme} URL has three slashes and an absolute path", hint=f"{parts.scheme}:///absolute/path"
@@ -131,7 +145,7 @@ def _embedded(text: str) -> Location:
     ours, foreign = _options(text)
     if foreign:
         raise LocationInvalid(f"embedded:// has no option {foreign[0][0]!r}", hint="embedded:///path?schema=NAME&store=NAME")
-    path = os.path.abspath(_url_path(text))
+    path = os.path.abspath(_url_path(text, "#"))
     return Location("embedded", "embedded://" + quote(path) + _query(ours, []), path, **_defaults(ours))
 
 
@@ -165,6 +179,9 @@ def _refuse_loose_password(text: str) -> None:
     loose = "@" in path or any(port and not port.isdigit() for port in ports)
     if loose or any("=" not in pair for pair in query.split("&") if pair):
         raise LocationInvalid("a URL whose parts cannot be told from one another", hint=_ENCODED)
+
+
+_SCHEMES = {"file": _file_url, "embedded": _embedded, "postgresql": _postgresql, "postgres": _postgresql}
 
 
 def _defaults(ours: dict[str, str]) -> dict[str, str]:
