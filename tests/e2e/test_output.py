@@ -54,6 +54,18 @@ def test_a_validation_ends_with_its_counts_and_the_roots(person: Person, tiny: P
     assert source != target
 
 
+def test_a_validation_tells_programs_what_to_type_next(person: Person, tiny: Path, database: Database, moved: str):
+    """The same that people are told: nothing where all is equal, what mends it where something is not."""
+    assert person.asks("validate", moved)["next_steps"] == []
+    database.run("UPDATE entries SET mode = 384 WHERE type = 'file'")
+    steps = person.asks("validate", moved)["next_steps"]
+    (step,) = steps
+    assert f"\ndifferent: {step['command']}   # {step['why']}\n" in person.types("validate", moved).out
+
+    _commands_run(person, steps)
+    assert person.asks("validate", moved)["state"] == "equal"
+
+
 def test_what_is_not_moved_is_counted_at_the_end(person: Person, tiny: Path, database: Database):
     """A pipe among it, and as many as the plan names; a database as source holds nothing of the kind."""
     os.mkfifo(tiny / "pipe")

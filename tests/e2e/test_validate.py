@@ -729,6 +729,7 @@ def test_a_record_in_quarantine_is_no_difference_but_4(person: Person, database:
 
     found = pair.says(status=4)
     assert [(each["path"], each["class"]) for each in found["differences"]] == [(UNEVEN, "quarantined")]
+    assert [step["command"] for step in found["next_steps"]] == [f"crossfade quarantine {found['migration']} list"]
     assert "equal, but for what is in quarantine: crossfade quarantine " in pair.talks().out
 
     (tmp_path / "tree" / SESSION).chmod(0o600)

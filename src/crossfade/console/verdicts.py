@@ -72,11 +72,24 @@ def _unasked(verdict: Verdict) -> list[str]:
     return [f"  not asked, {reason}: {', '.join(names)}" for reason, names in kinds.items()]
 
 
-def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str = "") -> str:
-    """The whole of it, as ``validate`` shows it: of two *sides*, the one with the authority first, which are named by *words*.
+Sides = tuple[Location, Location]
+"""The two that are compared, the one with the authority first; or as they were named."""
 
-    *first* is the command without which the sides are not to be mended; empty where there is none.
-    """
+
+def next_steps(verdict: Verdict, sides: Sides, words: Sides, first: str) -> list[dict[str, str]]:
+    """What to type next, and why. *first* is the command without which nothing is to be mended; empty where there is none."""
+    if verdict.exit == 3 and first:
+        return [{"command": first, "why": f"a restore of {sides[0]} was begun and not proven"}]
+    if verdict.exit == 3:
+        again = shlex.join(["crossfade", "validate", *(word.url for word in words), "--repair"])
+        return [{"command": again, "why": f"mends {sides[1]}"}]
+    if verdict.count:
+        return [{"command": f"crossfade quarantine {verdict.migration} list", "why": "see what could not be placed"}]
+    return []
+
+
+def judged(verdict: Verdict, sides: Sides, steps: list[dict[str, str]]) -> str:
+    """The whole of it, as ``validate`` shows it, with the next *steps*."""
     findings, extent = verdict.findings, verdict.options.extent
     part = "" if extent.is_whole else f" (content of a {extent.percentage:g} % sample, seed {extent.seed})"
     lines = ["went on where an interrupted validation stopped"] if verdict.resumed else []
@@ -94,7 +107,7 @@ def judged(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Loca
             *_left_out(findings.left_out),
             *_ignored(findings.ignored),
             *_unasked(verdict),
-            *_ending(verdict, sides, words, first),
+            *_ending(verdict, sides, steps),
         ]
     )
 
@@ -110,17 +123,13 @@ def _roots(verdict: Verdict) -> str:
     return f"roots: source {found.source_root.hex()[:16]}, target {found.target_root.hex()[:16]}"
 
 
-def _ending(verdict: Verdict, sides: tuple[Location, Location], words: tuple[Location, Location], first: str) -> list[str]:
-    if verdict.exit == 3 and first:
-        return [_roots(verdict), f"different: {first}   # a restore of {sides[0]} was begun and not proven"]
+def _ending(verdict: Verdict, sides: Sides, steps: list[dict[str, str]]) -> list[str]:
     if verdict.exit == 3:
-        again = shlex.join(["crossfade", "validate", *(word.url for word in words)])
-        return [_roots(verdict), f"different: {again} --repair   # mends {sides[1]}"]
+        return [_roots(verdict), *(f"different: {step['command']}   # {step['why']}" for step in steps)]
     if verdict.exit == 0:
         return [f"equal: {sides[0]} and {sides[1]}; root {verdict.findings.source_root.hex()[:16]}"]
     lines = [_roots(verdict)]
     if verdict.findings.unreadable:
         lines.append("equal, but for what could not be read")
-    if verdict.count:
-        lines.append(f"equal, but for what is in quarantine: crossfade quarantine {verdict.migration} list")
+    lines += [f"equal, but for what is in quarantine: {step['command']}" for step in steps]
     return lines

@@ -386,7 +386,7 @@ def _as_seen(block: Block, signature: Signature | None) -> Block:
 def _changed(path: bytes) -> TargetForeign:
     return TargetForeign(
         f"the target's {text_of(path)} was changed since it was written",
-        hint="move it away, then repeat the command; crossfade validate --repair overwrites it",
+        hint="move it away, then repeat the command",
     )
 
 

@@ -13,7 +13,7 @@ from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import sought
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
-from crossfade.console.verdicts import judged, spoken_path
+from crossfade.console.verdicts import judged, next_steps, spoken_path
 from crossfade.errors import CrossfadeError, PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
@@ -95,11 +95,12 @@ class _Ended:
 
 def _show(ended: _Ended, *, as_json: bool) -> int:
     source, target = ended.sides
+    steps = next_steps(ended.verdict, ended.sides, (ended.request.source, ended.request.target), ended.first)
     if as_json:
-        value = ended.verdict.values()
-        show_json({"source": source.url, "target": target.url, **value, "head": ended.head.hex() or None})
+        value = ended.verdict.values() | {"head": ended.head.hex() or None, "next_steps": steps}
+        show_json({"source": source.url, "target": target.url, **value})
     else:
-        show(judged(ended.verdict, ended.sides, (ended.request.source, ended.request.target), ended.first))
+        show(judged(ended.verdict, ended.sides, steps))
     if ended.head:
         say_head(ended.head)
     return ended.verdict.exit
