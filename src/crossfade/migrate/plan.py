@@ -12,7 +12,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from crossfade.store.location import Location
+from crossfade.store.location import Location, check_name
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ def name_for(source: Location) -> str:
     """A store name out of a directory's: ``~/.prodigy`` is ``prodigy``."""
     last = os.path.basename(source.path).decode("ascii", "replace").lower()
     return re.sub(r"[^a-z0-9]+", "_", last).strip("_")[:40].lstrip("0123456789_") or "tree"
+
+
+def tree_name(source: Location, target: Location, said: str) -> str:
+    """What the tree is called that files at *source* are brought to, where *said* is asked for; empty asks for no name."""
+    return check_name("store name", said or target.store or name_for(source))
 
 
 SPOKEN = {

@@ -32,7 +32,7 @@ from crossfade.migrate.inventory import Decide
 from crossfade.migrate.known import begun, find_store, layout_of, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
-from crossfade.migrate.plan import Manner, Plan, name_for
+from crossfade.migrate.plan import Manner, Plan, tree_name
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.walk import NOBODYS
@@ -228,7 +228,7 @@ def _to_database(request: Request, held: ExitStack) -> Run:
     """Files or another database into a database, which keeps the control state."""
     if request.source.is_database:
         return _from_database(request, held)
-    name = check_name("store name", request.store_name or request.target.store or name_for(request.source))
+    name = tree_name(request.source, request.target, request.store_name)
     layout = layouts.load(request.layout or "prodigy")
     source = FileRecipe(request.source, layout, request.include_transient, request.manner.skip_unreadable)
     held.callback(source.open().close)

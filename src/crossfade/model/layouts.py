@@ -10,6 +10,7 @@ layouts        what the rest of the house sees
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -59,7 +60,7 @@ class Layout:
             return self._by_name[name]
         except KeyError:
             known = ", ".join(sorted(self._by_name))
-            hint = f"crossfade layouts show {self.name}"
+            hint = f"crossfade layouts show {self.name}" if self.name in builtin() else "name one of these"
             raise OptionInvalid(f"layout '{self.name}' has no kind '{name}'; it has {known}", hint=hint) from None
 
     def text(self) -> str:
@@ -101,7 +102,9 @@ def load(name: str) -> Layout:
         sentence = f"'{name}' is no built-in layout ({known}), and no file that can be read ({error.strerror})"
         raise LayoutInvalid(sentence, hint="crossfade layouts") from error
     except UnicodeDecodeError as error:
-        raise LayoutInvalid(f"{name}: not UTF-8 at byte {error.start}, as TOML has to be", hint=f"file {name}") from error
+        raise LayoutInvalid(
+            f"{name}: not UTF-8 at byte {error.start}, as TOML has to be", hint=shlex.join(["file", name])
+        ) from error
 
 
 def builtin() -> list[str]:

@@ -6,13 +6,14 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
 from crossfade.errors import SourceEmpty
-from crossfade.migrate.known import find_store
+from crossfade.migrate.known import find_store, layout_of
+from crossfade.migrate.plan import tree_name
 from crossfade.migrate.prepare import Request, check_pair
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
@@ -58,14 +59,31 @@ def _survey(request: Request, survey: Survey, held: ExitStack) -> tuple[Layout, 
         with _measuring_place(request.target) as place:
             measure(database, sample, layout, place, request.manner.workers, survey)
         return layout, []
-    layout = layouts.load(request.layout or "prodigy")
-    files = FileRecipe(request.source, layout, request.include_transient, skip_unreadable=True).open()
+    return _survey_files(request, survey, held), []
+
+
+def _survey_files(request: Request, survey: Survey, held: ExitStack) -> Layout:
+    """The same of a directory; the layout is that with which ``start`` would go on."""
+    recipe = FileRecipe(
+        request.source, layouts.load(request.layout or "prodigy"), request.include_transient, skip_unreadable=True
+    )
+    recipe.open().close()  # before a server is started for what is not there
+    place = held.enter_context(_measuring_place(request.target))
+    layout = _begun_with(request, place) or recipe.layout
+    files = replace(recipe, layout=layout).open()
     held.callback(files.close)
     say(f"reading {request.source}")
     sample = take_stock(files, _kinds(request, layout), survey)
-    with _measuring_place(request.target) as place:
-        measure(files, sample, layout, place, request.manner.workers, survey)
-    return layout, []
+    measure(files, sample, layout, place, request.manner.workers, survey)
+    return layout
+
+
+def _begun_with(request: Request, place: Server) -> Layout | None:
+    """The layout of the tree that would be filled, where it is there and no other is asked for."""
+    if request.layout:
+        return None
+    with closing(Ledger(place, request.target.schema)) as ledger:
+        return layout_of(ledger, request.source, tree_name(request.source, request.target, request.store_name))
 
 
 def _kinds(request: Request, layout: Layout) -> frozenset[str] | None:
