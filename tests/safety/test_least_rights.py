@@ -12,7 +12,7 @@ import pytest
 
 from support.cluster import Cluster
 from support.life import LATE, Life
-from support.person import Person, bad
+from support.person import Person, bad, refused
 from support.running import Run, compare
 
 PASSWORD = "canary of a lowly role"
@@ -233,3 +233,65 @@ def test_a_role_that_is_not_let_in_is_told_so(person: Person, locked: Cluster, t
         assert run.status == 2, run
         assert "error[CF204]" in run.err
         assert run.seconds < 5
+
+
+@pytest.fixture
+def halves(person: Person, locked: Cluster, tiny: Path) -> tuple[str, str]:
+    """Two schemas with a migration each, both in the user's list: one of the role's own, and one that was taken away from it."""
+    person.environment["PGPASSWORD"] = PASSWORD
+    with connected(locked) as connection:
+        for schema in ("kept", "taken"):
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION lowly")
+        places = url(locked, "lowly", "kept"), url(locked, "lowly", "taken")
+        for place in places:
+            person.moves(tiny, place)
+        connection.execute("ALTER SCHEMA taken OWNER TO dba")
+        connection.execute("REVOKE ALL ON SCHEMA taken FROM PUBLIC, lowly")
+    return places
+
+
+def test_a_database_that_may_not_be_looked_into_is_passed_over(person: Person, halves: tuple[str, str]):
+    """What the others hold is shown all the same, and which one it was is said."""
+    kept, taken = halves
+    listed = person.types("list")
+    assert (listed.status, listed.out.count(kept), listed.out.count(taken)) == (0, 1, 0), listed
+    assert [line for line in listed.err.splitlines() if line.startswith(f"passed over: {taken} does not allow")]
+    shown = person.types("status")
+    assert (shown.status, kept in shown.out, f"passed over: {taken} does not allow" in shown.err) == (0, True, True), shown
+
+
+def test_the_doctor_names_a_database_that_may_not_be_looked_into(person: Person, halves: tuple[str, str]):
+    """And looks at the others."""
+    kept, taken = halves
+    looked = person.types("doctor")
+    assert looked.status == 2, looked
+    assert any(line.startswith(f"ok    {kept}: ") for line in looked.out.splitlines())
+    assert [line.startswith(f"BAD   {taken}: CF204: {taken} does not allow") for line in bad(looked)] == [True]
+
+
+def test_a_database_that_was_named_and_may_not_be_looked_into_is_an_error(person: Person, halves: tuple[str, str]):
+    """It names the database."""
+    for verb in ("list", "status"):
+        sentence, _ = refused(person.types(verb, "--store", halves[1]), "CF204", 2)
+        assert sentence.startswith(f"{halves[1]} does not allow")
+
+
+def test_the_doctor_names_a_source_that_may_not_be_looked_into(person: Person, locked: Cluster, tiny: Path):
+    """Of two databases: what a hand-over may have left there is not known, and that is said of the right one."""
+    person.environment["PGPASSWORD"] = PASSWORD
+    source, target = url(locked, "lowly", "one"), url(locked, "lowly", "two")
+    with connected(locked) as connection:
+        for schema in ("one", "two"):
+            connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION lowly")
+        for pair in ((tiny, source), (source, target)):
+            person.moves(*pair)
+        for verb in ("cutover", "finish"):
+            fine(person.types(verb, tiny, source, *(["--writers-stopped"] if verb == "cutover" else [])))
+        fine(person.types("cutover", source, target))
+        connection.execute("ALTER SCHEMA one OWNER TO dba")
+        connection.execute("REVOKE ALL ON SCHEMA one FROM PUBLIC, lowly")
+    looked = person.types("doctor", "--store", target)
+    assert looked.status == 2, looked
+    assert f"ok    {target}: " in looked.out
+    assert f": {source} cannot be looked into: {source} does not allow" in looked.out

@@ -15,6 +15,7 @@ from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError, Interrupted, MigrationUnknown, SourceMissing, TargetUnreachable
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.backends.postgres.server import plain_errors
 from crossfade.store.location import Location, parse
 from crossfade.store.registry import serving
 
@@ -77,9 +78,10 @@ def _headed(found: Sought) -> Iterator[None]:
 def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], *, alone: bool) -> Iterator[Sought]:
     """Those at *place* that *words* mean; *known* gets the ids of all. One place of several that cannot be looked into is mentioned and passed over."""
     try:
-        ledger = held.enter_context(opened(place))
-        rows = ledger.migrations()
-        pointed = list(_pointed(ledger, words, held))
+        with plain_errors(place.url):
+            ledger = held.enter_context(opened(place))
+            rows = ledger.migrations()
+            pointed = list(_pointed(ledger, words, held))
     except CrossfadeError as error:
         if alone:
             raise
@@ -99,18 +101,22 @@ def _pointed(ledger: Ledger, words: tuple[str, ...], held: ExitStack) -> Iterato
             continue
         place = parse(found.control)
         other = held.enter_context(opened(place))
-        yield from (Sought(other, row, place) for row in other.migrations() if row.migration == found.migration)
+        with plain_errors(place.url):
+            rows = other.migrations()
+        yield from (Sought(other, row, place) for row in rows if row.migration == found.migration)
 
 
 @contextmanager
 def opened(place: Location) -> Iterator[Ledger]:
-    """The ledger at *place*. Raises SourceMissing where there is none; never makes an embedded server."""
+    """The ledger at *place*. Raises SourceMissing where there is none, and what the database says; never makes an embedded server."""
     if place.scheme == "embedded" and not os.path.isdir(place.path):
         raise SourceMissing(f"{place} does not exist", hint="name the database with --store URL")
     with serving(place) as server:
         ledger = Ledger(server, place.schema)
         try:
-            if ledger.version() is None:
+            with plain_errors(place.url):
+                version = ledger.version()
+            if version is None:
                 raise SourceMissing(f"{place} holds no crossfade schema {place.schema!r}", hint="name it with ?schema=NAME")
             yield ledger
         finally:

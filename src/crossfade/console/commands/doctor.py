@@ -16,6 +16,7 @@ from crossfade.migrate.handover.completing import leftovers
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.embedded import majors, orphans, stop_orphan
 from crossfade.store.backends.postgres import schema
+from crossfade.store.backends.postgres.server import plain_errors
 from crossfade.store.location import Location
 
 _AT_REST = ("planned", "copied", "finished", "rolled-back")
@@ -53,7 +54,7 @@ def _place(place: Location) -> dict[str, Any]:
     found: dict[str, Any] = {"store": place.url, "error": "", "server": ""}
     found |= {"interrupted": [], "half_done": [], "unseen": []}
     try:
-        with opened(place) as ledger:
+        with plain_errors(place.url), opened(place) as ledger:
             with ledger.snapshot() as connection:
                 found["server"] = connection.info.parameter_status("server_version")
             for row in ledger.migrations():

@@ -10,6 +10,7 @@ from crossfade.console.talk import counted, lag_of, lasting, say, say_head, show
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.backends.postgres.server import plain_errors
 
 
 def status(words: tuple[str, ...], store: str, *, as_json: bool) -> int:
@@ -66,7 +67,7 @@ def list_all(store: str, *, as_json: bool) -> int:
     rows: list[tuple[MigrationRow, str]] = []
     for place in stores(store):
         try:
-            with opened(place) as ledger:
+            with plain_errors(place.url), opened(place) as ledger:
                 found = [State(row, ledger.runner(row.migration), []) for row in ledger.migrations()]
                 rows += [(state.row, state_of(state)[0]) for state in found]
         except CrossfadeError as error:

@@ -11,7 +11,7 @@ from crossfade.migrate.prepare import Run
 from crossfade.store.backends.postgres import direction, journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
-from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.backends.postgres.server import Connection, plain_errors
 from crossfade.store.location import parse
 
 _BEGUN = ("hand-over begun",)
@@ -21,8 +21,9 @@ def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
     """What is left of *row*'s hand-overs, to complete or to take back."""
     if not _is_looked_for(ledger, row):
         return _order_left(ledger, row)
+    name = row.source if is_of_databases(row) else ledger.server.name
     try:
-        with far_in(ledger, row) as far:
+        with plain_errors(name), far_in(ledger, row) as far:
             return [*far.left(is_turned=_is_turned(row)), *_order_left(ledger, row)]
     except CrossfadeError as error:
         if not is_of_databases(row):
