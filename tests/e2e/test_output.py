@@ -18,7 +18,7 @@ import pytest
 from crossfade.errors import every_code
 from support import snapshots
 from support.cluster import Cluster
-from support.person import Person, refused, said
+from support.person import Person, commands_run, refused, said
 from support.running import CROSSFADE, Terminal, compare, finish, wait_for
 from support.servers import NAMES, Database, Servers
 
@@ -129,7 +129,7 @@ def test_start_ends_with_its_report(person: Person, store: Path, database: Datab
     assert re.fullmatch(r"[0-9a-f]{64}", value["head"])
     assert value["unreadable"] == []
     assert "migration " in run.err
-    _commands_run(person, value["next_steps"])
+    commands_run(person, value["next_steps"])
 
 
 def _left_out(person: Person, store: Path, database: Database) -> list[Path]:
@@ -173,9 +173,9 @@ def test_status_has_every_documented_key(person: Person, tiny: Path, database: D
         "follow the source from now on",
         "bring it back, elsewhere",
     }
-    _commands_run(person, value["next_steps"])
+    commands_run(person, value["next_steps"])
     compare(tiny, Path(f"{tiny}.back"))
-    _commands_run(person, person.asks("status", database.url, f"{tiny}.back")["next_steps"])
+    commands_run(person, person.asks("status", database.url, f"{tiny}.back")["next_steps"])
 
 
 def test_commands_that_are_offered_fit_other_plans_too(person: Person, store: Path, database: Database, tmp_path: Path):
@@ -188,9 +188,9 @@ def test_commands_that_are_offered_fit_other_plans_too(person: Person, store: Pa
     )
     options = ("--layout", layout, "--store-name", "papers", "--include-transient")
     steps = person.asks("plan", source, database.url, *options)["next_steps"]
-    _commands_run(person, steps)
+    commands_run(person, steps)
     steps = person.asks("status", "--store", database.url)["next_steps"]
-    _commands_run(person, steps)
+    commands_run(person, steps)
 
     compare(source, Path(f"{source}.back"))
     assert database.all("SELECT name FROM stores") == [("papers",)]
@@ -230,26 +230,13 @@ def test_the_status_of_a_run_that_goes_on_says_why_it_is_slow(
     assert (value["state"], value["reason"]) == ("interrupted", "no runner works on it; nothing is lost")
     (step,) = value["next_steps"]
     assert step["why"] == "continue where it stopped"
-    _commands_run(person, [step])
+    commands_run(person, [step])
 
 
 def _throttled(person: Person, database: Database) -> dict[str, Any] | None:
     run = person.types("status", "--store", database.url, "--json")
     value = said(run) if run.status == 0 else {}
     return value if value.get("throttle", {}).get("active") and value["positions"]["authority"]["bytes"] else None
-
-
-def _commands_run(person: Person, steps: list[dict[str, str]]) -> None:
-    """Each step that has an end is a command that ends well, typed as it stands."""
-    assert steps
-    for step in steps:
-        if step["why"] == "follow the source from now on":
-            continue
-        assert set(step) == {"command", "why"}
-        first, *words = shlex.split(step["command"])
-        assert first == "crossfade"
-        run = person.types(*words)
-        assert run.status == 0, f"{step['command']}\n{run}"
 
 
 def test_every_verb_speaks_json_and_nothing_else_on_stdout(person: Person, store: Path, database: Database, moved: str):

@@ -21,7 +21,7 @@ from crossfade.migrate.validate.verdict import Options
 from crossfade.model import figures
 from crossfade.model.entries import RECORD_LIMIT
 from crossfade.store.location import parse
-from support.person import Person, refused, said
+from support.person import Person, refused, said, words_of
 from support.running import Run, compare
 from support.servers import NAMES, Database, Servers
 
@@ -596,8 +596,10 @@ def test_files_that_another_migration_reads_are_never_mended(person: Person, dat
     person.moves(tmp_path / "back", f"{database.url}&store=on")
     (tmp_path / "back" / SESSION).write_text("{}")
     words = ("validate", database.url, tmp_path / "back", "--store-name", "tree", "--jobs", "1", "--repair")
-    refused(person.types(*words), "CF708", 7)
+    _, hint = refused(person.types(*words), "CF708", 7)
 
+    assert (tmp_path / "back" / SESSION).read_text() == "{}"
+    assert Person(tmp_path / "elsewhere").types(*words_of(hint), "--jobs", "1").status == 0
     assert (tmp_path / "back" / SESSION).read_text() == "{}"
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -107,3 +108,24 @@ def refused(run: Run, code: str, status: int) -> tuple[str, str]:
     ((_, sentence, hint),) = found
     assert not sentence.endswith("."), sentence
     return sentence, hint
+
+
+def words_of(command: str) -> list[str]:
+    """What stands behind ``crossfade`` in a *command* that was printed, as a shell takes it: without the comment at its end."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    first, *words = lexer
+    assert first == "crossfade", command
+    assert not any(set(word) <= set(lexer.punctuation_chars) for word in words), f"a shell would cut it: {command}"
+    return words
+
+
+def commands_run(person: Person, steps: list[dict[str, str]]) -> None:
+    """Each step that has an end is a command that ends well, typed as it stands."""
+    assert steps
+    for step in steps:
+        if step["why"] == "follow the source from now on":
+            continue
+        assert set(step) == {"command", "why"}
+        run = person.types(*words_of(step["command"]))
+        assert run.status == 0, f"{step['command']}\n{run}"

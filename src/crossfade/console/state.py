@@ -13,10 +13,11 @@ from crossfade.console.finding import needs_store
 from crossfade.console.positions import is_verified, positions_of
 from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError
+from crossfade.migrate.again import start_again
 from crossfade.migrate.handover.books import books_of, counted
 from crossfade.migrate.phases import RESTORING
-from crossfade.migrate.plan import name_for
 from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.restore import refilling
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow
@@ -226,7 +227,7 @@ def next_steps(name: str, row: MigrationRow, held: dict[str, int]) -> list[dict[
         case "different":
             steps.append(_step(f"validate {row.migration} --repair", "mend the target from the source"))
         case "restoring":
-            restore = shlex.join(["crossfade", "restore", row.target, row.source, *_named(row), "--if-empty"])
+            restore = refilling(row.source, row.target, row.plan["store"])
             steps.append({"command": restore, "why": "bring back what is missing"})
         case "planned":
             steps.append({"command": start_again(row), "why": "continue where it stopped"})
@@ -276,19 +277,3 @@ def _after_a_copy(row: MigrationRow) -> list[dict[str, str]]:
         back = shlex.join(["crossfade", "start", row.target, f"{row.source}.back", *name, "--once"])
         steps.append({"command": back, "why": "bring it back, elsewhere"})
     return steps
-
-
-def start_again(row: MigrationRow, *, once: bool = True) -> str:
-    """The command that goes on with a copy, or brings changes over. Its layout is written down in the database."""
-    options = ["--include-transient"] if row.plan["include_transient"] else []
-    options += ["--once"] if once else []
-    return shlex.join(["crossfade", "start", row.source, row.target, *_named(row), *options])
-
-
-def _named(row: MigrationRow) -> list[str]:
-    """The tree's name, where the URLs do not say it."""
-    places = parse(row.source), parse(row.target)
-    said = next((place.store for place in places if place.store), "") or (
-        "" if places[0].is_database else name_for(places[0])
-    )
-    return [] if said == row.plan["store"] else ["--store-name", row.plan["store"]]

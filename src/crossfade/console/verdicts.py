@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from crossfade.console.talk import counted, lasting, sized, table
@@ -73,16 +72,15 @@ def _unasked(verdict: Verdict) -> list[str]:
 
 
 Sides = tuple[Location, Location]
-"""The two that are compared, the one with the authority first; or as they were named."""
+"""The two that are compared, the one with the authority first."""
 
 
-def next_steps(verdict: Verdict, sides: Sides, words: Sides, first: str) -> list[dict[str, str]]:
-    """What to type next, and why. *first* is the command without which nothing is to be mended; empty where there is none."""
+def next_steps(verdict: Verdict, sides: Sides, again: str, first: str) -> list[dict[str, str]]:
+    """What to type next, and why. *again* compares the same two; *first* is the command without which nothing is to be mended, or empty."""
     if verdict.exit == 3 and first:
         return [{"command": first, "why": f"a restore of {sides[0]} was begun and not proven"}]
     if verdict.exit == 3:
-        again = shlex.join(["crossfade", "validate", *(word.url for word in words), "--repair"])
-        return [{"command": again, "why": f"mends {sides[1]}"}]
+        return [{"command": f"{again} --repair", "why": f"mends {sides[1]}"}]
     if verdict.count:
         return [{"command": f"crossfade quarantine {verdict.migration} list", "why": "see what could not be placed"}]
     return []

@@ -1,10 +1,11 @@
-"""A migration that was begun, asked for once more: from its row to the request that began it."""
+"""A migration that was begun, asked for once more: from its row to the request that began it, or to the command."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
-from crossfade.migrate.plan import Manner
+from crossfade.migrate.plan import Manner, name_option
 from crossfade.migrate.prepare import Request
 from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.location import Location, conninfo, parse
@@ -21,6 +22,18 @@ def request_again(row: MigrationRow, place: Location, manner: Manner, verb: str)
         manner=manner,
         verb=verb,
     )
+
+
+def start_again(row: MigrationRow, *, once: bool = True) -> str:
+    """The command that goes on with a copy, or brings changes over. Its layout is written down in the database."""
+    options = ["--include-transient"] if row.plan["include_transient"] else []
+    options += ["--once"] if once else []
+    return shlex.join(["crossfade", "start", row.source, row.target, *_named(row), *options])
+
+
+def _named(row: MigrationRow) -> list[str]:
+    """The tree's name, where the URLs do not say it."""
+    return name_option(parse(row.source), parse(row.target), row.plan["store"])
 
 
 def _as_found(location: Location, place: Location) -> Location:

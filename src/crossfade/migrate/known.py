@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossfade.errors import PhaseForbids, PlanDiffers, SourceMissing, TargetTaken
 from crossfade.migrate.audit.record import refused
-from crossfade.migrate.plan import Plan, differences
+from crossfade.migrate.plan import Plan, differences, name_option
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
@@ -37,6 +37,20 @@ def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:
         else f"{location} holds no store yet",
         hint="choose one with --store-name NAME",
     )
+
+
+def tree_option(ledger: Ledger, source: Location, target: Location, store: str) -> list[str]:
+    """What names the tree *store* to a verb that finds it by its pair, where the pair alone could mean another one, too."""
+    if source.is_database and target.is_database:
+        return name_option(source, target, store)
+    database = source if source.is_database else target
+    alone = len(ledger.stores() if source.is_database else came_from(ledger, source)) == 1
+    return [] if alone or database.store == store else ["--store-name", store]
+
+
+def came_from(ledger: Ledger, source: Location) -> list[StoreRow]:
+    """The trees that *source* was brought to, by name."""
+    return [row for row in ledger.stores() if row.origin == source.url]
 
 
 def begun(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | None:

@@ -47,6 +47,14 @@ def tree_name(source: Location, target: Location, said: str) -> str:
     return check_name("store name", said or target.store or name_for(source))
 
 
+def name_option(source: Location, target: Location, store: str) -> list[str]:
+    """What names the tree *store* of a plan, where its two URLs do not. Between databases, one that the target's has is not the source's."""
+    if source.is_database and target.store:
+        return []
+    said = source.store or target.store or ("" if source.is_database else name_for(source))
+    return [] if said == store else ["--store-name", store]
+
+
 SPOKEN = {
     "source": "the source",
     "target": "the target",

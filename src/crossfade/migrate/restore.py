@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from crossfade.errors import CrossfadeError, PhaseForbids, Removed, TargetForeign
+from crossfade.migrate.again import start_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.decide import Task
-from crossfade.migrate.known import find_store
+from crossfade.migrate.known import find_store, tree_option
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, RESTORING
 from crossfade.migrate.plan import Plan
@@ -128,11 +129,17 @@ def _check_whole(begun: MigrationRow, request: Request, ledger: Ledger) -> None:
     elif not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
         error = PhaseForbids(
             f"the copy of {request.target} was never finished, so {request.source} does not hold all of it",
-            hint=f"crossfade start {begun.source} {begun.target}   # where the files are; or take what there is: crossfade start {request.source} {request.target} --once",
+            hint=f"{start_again(begun, once=False)}   # where the files are; or take what there is: {_taking(request, begun)}",
         )
     else:
         return
     raise refused(ledger, begun.migration, error)
+
+
+def _taking(request: Request, begun: MigrationRow) -> str:
+    """The command that brings as much as the store holds, as a migration of its own."""
+    name = [] if request.source.store else ["--store-name", begun.plan["store"]]
+    return shlex.join(["crossfade", "start", request.source.url, request.target.url, *name, "--once"])
 
 
 def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
@@ -202,5 +209,7 @@ def way_on(run: Run) -> str:
     """The command that mends what *run* brought. A restore is given again: what it fills is not yet what a store is mended from."""
     if run.phases is OF_RESTORE:
         return restoring(run)
-    repair = ["crossfade", "validate", run.request.source.url, run.request.target.url, "--repair"]
+    source, target = run.request.source, run.request.target
+    name = tree_option(run.ledger, source, target, run.plan.store)
+    repair = ["crossfade", "validate", source.url, target.url, *name, "--repair"]
     return f"{shlex.join(repair)}   # the source is untouched"

@@ -14,10 +14,10 @@ from typing import Any
 from psycopg import sql
 
 from crossfade.console.finding import Sought, sought
-from crossfade.console.state import start_again
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
+from crossfade.migrate.again import start_again
 from crossfade.migrate.handover.books import Books, books_of
 from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.model.paths import path_of

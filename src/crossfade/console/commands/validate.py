@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
 from crossfade.migrate.claiming import Patient
 from crossfade.migrate.decide import Task
+from crossfade.migrate.known import tree_option
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.validate.ending import sides_of
@@ -59,6 +61,28 @@ def validate(
         patience_seconds=options.patience.deadline_seconds,
     )
     request = _request(words, store, store_name, manner)
+    ended = _carried_out(request, options, certificate, repair=repair, dry_run=dry_run)
+    return _show(ended, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The verdict on two *sides*, the one with the authority first; the head of the journal.
+
+    By *request* what differs can be mended, with the plan that this pair was begun with; *again* is the command that compares it once
+    more, *first* the one that comes before.
+    """
+
+    verdict: Verdict
+    sides: tuple[Location, Location]
+    request: Request
+    again: str
+    first: str
+    head: bytes
+
+
+def _carried_out(request: Request, options: Options, certificate: str, *, repair: bool, dry_run: bool) -> _Ended:
+    """What it came to, once all that can be mended is."""
     if certificate:
         check_file(certificate, request.source, request.target)
     if repair:
@@ -76,26 +100,12 @@ def validate(
             ended = _compare(ended.request, options, stop, certificate)
             if mended.left or ended.verdict.count >= before:
                 break
-    return _show(ended, as_json=as_json)
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """The verdict on two *sides*, the one with the authority first; the head of the journal.
-
-    By *request* what differs can be mended, with the plan that this pair was begun with; *first* is the command that comes before.
-    """
-
-    verdict: Verdict
-    sides: tuple[Location, Location]
-    request: Request
-    first: str
-    head: bytes
+    return ended
 
 
 def _show(ended: _Ended, *, as_json: bool) -> int:
     source, target = ended.sides
-    steps = next_steps(ended.verdict, ended.sides, (ended.request.source, ended.request.target), ended.first)
+    steps = next_steps(ended.verdict, ended.sides, ended.again, ended.first)
     if as_json:
         value = ended.verdict.values() | {"head": ended.head.hex() or None, "next_steps": steps}
         show_json({"source": source.url, "target": target.url, **value})
@@ -142,7 +152,17 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
             write(certificate, certificate_of(pair, verdict))
             say(f"certificate {certificate}")
         first = "" if pair.source.is_database else way_to_mend(pair.migration)
-        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), first, head)
+        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), _again(request, pair), first, head)
+
+
+def _again(request: Request, pair: Sides) -> str:
+    """The command that compares *pair* once more, whatever else there is that came from the same source."""
+    source, target, name = request.source, request.target, []
+    if not (source.is_database and target.is_database):
+        name = tree_option(pair.ledger, source, target, pair.store)
+    elif request.store_name:
+        name = ["--store-name", request.store_name]
+    return shlex.join(["crossfade", "validate", source.url, target.url, *name])
 
 
 def _as_begun(request: Request, pair: Sides) -> Request:

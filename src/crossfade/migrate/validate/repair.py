@@ -21,9 +21,10 @@ from crossfade.migrate.decide import Task, Verb, toward_database
 from crossfade.migrate.follow.brake import footing_of
 from crossfade.migrate.follow.gone import Census, lost_volumes
 from crossfade.migrate.inventory import merge, tasks
+from crossfade.migrate.known import tree_option
 from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.phases import RESTORING
-from crossfade.migrate.plan import Limits
+from crossfade.migrate.plan import Limits, name_option
 from crossfade.migrate.prepare import Request, Run, refuse_empty
 from crossfade.migrate.restore import refilling
 from crossfade.migrate.validate.differences import Difference
@@ -35,6 +36,7 @@ from crossfade.model.paths import is_below
 from crossfade.store.backends.postgres.feed import announce
 from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.location import parse
 from crossfade.store.port import Applied, Recipe, Store
 
 MENDABLE = ("missing", "extra", "content", "metadata", "column")
@@ -64,7 +66,7 @@ def check_mendable(sides: Sides) -> None:
     if reader is not None and not sides.target.is_database:
         raise PhaseForbids(
             f"{sides.target} is the source of migration {reader.migration}, which is never written",
-            hint=f"crossfade validate {reader.migration} --repair   # mends {reader.target}",
+            hint=f"{_repair(sides, reader)}   # mends {reader.target}",
         )
 
 
@@ -73,8 +75,16 @@ def _way_on(sides: Sides, rows: Sequence[MigrationRow]) -> str:
     one, other = sides.source.url, sides.target.url
     turned = next((row for row in rows if (row.source, row.target) == (other, one)), None)
     if turned is not None:
-        return way_to_mend(turned) or shlex.join(["crossfade", "validate", other, one, "--repair"])
-    return shlex.join(["crossfade", "start", one, other, "--once"])
+        return way_to_mend(turned) or _repair(sides, turned)
+    both = sides.source.is_database and sides.target.is_database
+    name = [] if both else name_option(sides.source, sides.target, sides.store)
+    return shlex.join(["crossfade", "start", one, other, *name, "--once"])
+
+
+def _repair(sides: Sides, row: MigrationRow) -> str:
+    """What mends the two sides of *row*, which stands where *sides* have their control state."""
+    name = tree_option(sides.ledger, parse(row.source), parse(row.target), row.plan["store"])
+    return shlex.join(["crossfade", "validate", row.source, row.target, *name, "--repair"])
 
 
 def way_to_mend(row: MigrationRow | None) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crossfade.errors import MigrationUnknown, SourceMissing
-from crossfade.migrate.known import find_store
+from crossfade.migrate.again import start_again
+from crossfade.migrate.known import came_from, find_store
 from crossfade.migrate.prepare import check_pair
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
@@ -116,10 +117,20 @@ def _store(ledger: Ledger, database: Location, source: Location, store_name: str
     if source.is_database and database is not source and database.store:
         store_name = ""
     if not store_name and not database.store and database is not source and ledger.version() is not None:
-        for row in ledger.stores():
-            if row.origin == source.url:
-                return row
+        rows = came_from(ledger, source)
+        if len(rows) > 1:
+            raise _several(database, source, rows)
+        if rows:
+            return rows[0]
     return find_store(ledger, database, store_name)
+
+
+def _several(database: Location, source: Location, rows: list[StoreRow]) -> SourceMissing:
+    """Any of *rows* would be a guess, and what is said of one would be taken for a word about another."""
+    names = ", ".join(row.name for row in rows)
+    return SourceMissing(
+        f"{database} holds several stores that came from {source}: {names}", hint="choose one with --store-name NAME"
+    )
 
 
 def _migration(ledger: Ledger, source: Location, target: Location, store: StoreRow) -> MigrationRow | None:
@@ -168,7 +179,10 @@ def _files(
     except SourceMissing:
         if files is source or migration is None:
             raise
-        raise MigrationUnknown(
-            f"{files} is not there to be validated", hint=f"crossfade start {source} {target} --once"
-        ) from None
+        raise MigrationUnknown(f"{files} is not there to be validated", hint=_bringing(migration)) from None
     return recipe
+
+
+def _bringing(migration: MigrationRow) -> str:
+    """The command that brings its files."""
+    return f"crossfade resume {migration.migration}" if migration.reversed else start_again(migration)
