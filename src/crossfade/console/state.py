@@ -229,10 +229,8 @@ def next_steps(name: str, row: MigrationRow, held: dict[str, int]) -> list[dict[
         case "restoring":
             restore = refilling(row.source, row.target, row.plan["store"])
             steps.append({"command": restore, "why": "bring back what is missing"})
-        case "planned":
-            steps.append({"command": start_again(row), "why": "continue where it stopped"})
-        case "interrupted":
-            steps.append(_step(f"resume {row.migration}", "continue where it stopped"))
+        case "planned" | "interrupted":
+            steps.append(_going_on(row))
         case "paused":
             steps.append(_step(f"resume {row.migration}", "let it go on"))
         case "braked":
@@ -248,6 +246,13 @@ def next_steps(name: str, row: MigrationRow, held: dict[str, int]) -> list[dict[
         case "copied":
             steps += _after_a_copy(row)
     return steps
+
+
+def _going_on(row: MigrationRow) -> dict[str, str]:
+    """What takes up a run where it stopped. A stranger's files are deleted only where that is said again."""
+    says_again = row.wanted.get("delete_extra") and not row.was_proved
+    words = start_again(row, once=bool(row.wanted.get("once"))) if says_again else f"crossfade resume {row.migration}"
+    return {"command": words, "why": "continue where it stopped"}
 
 
 def _drifted(state: State) -> list[dict[str, str]]:

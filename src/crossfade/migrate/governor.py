@@ -236,7 +236,8 @@ def limits_of(manner: Manner) -> dict[str, Any]:
 
 def wanted_of(manner: Manner, *, once: bool) -> dict[str, Any]:
     """What a run keeps to, written down for whoever looks from elsewhere, or goes on with it."""
-    return {**limits_of(manner), "once": once, "error_budget": asdict(manner.budget)}
+    left = {name: getattr(manner, name) for name in ("merge", "delete_extra", "skip_unreadable")}
+    return {**limits_of(manner), "once": once, "error_budget": asdict(manner.budget), **left}
 
 
 def governor_of(manner: Manner, server: Server, migration: str) -> Governor:

@@ -18,7 +18,7 @@ from crossfade.console.finding import Sought, sought
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, show_listing, sized, table
 from crossfade.errors import MigrationUnknown, OptionInvalid, RunnerActive
-from crossfade.migrate.again import request_again
+from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
@@ -130,7 +130,8 @@ def _carry_out(found: Sought, chosen: list[int]) -> bool:
 
 def _here(found: Sought) -> bool:
     stop = threading.Event()
-    request = replace(request_again(found.row, found.store, Manner(merge=False), "drift"), patient=patient(stop))
+    manner = as_begun(Manner(), found.row.wanted)
+    request = replace(request_again(found.row, found.store, manner, "drift"), patient=patient(stop))
     try:
         with interruptible(stop), prepared(request) as run:
             Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0).deal_with_drift()

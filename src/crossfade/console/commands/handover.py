@@ -12,7 +12,7 @@ from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.state import look_at, next_steps, state_of
 from crossfade.console.talk import counted, say_head, show, show_json, sized
 from crossfade.errors import PhaseForbids
-from crossfade.migrate.again import request_again
+from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.handover.gates import GateState, shut
@@ -91,7 +91,8 @@ def _here(found: Sought, order: Order) -> dict[str, Any]:
     """Nobody runs it: bring over what is left, carry the order out, and end. What is written later is noted meanwhile."""
     seen = found.ledger.ask(lambda c: journal.count(c, found.ledger.schema, found.row.migration))
     stop = threading.Event()
-    request = replace(request_again(found.row, found.store, Manner(), order.verb), patient=patient(stop))
+    manner = as_begun(Manner(), found.row.wanted)
+    request = replace(request_again(found.row, found.store, manner, order.verb), patient=patient(stop))
     with interruptible(stop, shown_by(found.ledger, found.row.migration)), prepared(request) as run:
         live = Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0)
         live.hand_over(order)

@@ -10,7 +10,7 @@ from crossfade.console.commands.pause import await_phase, show_outcome, want
 from crossfade.console.finding import Sought, sought
 from crossfade.console.state import look_again, state_of
 from crossfade.errors import PhaseForbids
-from crossfade.migrate.again import request_again
+from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.governor import CPU_PERCENT
 from crossfade.migrate.plan import Manner
@@ -60,9 +60,9 @@ def request_of(row: MigrationRow, store: Location, manner: Manner) -> Request:
 
 
 def _with_limits(manner: Manner, wanted: dict[str, Any], *, once: bool) -> Manner:
-    """*manner*, and where it sets no limit the one that stands."""
+    """*manner*, and where it sets no limit the one that stands; with what is left as it is, as the migration was begun."""
     rates = manner.records_per_second, manner.bytes_per_second
     if not any(rates):
         rates = wanted.get("records_per_second", 0.0), wanted.get("bytes_per_second", 0.0)
     cpu_max = manner.cpu_max or wanted.get("cpu_max") or (None if once else CPU_PERCENT)
-    return replace(manner, records_per_second=rates[0], bytes_per_second=rates[1], cpu_max=cpu_max)
+    return replace(as_begun(manner, wanted), records_per_second=rates[0], bytes_per_second=rates[1], cpu_max=cpu_max)

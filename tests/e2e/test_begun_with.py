@@ -1,0 +1,112 @@
+"""What was said when a migration was begun holds for whoever goes on with it: strangers that stay, and what cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.cluster import Cluster
+from support.person import Person, commands_run, refused, said, words_of
+from support.powerless import obey_permissions
+from support.running import Terminal, finish
+from support.servers import Database
+
+
+@pytest.fixture
+def merged(person: Person, tiny: Path, database: Database, tmp_path: Path) -> Path:
+    """A directory into which a tree was brought beside somebody else's files."""
+    person.moves(tiny, database.url)
+    target = tmp_path / "shared"
+    target.mkdir()
+    (target / "theirs.txt").write_text("mine")
+    person.moves(database.url, target, "--merge")
+    return target
+
+
+def _status(person: Person, database: Database, target: Path) -> list[dict[str, str]]:
+    return list(person.asks("status", database.url, target)["next_steps"])
+
+
+def _in_phase(database: Database, target: Path, phase: str, more: str = "") -> None:
+    """As a runner leaves it that was killed."""
+    database.run(f"UPDATE migrations SET phase = '{phase}'{more} WHERE target = 'file://{target}'")
+
+
+def test_what_a_copy_beside_strangers_says_to_type_runs(person: Person, merged: Path, database: Database):
+    """The strangers stay where they are."""
+    commands_run(person, _status(person, database, merged))
+    assert (merged / "theirs.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("phase", ["copying", "planned"])
+def test_a_copy_beside_strangers_that_was_interrupted_goes_on(phase: str, person: Person, merged: Path, database: Database):
+    """By the command that the status names; and ends as it was begun, with a proof."""
+    _in_phase(database, merged, phase)
+    steps = _status(person, database, merged)
+    assert [words_of(step["command"])[0] for step in steps] == ["resume"]
+    commands_run(person, steps)
+    assert (merged / "theirs.txt").read_text() == "mine"
+    assert person.asks("status", database.url, merged)["state"] == "copied"
+
+
+def test_a_run_that_was_to_follow_goes_on_as_that(person: Person, tiny: Path, database: Database):
+    """Also where it has not come to its first page: ``start --once`` would be another wish."""
+    person.moves(tiny, database.url)
+    database.run("UPDATE migrations SET phase = 'planned', wanted = wanted || '{\"once\": false}'")
+    (step,) = person.asks("status", tiny, database.url)["next_steps"]
+    assert words_of(step["command"])[0] == "resume"
+
+
+def test_strangers_that_may_stay_are_no_drift_without_a_runner_either(
+    person: Person, tiny: Path, merged: Path, database: Database
+):
+    """A hand-over by a verb alone brings over what is left, as whoever follows would."""
+    for words in (("cutover", tiny, database.url, "--writers-stopped"), ("finish", tiny, database.url)):
+        assert person.types(*words).status == 0
+    done = person.types("cutover", database.url, merged, "--writers-stopped")
+    assert done.status == 0, done
+    assert person.asks("drift", database.url, merged, "list")["items"] == []
+    back = person.types("rollback", database.url, merged, "--writers-stopped")
+    assert back.status == 0, back
+    assert (merged / "theirs.txt").read_text() == "mine"
+
+
+def test_strangers_are_deleted_again_only_where_that_is_said_again(
+    person: Person, tiny: Path, database: Database, tmp_path: Path
+):
+    """A first copy that was to delete them, and was interrupted, is offered as it was begun; later ones without."""
+    person.moves(tiny, database.url)
+    target = tmp_path / "cleared"
+    person.moves(database.url, target, "--delete-extra")
+    assert all("--delete-extra" not in step["command"] for step in _status(person, database, target))
+    _in_phase(database, target, "copying", ", report = NULL, proved_at = NULL")
+    (target / "theirs.txt").write_text("mine")
+    steps = _status(person, database, target)
+    (migration,) = (row[0] for row in database.all("SELECT migration_id FROM migrations ORDER BY created_at DESC LIMIT 1"))
+
+    assert [step["command"].endswith("--delete-extra --once") for step in steps] == [True]
+    refused(person.types("resume", migration), "CF703", 7)
+    assert (target / "theirs.txt").read_text() == "mine"
+    commands_run(person, steps)
+    assert not (target / "theirs.txt").exists()
+
+
+def test_what_cannot_be_read_is_left_out_by_who_goes_on(terminal: Terminal, store: Path, cluster: Cluster):
+    """As it was when the copy was begun; it is named again, and the exit says 4."""
+    secret = next((store / "sessions").iterdir())
+    secret.chmod(0)
+    terminal.environment["PGPASSWORD"] = cluster.password
+    url = cluster.url("begun_with")
+
+    def types(*words: object) -> tuple[int, str, str]:
+        run = finish(terminal.popen(*words, preexec_fn=obey_permissions))
+        return run.status, run.out, run.err
+
+    assert types("start", store, url, "--once", "--workers", "1", "--skip-unreadable")[0] == 4
+    state = said(terminal.run("status", store, url, "--json"))
+    (again, *_) = [words_of(step["command"]) for step in state["next_steps"]]
+    assert types(*again, "--workers", "1")[0] == 4
+    cluster.database("begun_with").run("UPDATE migrations SET phase = 'copying'")
+    code, _, err = types("resume", state["migration"], "--workers", "1")
+    assert (code, f"left out, could not be read: sessions/{secret.name}" in err) == (4, True), err
