@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import threading
 import time
@@ -442,11 +443,13 @@ def test_a_source_that_follows_somebody_else_hands_nothing_over(
     copied(terminal, database, other)
     done = handed(terminal, other, "cutover", status=7)
     assert "follows another side" in done.err
+    assert f"try: crossfade list --store {shlex.quote(database.location.url)}\n" in done.err
     assert has_it(database, other) == ""
 
     assert terminal.run("cutover", "--store", database.url, "--writers-stopped").status == 0
     done = handed(terminal, other, "cutover", status=7)
     assert "is not finished" in done.err
+    assert f" --store {shlex.quote(database.location.url)}   # or rollback\n" in done.err
     assert terminal.run("finish", "--store", database.url).status == 0
     handed(terminal, other, "cutover")
     assert has_it(database, other) == "other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 import time
 from dataclasses import replace
@@ -115,6 +116,18 @@ def test_files_that_another_database_decides_about_are_handed_to_nobody_else(gat
     gate.write(replace(MARKER, authority={"": "files"}, epoch=3))
     gate.write(other)
     assert gate.read() == other
+
+
+def test_what_leads_on_from_another_s_marker_is_named_as_a_shell_takes_it(tmp_path: Path):
+    """The database, and the file that may go where that is gone for good."""
+    (tmp_path / "it's a tree").mkdir()
+    gate, database = Gate(bytes(tmp_path / "it's a tree")), "postgresql://db/state?sslmode=require&schema=other"
+    gate.write(replace(MARKER, database=database))
+    with pytest.raises(GateShut) as refusal:
+        gate.write(replace(MARKER, migration="cba987654321", epoch=5))
+    command, _, removal = refusal.value.hint.partition("   # or, where that one is gone for good: ")
+    assert shlex.split(command) == ["crossfade", "rollback", "0123456789ab", "--store", database]
+    assert shlex.split(removal) == ["rm", os.fsdecode(os.path.join(gate.directory, b"route.json"))]
 
 
 def test_a_marker_of_a_newer_release_is_refused_with_a_word(gate: Gate):

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from platformdirs import user_state_dir
 
 from crossfade.console import streams
+from crossfade.console.found_again import found_again
 from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.prepare import Run
@@ -45,10 +46,11 @@ def detached(verb: Callable[[Begun], int], begun: Begun, *, as_json: bool) -> in
         _leave(log)
         return verb(_telling(writer, begun))
     os.close(writer)
-    with open(reader, encoding="utf-8") as answer:
-        migration, _, head = _read(answer.read, pid).partition(" ")
-    if migration:
-        _show(migration, pid, log, head, as_json=as_json)
+    with open(reader, encoding="utf-8", errors="surrogateescape") as answer:
+        told = _read(answer.read, pid).split(" ", 2)
+    if len(told) == 3:
+        migration, head, store = told
+        _show(migration, store, pid, log, head, as_json=as_json)
         say_head(bytes.fromhex(head))
         return 0
     _, status = os.waitpid(pid, 0)
@@ -127,7 +129,8 @@ def _telling(writer: int, begun: Begun) -> Begun:
     def tell(run: Run) -> None:
         begun(run)
         with suppress(BrokenPipeError):  # whoever typed it has gone
-            os.write(writer, f"{run.migration} {run.ledger.journal_head(run.migration).hex()}".encode())
+            head = run.ledger.journal_head(run.migration).hex()
+            os.write(writer, os.fsencode(f"{run.migration} {head} {run.ledger.server.name}"))
         os.close(writer)
 
     return tell
@@ -143,10 +146,12 @@ def _read(read: Callable[[], str], pid: int) -> str:
                 os.kill(pid, 2)
 
 
-def _show(migration: str, pid: int, log: str, head: str, *, as_json: bool) -> None:
-    watch = f"crossfade status {migration} --watch"
+def _show(migration: str, store: str, pid: int, log: str, head: str, *, as_json: bool) -> None:
+    watch, pause = (
+        found_again(f"crossfade {words}", store) for words in (f"status {migration} --watch", f"pause {migration}")
+    )
     if as_json:
-        steps = [{"command": watch, "why": "see it move"}, {"command": f"crossfade pause {migration}", "why": "stand still"}]
+        steps = [{"command": watch, "why": "see it move"}, {"command": pause, "why": "stand still"}]
         value = {"schema_version": SCHEMA_VERSION, "migration": migration, "pid": pid, "log": log}
         show_json({**value, "head": head, "next_steps": steps})
         return

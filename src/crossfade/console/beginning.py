@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from crossfade.console.background import Begun, detached
 from crossfade.console.commands.follow import start_following
 from crossfade.console.commands.start import remember, start_once
+from crossfade.console.found_again import hints_found_again
 from crossfade.migrate.prepare import Request
 
 
@@ -22,8 +23,9 @@ class Beginning:
         """Run *request*; the exit status."""
 
         def verb(begun: Begun) -> int:
-            if request.once:
-                return start_once(request, as_json=self.as_json, begun=begun)
-            return start_following(request, grace_seconds=self.grace_seconds, as_json=self.as_json, begun=begun)
+            with hints_found_again(request.control.url):
+                if request.once:
+                    return start_once(request, as_json=self.as_json, begun=begun)
+                return start_following(request, grace_seconds=self.grace_seconds, as_json=self.as_json, begun=begun)
 
         return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

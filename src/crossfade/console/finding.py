@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from crossfade.console import book
+from crossfade.console.found_again import found_again, hints_found_again
 from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError, Interrupted, MigrationUnknown, SourceMissing, TargetUnreachable
 from crossfade.store.backends.postgres import pointer
@@ -64,9 +64,10 @@ def _found(words: tuple[str, ...], store: str) -> Iterator[Sought]:
 
 @contextmanager
 def _headed(found: Sought) -> Iterator[None]:
-    """What fails names the journal's head, too; where the database cannot be asked for it, the failure is what counts."""
+    """What fails names the journal's head, too, and can be found from here; where nobody can be asked, the failure is what counts."""
     try:
-        yield
+        with hints_found_again(found.store.url):
+            yield
     except TargetUnreachable:
         raise
     except CrossfadeError as error:
@@ -131,20 +132,9 @@ def stores(store: str) -> list[Location]:
     return [parse(url) for url in dict.fromkeys(line.store for line in book.read())]
 
 
-def needs_store(migration: str, url: str) -> bool:
-    """True where *migration*, which stands in the database *url*, would not be found from here by its id alone."""
-    named = os.environ.get("CROSSFADE_STORE", "")
-    if not named:
-        return not book.knows(migration)
-    with suppress(CrossfadeError):  # one that names no database names no migration, either
-        return _database(named).url != url
-    return True
-
-
 def shown_by(ledger: Ledger, migration: str) -> str:
     """The command that shows *migration*, which stands in *ledger*, from here."""
-    url = ledger.server.name
-    return f"crossfade status {migration}" + (f" --store {shlex.quote(url)}" if needs_store(migration, url) else "")
+    return found_again(f"crossfade status {migration}", ledger.server.name)
 
 
 def _places(words: tuple[str, ...], store: str) -> list[Location]:

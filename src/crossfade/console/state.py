@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from crossfade.console.finding import needs_store
+from crossfade.console.found_again import found_again
 from crossfade.console.positions import is_verified, positions_of
 from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError
@@ -215,9 +215,7 @@ def _steps(name: str, state: State, held: dict[str, int], positions: dict[str, A
 
 def _found_again(step: dict[str, str], state: State) -> dict[str, str]:
     """*step*, with the database where its command would not find the migration from here. A pair of URLs names it by itself."""
-    if shlex.split(step["command"])[1] in ("start", "restore") or not needs_store(state.row.migration, state.store):
-        return step
-    return {**step, "command": f"{step['command']} --store {shlex.quote(state.store)}"}
+    return {**step, "command": found_again(step["command"], state.store)}
 
 
 def next_steps(name: str, row: MigrationRow, held: dict[str, int]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -30,11 +31,14 @@ def check_file(path: str, *sides: Location) -> None:
     """Refuse, before anything is compared, a place where no certificate can be written, or where it would change a side."""
     if os.path.isdir(path):
         raise OptionInvalid(
-            f"--certificate {path!r} is a directory", hint=f"--certificate {os.path.join(path, 'certificate.json')}"
+            f"--certificate {path!r} is a directory",
+            hint=shlex.join(["--certificate", os.path.join(path, "certificate.json")]),
         )
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise OptionInvalid(f"--certificate {path!r}: there is no directory {folder!r}", hint=f"mkdir -p {folder}")
+        raise OptionInvalid(
+            f"--certificate {path!r}: there is no directory {folder!r}", hint=shlex.join(["mkdir", "-p", folder])
+        )
     for side in sides:
         if not side.is_database and _is_below(os.fsencode(folder), os.path.realpath(side.path)):
             raise OptionInvalid(f"--certificate {path!r} lies in {side}, which it would change", hint=_HINT)

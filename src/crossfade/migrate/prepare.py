@@ -64,6 +64,11 @@ class Request:
     incremental: bool = False
     patient: Patient = field(default_factory=Patient, compare=False)
 
+    @property
+    def control(self) -> Location:
+        """The side that keeps the control state."""
+        return self.target if self.target.is_database else self.source
+
 
 @dataclass(frozen=True)
 class Run:

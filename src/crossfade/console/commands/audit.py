@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crossfade.console.finding import Sought, sought
+from crossfade.console.found_again import found_again
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say_head, show, show_json, show_listing
 from crossfade.errors import JournalBroken, OptionInvalid
@@ -49,9 +50,10 @@ def verify_chain(words: tuple[str, ...], store: str, known: str, *, as_json: boo
     if as_json:
         show_json({"schema_version": SCHEMA_VERSION, "migration": migration, **chain.values(), "head": chain.head.hex()})
     if chain.broken is not None:
+        again = found_again(f"crossfade audit {migration}", found.store.url)
         raise JournalBroken(
             f"the journal of migration {migration}: {chain.broken.sentence}",
-            hint=f"crossfade audit {migration}   # and a backup of the database, to compare with",
+            hint=f"{again}   # and a backup of the database, to compare with",
         )
     if not as_json:
         show(f"the journal of migration {migration} holds: {_scope(chain, known)}")

@@ -10,6 +10,7 @@ import psycopg
 
 from crossfade.console import book
 from crossfade.console.finding import opened, stores
+from crossfade.console.found_again import found_again
 from crossfade.console.talk import say, show, show_json
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.handover.completing import leftovers
@@ -86,10 +87,15 @@ def _text(value: dict[str, Any]) -> str:
         )
         for left in place["half_done"]:
             lines.append(f"BAD   {left['migration']}: {left['sentence']}")
-            lines.append(f"try:  crossfade repair {left['migration']}   # {left['cure']}")
+            repair = found_again(f"crossfade repair {left['migration']}", place["store"])
+            lines.append(f"try:  {repair}   # {left['cure']}")
         lines += [f"note  {u['migration']}: its files cannot be seen from here ({u['reason']})" for u in place["unseen"]]
-        lines += [f"note  {name} was interrupted; crossfade resume {name} goes on" for name in place["interrupted"]]
+        lines += [_interrupted(name, place["store"]) for name in place["interrupted"]]
     lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
     if value["orphans"]:
         lines.append("try:  crossfade doctor --stop-orphans")
     return "\n".join(lines)
+
+
+def _interrupted(migration: str, store: str) -> str:
+    return f"note  {migration} was interrupted; {found_again(f'crossfade resume {migration}', store)} goes on"

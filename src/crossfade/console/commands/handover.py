@@ -8,6 +8,7 @@ from typing import Any
 
 from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import Sought, shown_by, sought
+from crossfade.console.found_again import found_again
 from crossfade.console.ordering import Ordering, outcome
 from crossfade.console.state import look_at, next_steps, state_of
 from crossfade.console.talk import counted, say_head, show, show_json, sized
@@ -110,6 +111,7 @@ def _lines_after(ledger: Ledger, migration: str, seen: int) -> list[journal.Writ
 def _rehearse(found: Sought, order: Order, *, as_json: bool) -> int:
     """The same gates and steps, and nothing done. 7 where a gate is shut."""
     states, steps = rehearsed(found.ledger, found.row, order)
+    states = [replace(state, hint=found_again(state.hint, found.store.url)) for state in states]
     head = found.ledger.journal_head(found.row.migration)
     if as_json:
         value = {
@@ -142,13 +144,17 @@ def _show(found: Sought, order: Order, done: dict[str, Any], *, as_json: bool) -
     hold = f"; writers waited {done['hold_ms']:.0f} ms at most" if "hold_ms" in done else ""
     show(f"migration {found.row.migration} is {_SPOKEN[order.verb]}{hold}")
     if "authority" in done:
-        show(f"its runner ended behind the decision; crossfade resume {found.row.migration} completes the rest")
+        show(f"its runner ended behind the decision; {_by_id(found, 'resume')} completes the rest")
         return
     for step, why in done.get("left", {}).items():
-        show(f"left      {step}: {why}; whoever follows does it, or crossfade repair {found.row.migration}")
+        show(f"left      {step}: {why}; whoever follows does it, or {_by_id(found, 'repair')}")
     if done.get("phase") == "rolled-back":
         held = found.ledger.totals(found.row.store_id)
         size = f"{counted(sum(t.entries for t in held), 'entry', 'entries')}, {sized(sum(t.bytes for t in held))}"
         show(f"{found.row.source} is as it was; {found.row.target} keeps {size} of it")
     if order.verb == "cutover" and found.ledger.runner(found.row.migration) is None:
-        show(f"next      crossfade resume {found.row.migration}   # follow in reverse; until then changes are noted")
+        show(f"next      {_by_id(found, 'resume')}   # follow in reverse; until then changes are noted")
+
+
+def _by_id(found: Sought, verb: str) -> str:
+    return found_again(f"crossfade {verb} {found.row.migration}", found.store.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -70,7 +71,9 @@ def _names(root: bytes, directory: bytes) -> list[tuple[bytes, str]]:
         sentence = f"{text_of(here)} is no directory that exists"
         raise SourceMissing(sentence, hint="crossfade layouts test DIR") from error
     except OSError as error:
-        raise Unreadable(f"{text_of(here)} cannot be read: {error.strerror}", hint=f"ls -ld {text_of(here)}") from error
+        raise Unreadable(
+            f"{text_of(here)} cannot be read: {error.strerror}", hint=shlex.join(["ls", "-ld", text_of(here)])
+        ) from error
 
 
 def _join(directory: bytes, name: bytes) -> bytes:

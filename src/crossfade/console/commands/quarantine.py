@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import sql
 
 from crossfade.console.finding import Sought, sought
+from crossfade.console.found_again import found_again
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
@@ -118,7 +119,8 @@ def _who_tries_again(found: Sought) -> str:
     row = found.row
     if found.ledger.runner(row.migration) is not None:
         return "its runner, at its next look at everything"
-    return f"crossfade resume {row.migration}" if row.reversed or row.phase == "following" else start_again(row)
+    words = f"crossfade resume {row.migration}" if row.reversed or row.phase == "following" else start_again(row)
+    return found_again(words, found.store.url)
 
 
 def _head(found: Sought) -> bytes:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 from crossfade.console.commands.start import interruptible, patient, remember, run_once, status_of
+from crossfade.console.found_again import hints_found_again
 from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
@@ -17,7 +18,7 @@ def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
     """Do it; the exit status. With *if_empty*, a directory that holds something is left alone, unless a restore was begun there."""
     stop = threading.Event()
     request = replace(request, patient=patient(stop))
-    with interruptible(stop), looked(request) as found:
+    with hints_found_again(request.control.url), interruptible(stop), looked(request) as found:
         if why := _why_not(request, found, if_empty=if_empty):
             return _left_alone(request, why, found.leave_alone(why), as_json=as_json)
         with prepared(request, found.make) as run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 from crossfade.console import book
 from crossfade.console.background import Begun
+from crossfade.console.found_again import found_again
 from crossfade.console.progress import display
 from crossfade.console.streams import ERR, is_left
 from crossfade.console.talk import counted, lasting, say, say_head, show, show_json, sized, table, this_command
@@ -37,7 +39,8 @@ def remember(run: Run) -> None:
     try:
         book.remember(book.Line(run.migration, run.plan.source, run.plan.target, _control(run)))
     except OSError as error:
-        say(f"note: not added to this user's list of migrations ({error.strerror}); find it again with --store")
+        place = shlex.quote(_control(run))
+        say(f"note: not added to this user's list of migrations ({error.strerror}); find it again with --store {place}")
 
 
 def _control(run: Run) -> str:
@@ -169,7 +172,7 @@ def _show(run: Run, result: Result, *, as_json: bool) -> None:
         show("\n".join([*_summary(result.report), *(proven(result.verdict) if result.verdict else [])]))
     held = result.report["quarantined"]
     if held:
-        show(f"{counted(held, 'item')} in quarantine, bytes kept: crossfade quarantine {run.migration} list")
+        show(f"{counted(held, 'item')} in quarantine, bytes kept: {_by_id('quarantine {} list', run)}")
 
 
 def as_value(run: Run, result: Result) -> dict[str, Any]:
@@ -201,13 +204,18 @@ def as_value(run: Run, result: Result) -> dict[str, Any]:
 
 def next_steps(run: Run, report: dict[str, Any]) -> list[dict[str, str]]:
     """What to type next, and why."""
-    steps = [{"command": f"crossfade status {run.migration}", "why": "see what the target holds"}]
+    steps = [{"command": _by_id("status {}", run), "why": "see what the target holds"}]
     if not report["validation"]["holds"]:
-        mend = restoring(run) if run.phases is OF_RESTORE else f"crossfade validate {run.migration} --repair"
+        mend = restoring(run) if run.phases is OF_RESTORE else _by_id("validate {} --repair", run)
         steps.insert(0, {"command": mend, "why": "mend the target from the source"})
     if report["quarantined"]:
-        steps.insert(0, {"command": f"crossfade quarantine {run.migration} list", "why": "see what could not be placed"})
+        steps.insert(0, {"command": _by_id("quarantine {} list", run), "why": "see what could not be placed"})
     return steps
+
+
+def _by_id(words: str, run: Run) -> str:
+    """The command *words*, with the id of *run*, and what else it takes to find that from here."""
+    return found_again(f"crossfade {words.format(run.migration)}", run.ledger.server.name)
 
 
 def _kinds(report: dict[str, Any]) -> str:

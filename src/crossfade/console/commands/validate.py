@@ -12,6 +12,7 @@ from typing import Any
 from crossfade.console import settings
 from crossfade.console.commands.start import interruptible
 from crossfade.console.finding import sought
+from crossfade.console.found_again import found_again, hints_found_again
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
 from crossfade.console.verdicts import judged, next_steps, spoken_path
@@ -61,7 +62,8 @@ def validate(
         patience_seconds=options.patience.deadline_seconds,
     )
     request = _request(words, store, store_name, manner)
-    ended = _carried_out(request, options, certificate, repair=repair, dry_run=dry_run)
+    with hints_found_again(request.control.url):
+        ended = _carried_out(request, options, certificate, repair=repair, dry_run=dry_run)
     return _show(ended, as_json=as_json)
 
 
@@ -105,7 +107,10 @@ def _carried_out(request: Request, options: Options, certificate: str, *, repair
 
 def _show(ended: _Ended, *, as_json: bool) -> int:
     source, target = ended.sides
-    steps = next_steps(ended.verdict, ended.sides, ended.again, ended.first)
+    steps = [
+        {**step, "command": found_again(step["command"], ended.request.control.url)}
+        for step in next_steps(ended.verdict, ended.sides, ended.again, ended.first)
+    ]
     if as_json:
         value = ended.verdict.values() | {"head": ended.head.hex() or None, "next_steps": steps}
         show_json({"source": source.url, "target": target.url, **value})
@@ -216,7 +221,7 @@ def _mend(request: Request, verdict: Verdict) -> Mended:
         if run.cut:
             raise PhaseForbids(
                 f"{', '.join(sorted(run.cut))} were cut over by themselves: neither side has the authority for all",
-                hint=f"crossfade cutover {run.migration}, or rollback; then validate --repair",
+                hint=f"crossfade cutover {run.migration}   # or rollback; then validate --repair",
             )
         check_believed(sides_of(run), run.request, _removals(verdict))
         found, delete_extra = verdict.findings.differences, request.manner.delete_extra

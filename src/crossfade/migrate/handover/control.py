@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ class Tree:
         for row in filter(_hands_over, rows):
             raise PhaseForbids(
                 f"migration {row.migration}, of {row.source} and {row.target}, has handed this tree over, and is not finished",
-                hint=f"crossfade finish {row.migration} --store {self.ledger.server.name}   # or rollback",
+                hint=f"crossfade finish {row.migration} --store {shlex.quote(self.ledger.server.name)}   # or rollback",
             )
 
     def _turn_on(self, connection: Connection) -> None:
@@ -88,7 +89,9 @@ class Tree:
 
     def _found(self, routes: dict[str, Route]) -> dict[str, Route]:
         if not routes:
-            raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
+            raise Unforeseen(
+                "the tree has no route", hint=f"crossfade doctor --store {shlex.quote(self.ledger.server.name)}"
+            )
         return routes
 
 

@@ -7,6 +7,7 @@ time, and is mended by whoever comes next: the decision is in the control databa
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -60,7 +61,7 @@ class FarDatabase:
         if any(route.side_of(routes, kind) == "elsewhere" for kind in leaving):
             raise PhaseForbids(
                 "the source has not got the authority itself: it follows another side",
-                hint=f"crossfade list --store {self._there.ledger.server.name}",
+                hint=f"crossfade list --store {shlex.quote(self._there.ledger.server.name)}",
             )
         if leaving:
             self._there.refuse_others()

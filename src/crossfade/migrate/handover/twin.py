@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -50,7 +51,9 @@ class Twin:
         """The marker as the route has it, which is the truth; of the kinds that are *undecided*, that."""
         found = self.ledger.ask(lambda c: route.read(c, self.ledger.schema, self.store_id))
         if not found:
-            raise Unforeseen("the tree has no route", hint=f"crossfade doctor --store {self.ledger.server.name}")
+            raise Unforeseen(
+                "the tree has no route", hint=f"crossfade doctor --store {shlex.quote(self.ledger.server.name)}"
+            )
         sides: dict[str, Side] = {kind: "database" if r.authority == "here" else "files" for kind, r in found.items()}
         open_ones: dict[str, Side] = dict.fromkeys(undecided, "undecided")
         return Marker(self.migration, self.database, self.store, route.epoch_of(found), sides | open_ones, self.runner)

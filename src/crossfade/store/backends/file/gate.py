@@ -15,6 +15,7 @@ import fcntl
 import json
 import math
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -142,7 +143,7 @@ class Gate:
         if there.handed_over:
             raise GateShut(
                 f"{there.handed_over}; nothing was handed over",
-                hint=f"crossfade rollback {there.migration}   # or, where that one is gone for good: rm {self._text(_ROUTE)}",
+                hint=f"{_rollback(there)}   # or, where that one is gone for good: {shlex.join(['rm', self._text(_ROUTE)])}",
             )
 
     def make(self) -> None:
@@ -227,6 +228,10 @@ class Gate:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _rollback(marker: Marker) -> str:
+    return shlex.join(["crossfade", "rollback", marker.migration, "--store", marker.database])
 
 
 def _take(descriptor: int, how: int, until: float, why: str) -> None:
