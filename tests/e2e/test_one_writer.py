@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 
 from crossfade.store.backends.postgres.leases import _started
 from support.following import following
-from support.person import Person
-from support.running import Terminal, finish, kill_group, wait_for
+from support.person import Person, bad
+from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
 
@@ -101,3 +102,132 @@ def test_who_waits_for_a_runner_that_may_be_gone_says_so_and_may_stop(
     assert done.status == 6, said.read_text()
     assert "error[CF601]: stopped while it waited for another runner" in said.read_text()
     assert database.one("SELECT epoch FROM leases") == epoch
+
+
+ORDERED = ("--writers-stopped", "--hold-max", "5s")
+
+
+class Late:
+    """A runner that has looked at its migration, and gets the lease when somebody else had it meanwhile."""
+
+    def __init__(self, terminal: Terminal, words: tuple[object, ...], place: str) -> None:
+        asleep = {"CROSSFADE_FAILPOINT": place, "CROSSFADE_FAILPOINT_SIGNAL": "SIGSTOP"}
+        self.process = terminal.popen(*words, environment=asleep)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        wait_for("a runner that waits", lambda: stat.read_bytes().rpartition(b")")[2].split()[0] == b"T", 60)
+
+    def gets_it(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def ends(self) -> Run:
+        """How it ends, once it gets the lease."""
+        self.gets_it()
+        return finish(self.process, 60)
+
+
+@contextmanager
+def late(terminal: Terminal, *words: object, place: str = "postgres.claim:before") -> Iterator[Late]:
+    runner = Late(terminal, words, place)
+    try:
+        yield runner
+    finally:
+        kill_group(runner.process)
+
+
+def does(person: Person, *words: object) -> None:
+    done = person.types(*words)
+    assert done.status == 0, done
+
+
+def test_a_runner_that_waited_follows_the_way_round_that_the_other_one_has_left(
+    terminal: Terminal, person: Person, tiny: Path, database: Database
+):
+    """A sidecar comes up while somebody cuts over: what it looked at before it had the lease says that the files decide."""
+    does(person, "start", tiny, database.url, "--once")
+    with late(terminal, "start", tiny, database.url, "--cpu-max", "100") as runner:
+        does(person, "cutover", tiny, database.url, *ORDERED)
+        runner.gets_it()
+        with database.connect(origin="") as program:
+            program.execute("SELECT put(%s, %s)", ["sessions/late.json", '{"id": "late"}'])
+        wait_for("what the database got", (tiny / "sessions/late.json").exists, 60)
+        (tiny / "sessions/one.json").write_text('{"id": "rogue"}')
+        wait_for("drift", lambda: database.one("SELECT count(*) FROM drift WHERE path = 'sessions/one.json'") == 1, 60)
+        runner.process.terminate()
+        done = finish(runner.process, 60)
+
+    assert done.status == 0, done
+    assert database.one("SELECT reversed FROM migrations") is True
+    assert database.one("SELECT count(*) FROM sessions WHERE body ->> 'id' = 'rogue'") == 0
+
+
+def test_nor_does_it_follow_what_the_other_one_has_ended(terminal: Terminal, person: Person, tiny: Path, database: Database):
+    does(person, "start", tiny, database.url, "--once")
+    with late(terminal, "start", tiny, database.url) as runner:
+        does(person, "rollback", tiny, database.url)
+        refused = runner.ends()
+    assert refused.status == 7, refused
+    assert "was rolled back" in refused.err
+
+    does(person, "start", tiny, database.url, "--once")
+    does(person, "cutover", tiny, database.url, *ORDERED)
+    with late(terminal, "start", tiny, database.url) as runner:
+        does(person, "finish", tiny, database.url)
+        refused = runner.ends()
+    assert refused.status == 7, refused
+    assert "is finished" in refused.err
+    assert database.one("SELECT phase FROM migrations") == "finished"
+    assert not bad(person.types("doctor", "--store", database.url))
+
+
+def test_an_order_that_fitted_before_the_lease_was_had_is_asked_about_again(
+    terminal: Terminal, person: Person, tiny: Path, database: Database
+):
+    """Two people cut over; or one rolls back what the other is about to cut over."""
+    does(person, "start", tiny, database.url, "--once")
+    with late(terminal, "cutover", tiny, database.url, *ORDERED) as runner:
+        does(person, "cutover", tiny, database.url, *ORDERED)
+        refused = runner.ends()
+    assert (refused.status, "cut over already" in refused.err) == (7, True), refused
+
+    does(person, "rollback", tiny, database.url, *ORDERED)
+    with late(terminal, "cutover", tiny, database.url, *ORDERED) as runner:
+        does(person, "rollback", tiny, database.url)
+        refused = runner.ends()
+    assert (refused.status, "is rolled-back by now" in refused.err) == (7, True), refused
+    assert database.one("SELECT phase FROM migrations") == "rolled-back"
+
+
+def test_kinds_that_the_other_one_has_added_stay(terminal: Terminal, person: Person, tiny: Path, database: Database):
+    does(person, "start", tiny, database.url, "--once", "--only", "sessions")
+    with late(terminal, "start", tiny, database.url, "--once", "--workers", "1") as runner:
+        does(person, "start", tiny, database.url, "--once", "--add", "events")
+        done = runner.ends()
+
+    assert done.status == 0, done
+    assert database.one("SELECT kinds::text FROM migrations") == '["events", "sessions"]'
+    assert database.one("SELECT count(*) FROM events") == 2
+
+
+def test_a_restore_that_waited_brings_nothing_back_over_a_cut_over(
+    terminal: Terminal, person: Person, tiny: Path, database: Database
+):
+    does(person, "start", tiny, database.url, "--once")
+    with late(terminal, "restore", database.url, tiny, "--workers", "1") as runner:
+        does(person, "cutover", tiny, database.url, *ORDERED)
+        refused = runner.ends()
+
+    assert refused.status == 7, refused
+    assert "was cut over" in refused.err
+
+
+def test_a_first_copy_that_waited_for_another_one_goes_on_as_that_has_left_it(
+    terminal: Terminal, person: Person, tiny: Path, database: Database
+):
+    """When it looked, there was no migration at all; only the tree is made already."""
+    with late(terminal, "start", tiny, database.url, "--once", "--workers", "1", place="postgres.claim:before@2") as runner:
+        does(person, "start", tiny, database.url, "--once")
+        does(person, "cutover", tiny, database.url, *ORDERED)
+        refused = runner.ends()
+
+    assert refused.status == 7, refused
+    assert "was cut over" in refused.err

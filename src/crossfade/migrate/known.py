@@ -59,7 +59,7 @@ def begun(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | No
     rows = ledger.migrations()
     for row in rows:
         if row.migration == plan.migration:
-            _refuse_finished(row)
+            refuse_finished(row)
             return row
     for row in rows:
         if row.source == plan.source and row.target == plan.target and row.plan["store"] == plan.store:
@@ -83,7 +83,8 @@ def begun(ledger: Ledger, plan: Plan, *, to_database: bool) -> MigrationRow | No
     return None
 
 
-def _refuse_finished(row: MigrationRow) -> None:
+def refuse_finished(row: MigrationRow) -> None:
+    """Raises PhaseForbids where nothing goes on any more."""
     if row.phase == "finished":
         raise PhaseForbids(
             f"migration {row.migration} is finished: {row.target if row.reversed else row.source} stands alone",

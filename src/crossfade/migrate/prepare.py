@@ -29,7 +29,7 @@ from crossfade.migrate.claiming import Patient, claim
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of, limits_of, wanted_of
 from crossfade.migrate.inventory import Decide
-from crossfade.migrate.known import begun, find_store, layout_of, tree_of
+from crossfade.migrate.known import begun, find_store, layout_of, refuse_finished, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, tree_name
@@ -143,7 +143,12 @@ def number_of(recipe: Recipe) -> int:
     return recipe.store_id
 
 
-Make = Callable[[Request, ExitStack], Run]
+@dataclass(frozen=True)
+class Make:
+    """How a run is made: ``claimed`` takes its lease; then ``directed`` has it the way round that its row says, or refuses it."""
+
+    claimed: Callable[[Request, ExitStack], Run]
+    directed: Callable[[Run], Run]
 
 
 @contextmanager
@@ -153,12 +158,14 @@ def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
     Of a migration that was cut over, the run is the other way round. *make* makes another run than the pair says.
     """
     check_pair(request.source, request.target)
+    make = make or _STRAIGHT
     with ExitStack() as held:
-        run = (make or _straight)(request, held)
+        run = make.claimed(request, held)
         held.callback(run.ledger.close)
         held.callback(run.governor.close)
         try:
             with recorded(run.ledger, run.scribe, run.migration):
+                run = make.directed(_read_again(run))
                 _be_known(run)
                 yield run
         finally:
@@ -166,7 +173,21 @@ def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
 
 
 def _straight(request: Request, held: ExitStack) -> Run:
-    return _as_it_stands(_to_database(request, held) if request.target.is_database else _to_files(request, held))
+    return _to_database(request, held) if request.target.is_database else _to_files(request, held)
+
+
+def _read_again(run: Run) -> Run:
+    """*run* by its row as it stands now. Until the lease was taken another runner may have decided, finished, or added kinds;
+    from here on nobody else does. Raises PhaseForbids where it is finished by now, PlanDiffers where it moves other kinds.
+    """
+    if run.before is None and run.epoch == 1:
+        return run
+    row = next(row for row in run.ledger.migrations() if row.migration == run.migration)
+    refuse_finished(row)
+    kinds = _kinds(run.request, run.layout, row, run.ledger)
+    if kinds != (None if row.kinds is None else frozenset(row.kinds)):
+        run.ledger.move_kinds(run.migration, run.epoch, kinds)
+    return replace(run, before=row, kinds=kinds)
 
 
 def _give_back(run: Run) -> None:
@@ -181,6 +202,9 @@ def _as_it_stands(run: Run) -> Run:
     if run.before is None:
         return run
     return replace(turned(run) if run.before.reversed else run, cut=frozenset(run.before.cut or ()))
+
+
+_STRAIGHT = Make(_straight, _as_it_stands)
 
 
 def _be_known(run: Run) -> None:

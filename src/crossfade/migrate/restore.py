@@ -67,7 +67,7 @@ class Found:
     def make(self) -> Make | None:
         """How the run is made: that of ``begun``, turned round; or an ordinary copy."""
         begun = self.begun
-        return None if begun is None else lambda request, held: _turned_back(request, begun, held)
+        return None if begun is None else Make(lambda request, held: _forth(request, begun, held), _turned_back)
 
     def leave_alone(self, why: str) -> bytes:
         """Write down that nothing is brought back, where some migration is about it; the head of its journal, else nothing."""
@@ -101,7 +101,8 @@ def _found(rows: list[MigrationRow], request: Request, ledger: Ledger) -> Found:
         key=lambda row: row.target != request.source.url,
     )
     if there:
-        _check_whole(there[0], request, ledger)
+        if error := _why_not_whole(there[0], request, ledger):
+            raise refused(ledger, there[0].migration, error)
         return Found(there[0], False, there[0].phase == RESTORING, other, there[0].migration, ledger)
     back = [row for row in rows if (row.source, row.target) == (request.source.url, request.target.url)]
     known = back[0].migration if back else ""
@@ -119,21 +120,19 @@ def first_name(directory: Location) -> str:
         raise TargetForeign(f"{directory} is a file, or lies below one", hint="name a directory, new or empty") from None
 
 
-def _check_whole(begun: MigrationRow, request: Request, ledger: Ledger) -> None:
-    """Raises PhaseForbids where the store has the authority, or never had all that the directory held."""
+def _why_not_whole(begun: MigrationRow, request: Request, ledger: Ledger) -> PhaseForbids | None:
+    """That the store has the authority, or never had all that the directory held; None where neither is so."""
     if begun.reversed:
-        error = PhaseForbids(
+        return PhaseForbids(
             f"migration {begun.migration} was cut over: {request.target} follows the store",
             hint=f"crossfade resume {begun.migration}   # it brings back what is missing",
         )
-    elif not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
-        error = PhaseForbids(
+    if not ledger.ask(lambda c: journal.tells_of(c, ledger.schema, begun.migration, ARRIVED)):
+        return PhaseForbids(
             f"the copy of {request.target} was never finished, so {request.source} does not hold all of it",
             hint=f"{start_again(begun, once=False)}   # where the files are; or take what there is: {_taking(request, begun)}",
         )
-    else:
-        return
-    raise refused(ledger, begun.migration, error)
+    return None
 
 
 def _taking(request: Request, begun: MigrationRow) -> str:
@@ -142,8 +141,8 @@ def _taking(request: Request, begun: MigrationRow) -> str:
     return shlex.join(["crossfade", "start", request.source.url, request.target.url, *name, "--once"])
 
 
-def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
-    """A run of *begun* the other way round."""
+def _forth(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
+    """A run of *begun* as it was begun, its lease taken."""
     ledger = Ledger(held.enter_context(serving(request.source)), request.source.schema)
     row = find_store(ledger, request.source, begun.plan["store"])
     layout, plan = layouts.parse(row.layout, source=row.layout_name), Plan(**begun.plan)
@@ -151,7 +150,15 @@ def _turned_back(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
     there = replace(request, source=request.target, target=request.source, include_transient=plan.include_transient)
     files = FileRecipe(request.target, layout, plan.include_transient)
     kinds = None if begun.kinds is None else frozenset(begun.kinds)
-    return turned(onto_database(there, ledger, plan, layout, kinds, row.store_id, files, begun))
+    return onto_database(there, ledger, plan, layout, kinds, row.store_id, files, begun)
+
+
+def _turned_back(run: Run) -> Run:
+    """*run* the other way round. While its lease was waited for, it may have been cut over."""
+    back = turned(run)
+    if run.before is not None and (error := _why_not_whole(run.before, back.request, back.ledger)):
+        raise error
+    return back
 
 
 def check_restored(run: Run, tasks: Callable[[], Iterable[Task]]) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, cast
 
-from crossfade.errors import ContentDiffers, SourceMissing, SourceMoved
+from crossfade.errors import ContentDiffers, PhaseForbids, SourceMissing, SourceMoved
 from crossfade.migrate import carry
 from crossfade.migrate.decide import FOREIGN
 from crossfade.migrate.engine import ENGINE, Engine
@@ -23,7 +23,7 @@ from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
 from crossfade.migrate.handover.heeding import Lane, Orders, Outcome, give_up, standing_of
 from crossfade.migrate.handover.order import Order, ordered
-from crossfade.migrate.handover.phases import gives_up
+from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.twin import twin_of
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.judging import source_moved
@@ -88,10 +88,11 @@ class Live(Engine):
                 self._target.close()
 
     def hand_over(self, order: Order) -> None:
-        """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met."""
+        """Bring over what is left, carry *order* out, and end. Raises GateShut where a gate is not met, PhaseForbids where it does not fit."""
         self._order = order
         with self._holding_the_lease():
             try:
+                self._check_phase(order)
                 complete(self._run)
                 if gives_up(order, standing_of(self._run)):
                     give_up(self._run, order)
@@ -102,6 +103,15 @@ class Live(Engine):
             finally:
                 self._source.close()
                 self._target.close()
+
+    def _check_phase(self, order: Order) -> None:
+        """It did fit when it was given; but until the lease was taken another runner may have ended the migration."""
+        run = self._run
+        phase = run.before.phase if run.before is not None else ""
+        if why := forbidden(order, standing_of(run), phase):
+            raise PhaseForbids(
+                f"migration {run.migration} is {phase} by now: {why}", hint=f"crossfade status {run.migration}"
+            )
 
     def deal_with_drift(self) -> None:
         """Carry out what is wished for what has drifted, and end."""
