@@ -169,7 +169,11 @@ class TargetUnfit(Failed):
 
 class TargetUnwritable(Failed):
     code = "CF206"
-    meaning = "The target does not accept writes: a read-only directory or file system, a standby, or a read-only database."
+    meaning = (
+        "The target does not accept writes: a read-only directory or file system, a standby, or a read-only database. Or a part "
+        "of a tree of files is mounted by itself: a file gets its name by a rename, and none leads from one mount to another. Files "
+        "that are handed over from have to be written, too: they follow from then on. Nothing was changed."
+    )
 
 
 class DiskFull(Failed):

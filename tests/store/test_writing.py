@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -201,6 +202,7 @@ def test_a_staged_file_that_keeps_its_owner_out_is_gone_on_with(tmp_path: Path, 
     root = tmp_path / "root"
     root.mkdir()
     bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    bench.store.segments(bench.entry(b"locked.jsonl"))  # there is a place to stage it, which was tried by a rename
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -212,4 +214,26 @@ def test_a_staged_file_that_keeps_its_owner_out_is_gone_on_with(tmp_path: Path, 
     subprocess.run([sys.executable, "-c", _GO_ON, str(root)], check=True, preexec_fn=obey_permissions)
     status = (root / "locked.jsonl").stat()
     assert (status.st_mode & 0o777, status.st_mtime_ns, status.st_size) == (0, TIME, len(lines(3_000_000)))
+    assert not (tmp_path / "root.crossfade").exists()
+
+
+def test_what_lies_on_another_volume_is_refused_and_the_rest_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that was mounted below the root since it was looked at: no rename leads there, and one path must not end the run."""
+    root = tmp_path / "root"
+    (root / "volume").mkdir(parents=True)
+    rename = os.rename
+
+    def renamed(source: bytes, target: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{dst_dir_fd}") == str(root / "volume"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    bench = Bench(lambda: FileStore(parse(str(root)), LAYOUT))
+    there, beside = puts(bench.entry(b"volume/doc.json"), b"{}"), puts(bench.entry(b"doc.json"), b"{}")
+    applied = bench.apply(*there, *beside)
+    bench.store.close()
+
+    assert [(refusal.entry.path, refusal.code) for refusal in applied.refusals] == [(b"volume/doc.json", "other-volume")]
+    assert [entry.path for entry in applied.entries] == [b"doc.json"]
     assert not (tmp_path / "root.crossfade").exists()

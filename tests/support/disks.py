@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.cluster import Cluster
-from support.running import CROSSFADE, Terminal
+from support.running import CROSSFADE, Run, Terminal, finish
 from support.servers import Database
 
 _MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"'
@@ -51,6 +52,28 @@ def start_on_a_small_disk(terminal: Terminal, disk: Path, size: str, said: Path,
         return subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
+
+
+def with_volumes(terminal: Terminal, volumes: Sequence[Path], *commands: Sequence[object], options: str = "") -> Run:
+    """How the last of *commands* ended, each given once the one before has ended well, where each of *volumes* is mounted by itself.
+
+    They hold what they held. Nobody else sees that they are mounted. *options* are the mount's.
+    """
+    mounts = [f"mount --bind {at} {at}" + (f" && mount -o remount,bind,{options} {at}" if options else "") for at in volumes]
+    told = [shlex.join(list(map(str, words))) for words in commands]
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]  # by which root would lose what belongs to other accounts
+    command = ["unshare", "--mount", *as_root, "sh", "-c", " && ".join([*mounts, *told])]
+    environment = {**os.environ, "XDG_STATE_HOME": str(terminal.home), **terminal.environment}
+    return finish(
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    )
 
 
 def seen_by(process: subprocess.Popen[bytes], path: Path) -> Path:

@@ -17,7 +17,9 @@ from crossfade.migrate.backwards import Backwards
 from crossfade.migrate.decide import Task
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import altered
-from crossfade.model.paths import text_of
+from crossfade.model.layouts import Layout
+from crossfade.model.paths import ancestors_of, text_of
+from crossfade.store.backends.file.reach import out_of_reach
 from crossfade.store.location import Location
 from crossfade.store.port import Applied
 
@@ -110,7 +112,7 @@ def check_applied(applied: Applied) -> None:
         )
 
 
-def make_directory(location: Location) -> None:
+def make_directory(location: Location, layout: Layout, *, include_transient: bool) -> None:
     """Have the target directory. Raises what speaks against it, before anything is read."""
     try:
         os.makedirs(location.path, 0o777, exist_ok=True)
@@ -122,6 +124,19 @@ def make_directory(location: Location) -> None:
         ) from None
     if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
         raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
+    check_reach(location, layout, include_transient=include_transient)
+
+
+def check_reach(location: Location, layout: Layout, *, include_transient: bool) -> None:
+    """Raises TargetUnwritable, which names it, where the root of a tree, or a volume below it that moves, cannot be written."""
+
+    def moves(path: bytes) -> bool:
+        fates = [placement.fate for each in (path, *ancestors_of(path)) if (placement := layout.prunes(each))]
+        return all(fate == "transient" and include_transient for fate in fates)
+
+    for path, why in out_of_reach(location.path, moves).items():
+        place = f"{location} cannot be written below {text_of(path)}" if path else f"{location} cannot be written"
+        raise TargetUnwritable(f"{place}: {why}", hint="mount the tree as one volume, which this account may write")
 
 
 def _is_read_only(path: bytes) -> bool:

@@ -346,7 +346,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     before = begun(ledger, plan, to_database=False)
     _check_incremental(request, before, ledger)
     kinds = _kinds(request, layout, before, ledger)
-    make_directory(request.target)
+    make_directory(request.target, layout, include_transient=True)
     epoch = _claim(request, ledger, plan, row.store_id, kinds)
     source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
     files = FileRecipe(request.target, layout, include_transient=True)

@@ -146,7 +146,7 @@ def _forth(request: Request, begun: MigrationRow, held: ExitStack) -> Run:
     ledger = Ledger(held.enter_context(serving(request.source)), request.source.schema)
     row = find_store(ledger, request.source, begun.plan["store"])
     layout, plan = layouts.parse(row.layout, source=row.layout_name), Plan(**begun.plan)
-    make_directory(request.target)
+    make_directory(request.target, layout, include_transient=plan.include_transient)
     there = replace(request, source=request.target, target=request.source, include_transient=plan.include_transient)
     files = FileRecipe(request.target, layout, plan.include_transient)
     kinds = None if begun.kinds is None else frozenset(begun.kinds)

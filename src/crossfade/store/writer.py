@@ -9,6 +9,7 @@ none is lost between the sides. A writer belongs to one thread.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -20,9 +21,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from crossfade.errors import Fenced, LocationInvalid, SourceMissing, TargetUnreachable
+from crossfade.errors import Fenced, LocationInvalid, SourceMissing, TargetUnreachable, TargetUnwritable
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
+from crossfade.model.paths import text_of
 from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
 from crossfade.store.backends.file.staging import staging_of
 from crossfade.store.backends.file.tree import Tree
@@ -244,12 +246,21 @@ def _put(tree: Tree, path: bytes, body: bytes) -> None:
         _write_all(descriptor, body)
         _keep_mode(descriptor, handle, name)
         os.rename(staged, name, src_dir_fd=directory, dst_dir_fd=handle)
-    except OSError:
+    except OSError as error:
         os.unlink(staged, dir_fd=directory)
+        if error.errno == errno.EXDEV:
+            raise _other_volume(path) from None
         raise
     finally:
         os.close(descriptor)
         os.close(directory)
+
+
+def _other_volume(path: bytes) -> TargetUnwritable:
+    return TargetUnwritable(
+        f"{text_of(path)} lies on a volume of its own below the root, where no file can be placed whole",
+        hint="mount the tree as one volume",
+    )
 
 
 def _keep_mode(descriptor: int, handle: int, name: bytes) -> None:

@@ -18,12 +18,14 @@ from crossfade.migrate.handover.hold import Hold
 from crossfade.migrate.handover.noting import in_time
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.migrate.handover.standing import Move
+from crossfade.migrate.obstacles import check_reach
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, journal, route
 from crossfade.store.backends.postgres.drift import Which
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.registry import FileRecipe
 
 _MARGIN_SECONDS = 2.0
 """After a hold, until the server ends it by itself, and an exchange with it is given up."""
@@ -98,8 +100,14 @@ class Acts:
         """The gates are looked at by whoever keeps the order."""
 
     def _do_prepare(self) -> None:
-        """Have the far side ready, and have the side that gets the authority note its changes, which the other will follow."""
+        """Have the far side ready, and have the side that gets the authority note its changes, which the other will follow.
+
+        Raises TargetUnwritable where that one cannot: there would be no way back.
+        """
         self._control.refuse_others()
+        source = self._run.source
+        if isinstance(source, FileRecipe):
+            check_reach(source.location, self._run.layout, include_transient=source.include_transient)
         self._far.make(() if self._run.from_control else self._move.kinds)
         self._prepare()
         self._control.note_changes()

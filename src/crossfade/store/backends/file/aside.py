@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 
 from crossfade.observe.failpoints import durable
+from crossfade.store.backends.file.staging import is_one_mount
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import OURS
 
@@ -65,11 +66,19 @@ class Aside:
         """A free name, in a directory of ours on the tree's own file system: an item may be put aside more than once."""
         ours = os.path.realpath(self._root).rstrip(b"/") + OURS
         os.makedirs(ours, _NEW_DIRECTORY, exist_ok=True)
-        is_beside = os.stat(ours).st_dev == device
+        is_beside = os.stat(ours).st_dev == device and self._is_reached_from(ours)
         folder = os.path.join(ours, _FOLDER) if is_beside else os.path.join(self._root, OURS)
         os.makedirs(folder, _NEW_DIRECTORY, exist_ok=True)
         places = _places(folder, _name if is_beside else _hidden, path, item)
         return next(place for place in places if not os.path.lexists(place))
+
+    def _is_reached_from(self, ours: bytes) -> bool:
+        one, other = (os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in (ours, self._root))
+        try:
+            return is_one_mount(one, other)
+        finally:
+            os.close(one)
+            os.close(other)
 
 
 def _places(folder: bytes, name: Callable[[bytes, int, int], bytes], path: bytes, item: int) -> Iterator[bytes]:

@@ -16,8 +16,13 @@ _RUN = 50_000
 
 _CHUNK = 1 << 16
 
-REFUSED = {errno.ENAMETOOLONG: "name-too-long", errno.EILSEQ: "name-not-allowed", errno.EINVAL: "name-not-allowed"}
-"""What a file system says of a name that it cannot hold; the entry goes to quarantine."""
+REFUSED = {
+    errno.ENAMETOOLONG: "name-too-long",
+    errno.EILSEQ: "name-not-allowed",
+    errno.EINVAL: "name-not-allowed",
+    errno.EXDEV: "other-volume",
+}
+"""What a file system says of a name that it cannot hold, or to which nothing can be renamed; the entry goes to quarantine."""
 
 IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EILSEQ)
 """What it says where it only looks for one: nothing can be there."""

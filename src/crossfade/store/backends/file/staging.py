@@ -29,6 +29,9 @@ T = TypeVar("T")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+_NOTHING = b"0" * 40
+"""What is staged has the name of a digest, and this is none."""
+
 _OF_PATH = 24
 """So many digits of a staged name tell the path, the rest the content."""
 
@@ -42,11 +45,11 @@ def name_of(entry: Entry) -> bytes:
 
 
 class Staging:
-    """The staging directory of *tree*: ``handle`` is open on it, ``disk`` is the file system that it shares with the tree."""
+    """The staging directory of *tree*: ``handle`` is open on it, at ``path``; ``disk`` is the file system that it shares with the tree."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.handle, self._path = staging_of(tree)
+        self.handle, self.path = staging_of(tree)
         self.disk = Disk(self.handle)
         self._held: dict[bytes, int] = {}
         self._closed = 0
@@ -83,7 +86,7 @@ class Staging:
             return make()
         except FileNotFoundError:
             os.close(self.handle)
-            self.handle, self._path = staging_of(self._tree)
+            self.handle, self.path = staging_of(self._tree)
             self.disk = Disk(self.handle)
             return make()
 
@@ -170,7 +173,7 @@ class Staging:
             os.close(self.handle)
             self.handle = -1
             with _time_kept(self._tree.directory(b"")):
-                _remove_if_empty(self._path)
+                _remove_if_empty(self.path)
 
 
 def _segments(read: Callable[[int], bytes], entry: Entry, head: bytes) -> tuple[Segment, ...]:
@@ -194,11 +197,22 @@ def staging_of(tree: Tree) -> tuple[int, bytes]:
             handle = _ours(path)
         if handle is None:
             continue
-        if os.fstat(handle).st_dev == tree.stat(b"").st_dev:
+        if os.fstat(handle).st_dev == tree.stat(b"").st_dev and is_one_mount(handle, tree.directory(b"")):
             return handle, path
         os.close(handle)
         _remove_if_empty(path)
     raise PermissionError(errno.EACCES, "no place for temporary files beside or inside the target")
+
+
+def is_one_mount(one: int, other: int) -> bool:
+    """True where what is in the open directory *one* can be renamed into *other*: what is mounted in two places, or by itself,
+    is on one file system, and no rename leads there. Nothing is renamed for it, as nothing has that name.
+    """
+    try:
+        os.rename(_NOTHING, _NOTHING, src_dir_fd=one, dst_dir_fd=other)
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
 
 
 @contextmanager
