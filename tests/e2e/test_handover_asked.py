@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from crossfade.store.backends.file.gate import Gate
+from crossfade.store.backends.postgres import feed
 from support.following import following
 from support.person import Person, bad, refused
-from support.running import Terminal, finish, kill_group, wait_for
+from support.running import Terminal, finish, kill_group, meanwhile, wait_for
 from support.servers import Database
 
 
@@ -371,3 +372,45 @@ def test_a_verb_that_does_not_fit_is_told_the_phase_and_what_does(person: Person
 def rehearsed(person: Person, root: Path, database: Database) -> str:
     """What a rehearsal of a cut-over says."""
     return person.types("cutover", root, database.url, "--writers-stopped", "--dry-run").out
+
+
+WEEK_OLD = """
+INSERT INTO changes (store_id, entry_id, origin, at)
+SELECT store_id, entry_id, 'sql', clock_timestamp() - interval '7 days'
+FROM entries, generate_series(1, 20000) WHERE path = 'sessions/s1.json'
+"""
+"""What programs have written while nobody followed."""
+
+
+def test_nobody_waits_while_a_finish_reads_what_was_written_in_a_week(
+    person: Person, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """Without a runner all of it is to be read, and is: beside those who write. They wait for the end of it."""
+    assert person.types("start", "--once", root, database.url).status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    database.run(WEEK_OLD)
+    exclude, left, waited = feed._exclude_writers, list[object](), list[float]()
+
+    def excluded(connection: feed.Connection, schema: str) -> None:
+        left.append(database.one("SELECT count(*) FROM changes AS c, cursors AS r WHERE (c.xid, c.seq) > (r.xid, r.seq)"))
+        exclude(connection, schema)
+
+    def put(number: int) -> None:
+        began = time.monotonic()
+        program.execute("SELECT put(%s, %s)", ["sessions/s1.json", f'{{"id": "s1", "status": "{number}"}}'])
+        waited.append(time.monotonic() - began)
+
+    monkeypatch.setattr(feed, "MOST", 2_000)
+    monkeypatch.setattr(feed, "_exclude_writers", excluded)
+    with database.connect(origin="") as program, meanwhile(put, 0.02):
+        done = person.types("finish", root, database.url)
+
+    assert done.status == 0, done
+    assert phase(database) == "finished"
+    assert max(waited) < 2.0
+    assert 0 <= max(map(int, map(str, left))) <= 2_000
+    begun = "SELECT max(seq) FROM journal WHERE event = 'hand-over begun'"
+    put_off = f"SELECT reason FROM journal WHERE event = 'hand-over put off' AND seq > ({begun}) ORDER BY seq LIMIT 1"
+    assert "not all was looked at since; nothing was handed over" in str(database.one(put_off))
+    assert database.one("SELECT count(*) FROM changes") == 0
+    assert '"id": "s1", "status": "' in (root / "sessions/s1.json").read_text()

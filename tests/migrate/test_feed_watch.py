@@ -294,3 +294,45 @@ def test_a_reader_that_was_retired_leaves_no_place_behind(read: Feed):
         time.sleep(0.3)
     assert read.database.one("SELECT count(*) FROM cursors") == 0
     assert read.database.one("SELECT bool_or(fed) FROM stores") is False
+
+
+WEEK_OLD = """
+INSERT INTO changes (store_id, entry_id, origin, at)
+SELECT 1, (SELECT max(entry_id) FROM entries), 'sql', clock_timestamp() - interval '7 days' FROM generate_series(1, {})
+"""
+"""What programs have written while nobody read."""
+
+
+def test_who_has_more_to_read_is_behind_by_it(read: Feed, monkeypatch: pytest.MonkeyPatch):
+    """The path that is named is brought over in a moment, and a hand-over would be begun with the most of it still to be read."""
+    monkeypatch.setattr(watching, "_ROWS", 100)
+    read.database.run(WEEK_OLD.format(250))
+    watch, behind = read.watch(), []
+    with closing(read.place.connect()) as connection:
+        assert not watch.hears_all
+        watch._at = watch._load(connection)
+        while watch._take(connection):
+            settle(read)
+            assert watch.hears_all
+            behind.append(time.monotonic() - (watch.unread_since or time.monotonic()))
+        assert (watch.unread, watch.unread_since) == (0, None)
+
+    assert len(behind) == 2
+    assert min(behind) > 6 * 24 * 3600
+
+
+def test_not_all_of_it_is_read_while_all_writers_wait(read: Feed, monkeypatch: pytest.MonkeyPatch):
+    """Who comes back after a week has millions of rows before it."""
+    monkeypatch.setattr(feed, "MOST", 100)
+    schema, store_id = read.place.schema, read.place.store_id
+    read.database.run(WEEK_OLD.format(99))
+    with closing(connection_of(read.database)) as connection:
+        cursor = feed.load(connection, schema, MINE, store_id)
+        assert cursor is not None
+        connection.rollback()
+        found, _ = feed.drained(connection, schema, store_id, cursor, MINE, seconds=1.0)
+        assert len(found) == 1
+        connection.rollback()
+        read.database.run(WEEK_OLD.format(2))
+        with pytest.raises(feed.TooMany):
+            feed.drained(connection, schema, store_id, cursor, MINE, seconds=1.0)

@@ -11,7 +11,7 @@ import pytest
 
 from crossfade.errors import CrossfadeError, Fenced, GateShut, TargetUnwritable
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out
-from crossfade.migrate.handover.gates import Facts, GateState, gates, shut
+from crossfade.migrate.handover.gates import Facts, GateState, gates, shut, to_end
 from crossfade.migrate.handover.order import Order, Verb, ordered
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.standing import Move, Standing, move_of
@@ -228,6 +228,16 @@ def test_a_try_is_not_made_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch
 def test_each_gate_stops_it_with_a_way_on(name: str, bad: dict[str, object]):
     assert shut(gates(Order("cutover"), GOOD, "0123")) is None
     found = shut(gates(Order("cutover"), replace(GOOD, **bad), "0123"))
+
+    assert found is not None
+    assert (found.name, bool(found.hint)) == (name, True)
+
+
+@pytest.mark.parametrize(("name", "bad"), [("in step", {"in_step": False}), ("lag", {"lag_seconds": 5.1})])
+def test_an_end_is_waited_for_until_little_is_left(name: str, bad: dict[str, object]):
+    """No authority changes hands, so that nothing else has to hold."""
+    assert shut(to_end(Order("finish"), replace(GOOD, drift=3, proved_seconds=None), "0123")) is None
+    found = shut(to_end(Order("finish"), replace(GOOD, **bad), "0123"))
 
     assert found is not None
     assert (found.name, bool(found.hint)) == (name, True)

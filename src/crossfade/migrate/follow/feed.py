@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 import psycopg
@@ -120,7 +121,7 @@ class FeedWatch:
         self._saved_at = time.monotonic()
         self._read: deque[tuple[int, Cursor]] = deque()
         self._sought = 0
-        self._is_anew = False
+        self._is_anew = self._has_more = self._was_read = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="feed", daemon=True)
         self.trouble = ""
@@ -129,8 +130,10 @@ class FeedWatch:
 
     @property
     def hears_all(self) -> bool:
-        """True: what was not read yet stands in the feed, and a cursor that does not lead there has everything looked at."""
-        return True
+        """True once it was read: what was not yet stands in the feed, and how old that is is known from then on. A cursor that
+        does not lead there has everything looked at.
+        """
+        return self._was_read
 
     def __enter__(self) -> FeedWatch:
         self._sought = self._dirty.miss()  # what was left undone before the cursor's place is found by a look at everything
@@ -189,9 +192,12 @@ class FeedWatch:
             self._read[-1] = self._read[-1][0], cursor
         elif cursor != self._saved and time.monotonic() - self._saved_at >= _QUIET_SECONDS:
             self._read.append((0, cursor))  # nothing was named: others' changes, or our own
-        self._at = cursor
-        self._look_back(connection, is_behind=not found)
-        return cursor.seq != 0
+        self._at, had_more, self._has_more = cursor, self._has_more, cursor.seq != 0
+        if found and self._has_more:
+            self._tell_of_more(connection, found[-1].since)
+        self._look_back(connection, is_behind=not found or (had_more and not self._has_more))
+        self._was_read = True
+        return self._has_more
 
     def _hear(self, connection: Session, found: list[feed.Dirty]) -> int:
         """Pass on what was named, each with the time of its change; the number of this news."""
@@ -200,6 +206,11 @@ class FeedWatch:
         if len(self._read) >= _KEPT:
             del self._read[-1]  # what comes next stands for it, too
         return self._dirty.add(dict.fromkeys(since, False), now, since)
+
+    def _tell_of_more(self, connection: Session, since: datetime) -> None:
+        """The next rows are about as old as those that were read last: until they are read, it is behind by so much at least."""
+        self.unread = max(self.unread, 1)
+        self.unread_since = time.monotonic() - max((feed.clock(connection) - since).total_seconds(), 0.0)
 
     def _anew(self, connection: Session, why: str) -> Cursor:
         """The feed does not lead from the cursor to here: go on from now, once everything was compared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossfade.migrate.handover.order import Order
 from crossfade.model.paths import text_of
@@ -68,6 +68,12 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
     ]
     found += [_quarantine(facts, migration), _drift(order, facts, migration)]
     return found + ([_writers(order, facts), _still(order, facts)] if facts.from_files else [])
+
+
+def to_end(order: Order, facts: Facts, migration: str) -> list[GateState]:
+    """What a ``finish`` waits for: that little is left to bring over, as the side that decides waits while the last of it is looked up."""
+    hint = f"crossfade resume {migration}   # let it follow until it is in step, then again; or raise --timeout"
+    return [_looked_over(facts, migration), replace(_lag(order, facts, migration), hint=hint)]
 
 
 def with_reasons(unreadable: Mapping[bytes, str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from crossfade.migrate.handover.choosing import far_of
 from crossfade.migrate.handover.completing import clear_up, refuse
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.foreign import writers_of
-from crossfade.migrate.handover.gates import Facts, GateState, gates, with_reasons
+from crossfade.migrate.handover.gates import Facts, GateState, gates, to_end, with_reasons
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
@@ -190,13 +190,23 @@ class Orders:
         why = forbidden(order, now, phase)
         if why:
             raise PhaseForbids(f"it is {phase}: {why}", hint=f"crossfade status {run.migration}")
-        if order.verb == "finish" or gives_up(order, now):
+        if gives_up(order, now):
             return []
+        if order.verb == "finish":
+            return self._look_at_end(order)
         lane, move = self._chosen(order)
         lane.follower.hurry()
         facts = facts_of(lane, order)
         found = held_by(run.ledger, run.migration, move.kinds, from_files=facts.from_files)
         return gates(order, replace(facts, held_by=found), run.migration)
+
+    def _look_at_end(self, order: Order) -> list[GateState]:
+        """Of files all is heard of without anybody waiting; a feed is read to its end while the writers of the database wait."""
+        lane = self._lanes[0]
+        if not lane.run.from_control:
+            return []
+        lane.follower.hurry()
+        return to_end(order, facts_of(lane, order), lane.run.migration)
 
     def _chosen(self, order: Order) -> tuple[Lane, Move]:
         """The direction in which *order* hands over, and what."""
@@ -244,6 +254,8 @@ class Orders:
         self._lanes[0].follower.settle(paths, order.timeout)
         _end(self._run, order, "finished", self._check_stands)
         self.outcome = "finished"
+        with suppress(psycopg.Error, CrossfadeError):
+            control_of(run).let_go()
 
     def _give_up(self, order: Order) -> None:
         _give_up(self._run, order, self._check_stands)

@@ -52,6 +52,11 @@ def noted(connection: Connection, schema: str, store_id: int, migration: str, se
     try:
         with in_time():
             found, _ = feed.drained(connection, schema, store_id, cursor, migration, seconds=seconds)
+    except feed.TooMany:
+        raise GateShut(
+            f"the database has noted more than {feed.MOST:,} changes that are not brought over; nothing was handed over",
+            hint=f"crossfade status {migration} --watch   # then again",
+        ) from None
     except feed.HistoryDiffers:
         raise GateShut(
             "the database was restored, or another took its place, so everything is being compared; nothing was handed over",

@@ -22,6 +22,9 @@ from crossfade.store.backends.postgres.names import quoted
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
+MOST = 50_000
+"""So many rows are read while all writers wait; who has more before it reads on first, beside them."""
+
 CHANNEL = "crossfade"
 """Where a NOTIFY says that there is something to read; its payload is the schema. Only ever a wake-up."""
 
@@ -78,6 +81,10 @@ class Holder:
     seconds: float | None
 
 
+class TooMany(Exception):
+    """More is before a reader than may be read while all writers wait."""
+
+
 class HistoryDiffers(Exception):
     """A cursor belongs to another server, timeline or schema: take a new :func:`position`, compare all by digest, follow on."""
 
@@ -129,14 +136,27 @@ def drained(
 
     Waits for our writers at most *seconds*, and keeps new ones out until the caller's transaction ends. The cursor that comes
     back may be saved; it stays behind foreign transactions, so that some entries may be named again. Raises LockNotAvailable,
-    HistoryDiffers. The transaction must be READ COMMITTED, or it would look with a snapshot from before it waited.
+    HistoryDiffers, and TooMany beyond ``MOST`` rows. The transaction must be READ COMMITTED, or it would look with a snapshot from before it waited.
     """
     level = connection.execute("SELECT current_setting('transaction_isolation')").fetchone()
     assert level == ("read committed",), "the last look must come after the wait"
     connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(int(seconds * 1000), 1)}ms"])
+    _check_count(connection, schema, store_id, cursor, origin)  # before anybody has to wait
     _exclude_writers(connection, schema)
+    _check_count(connection, schema, store_id, cursor, origin)
     rows, now = _read(connection, schema, store_id, cursor, origin, None, committed=True)
     return _entries(rows), now
+
+
+def _check_count(connection: Connection, schema: str, store_id: int, cursor: Cursor, origin: str) -> None:
+    """Raises TooMany where more than ``MOST`` rows are to be read."""
+    query = (
+        "SELECT FROM {}.changes WHERE store_id = %s AND (xid, seq) > (%s::text::xid8, %s::bigint) AND origin <> %s"
+        " ORDER BY xid, seq LIMIT 1 OFFSET %s"
+    )
+    values = [store_id, str(cursor.xid), cursor.seq, origin, MOST]
+    if connection.execute(_sql(query, schema), values).rowcount:
+        raise TooMany(f"more than {MOST:,} rows")
 
 
 def backlog(connection: Connection, schema: str, store_id: int, cursor: Cursor, origin: str) -> Backlog:
