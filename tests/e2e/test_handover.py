@@ -228,6 +228,35 @@ def test_a_crash_leaves_one_authority_and_writers_find_it(
     assert marker is None or marker.side_of("") == ("database" if authority == "here" else "files")
 
 
+@pytest.mark.parametrize("failpoint", ["gate.marker:before@2", "postgres.decision:before"])
+def test_a_crash_before_the_decision_leaves_no_feed_that_nobody_reads(
+    terminal: Terminal, root: Path, database: Database, failpoint: str
+):
+    """What the database gets was to be noted from then on; now that is all that comes from the files, and would never be read."""
+    changes = f'SELECT count(*) FROM "{database.location.schema}".changes'
+    fed = f'SELECT fed FROM "{database.location.schema}".stores'
+    crash_at(failpoint, terminal, root, database)
+    assert database.one(fed) is True
+    assert "nobody reads them" in typed(terminal, "doctor", "--store", database.url).out
+    with following(terminal, root, database):
+        with (root / LOG.decode()).open("ab", 0) as log:
+            log.write(b'{"id":"second"}\n')
+        arrived = f"""SELECT count(*) FROM "{database.location.schema}".events WHERE id = 'second'"""
+        wait_for("what is written next", lambda: database.one(arrived) == 1, 60)
+
+    assert (database.one(fed), database.one(changes)) == (False, 0)
+
+
+def test_a_feed_that_could_not_be_turned_off_is_a_moment_later(terminal: Terminal, root: Path, database: Database):
+    """A hand-over that fails takes back what it prepared; where that fails, too, whoever follows tries again."""
+    schema = database.location.schema
+    with following(terminal, root, database):
+        database.run(f'UPDATE "{schema}".stores SET fed = true')
+        wait_for("a feed that is off", lambda: database.one(f'SELECT fed FROM "{schema}".stores') is False, 30)
+    completed = f"""SELECT detail FROM "{schema}".journal WHERE event = 'completed' ORDER BY seq DESC LIMIT 1"""
+    assert '"notes"' in str(database.one(completed))
+
+
 def test_a_rehearsal_shows_each_gate_and_changes_nothing(terminal: Terminal, root: Path, database: Database):
     assert typed(terminal, "start", "--once", root, database.url).status == 0
     before = database.one(f'SELECT count(*) FROM "{database.location.schema}".journal')

@@ -340,6 +340,22 @@ def test_the_next_runner_completes_it(terminal: Terminal, one: Database, other: 
     quiet(process)
 
 
+def test_a_crash_before_the_way_back_is_decided_leaves_no_feed_that_nobody_reads(
+    terminal: Terminal, one: Database, other: Database
+):
+    """It was prepared in the source, which was to be followed from; it is not closed, so nothing else is astray."""
+    copied(terminal, one, other, "cutover")
+    done = terminal.run("rollback", "--store", other.url, CROSSFADE_FAILPOINT="postgres.decision:before")
+    assert done.status == -signal.SIGKILL
+    assert one.one("SELECT fed FROM stores") is True
+    assert "crossfade repair" in typed(terminal, "doctor", "--store", other.url).out
+    assert typed(terminal, "repair", "--store", other.url).status == 0
+
+    assert "crossfade repair" not in typed(terminal, "doctor", "--store", other.url).out
+    assert (one.one("SELECT fed FROM stores"), one.one("SELECT count(*) FROM changes")) == (False, 0)
+    assert has_it(one, other) == "other"
+
+
 def test_a_runner_that_was_asleep_writes_neither_side_any_more(
     terminal: Terminal, one: Database, other: Database, follow: Callable
 ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.handover.choosing import far_in, far_of
-from crossfade.migrate.handover.control import AT_REST
+from crossfade.migrate.handover.control import AT_REST, Tree, control_of
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.prepare import Run
@@ -24,7 +24,8 @@ def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
     name = row.source if is_of_databases(row) else ledger.server.name
     try:
         with plain_errors(name), far_in(ledger, row) as far:
-            return [*far.left(is_turned=_is_turned(row)), *_order_left(ledger, row)]
+            control = Tree(ledger, row.store_id, row.migration)
+            return [*far.left(is_turned=_is_turned(row)), *_notes_left(control), *_order_left(ledger, row)]
     except CrossfadeError as error:
         if not is_of_databases(row):
             raise
@@ -34,18 +35,35 @@ def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
 def complete(run: Run) -> list[Leftover]:
     """End what was left, as the migration's runner; what that was. Safe to repeat."""
     row = next(row for row in run.ledger.migrations() if row.migration == run.migration)
-    far = far_of(run)
-    found = [*far.left(is_turned=_is_turned(row)), *_order_left(run.ledger, row)]
+    far, control = far_of(run), control_of(run)
+    found = [*far.left(is_turned=_is_turned(row)), *_notes_left(control), *_order_left(run.ledger, row)]
+    ends = {"order": lambda: _forget_order(run), "notes": lambda: _let_go(control)}
     for leftover in found:
-        _forget_order(run) if leftover.name == "order" else far.mend()
+        ends.get(leftover.name, far.mend)()
         run.ledger.note(run.migration, "completed", {"what": leftover.name}, leftover.sentence)
     return found
 
 
 def clear_up(run: Run) -> None:
     """End what a fault that has passed since kept this runner from ending."""
-    for leftover in far_of(run).clear_up():
+    control = control_of(run)
+    notes = _notes_left(control)
+    if notes:
+        _let_go(control)
+    for leftover in (*far_of(run).clear_up(), *notes):
         run.ledger.note(run.migration, "completed", {"what": leftover.name}, leftover.sentence)
+
+
+def _notes_left(control: Tree) -> list[Leftover]:
+    """Noted for who would have followed from here after a hand-over that was prepared, and not decided: they would grow for ever."""
+    if not control.is_unread():
+        return []
+    return [Leftover("notes", "the database notes its changes, and nobody reads them", "let go of them")]
+
+
+def _let_go(control: Tree) -> None:
+    control.rest()
+    control.let_go()
 
 
 def _is_looked_for(ledger: Ledger, row: MigrationRow) -> bool:

@@ -45,6 +45,10 @@ class Tree:
         """Have changes of it noted. Raises GateShut, which names the writer, where one holds on to its transaction."""
         note_changes(self.ledger, self.store_id)
 
+    def is_unread(self) -> bool:
+        """True where changes of it are noted that nobody reads, as they are between a preparation and the decision."""
+        return self.ledger.ask(lambda c: feed.is_unread(c, self.schema, self.store_id))
+
     def rest(self) -> None:
         """Note nothing any more, where nobody reads it."""
         self.ledger.change(lambda c: feed.rest(c, self.schema, self.store_id))

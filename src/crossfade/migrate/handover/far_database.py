@@ -141,13 +141,15 @@ class FarDatabase:
     def _feed_left(self, routes: dict[str, Route]) -> list[Leftover]:
         there = self._there
         cursor = there.ledger.ask(lambda c: feed.load(c, there.schema, there.migration, there.store_id))
-        if cursor is None or any(found.authority == "here" for found in routes.values()):
+        is_over = cursor is not None and all(found.authority == "elsewhere" for found in routes.values())
+        if not is_over and not there.is_unread():
             return []
         return [Leftover("feed", "the source notes its changes, and nobody reads them any more", "let go of them")]
 
     def mend(self) -> None:
         """See the protocol."""
         self.take_back()
+        self._there.rest()
         self.mark()
 
     def clear_up(self) -> list[Leftover]:

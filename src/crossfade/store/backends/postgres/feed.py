@@ -229,6 +229,13 @@ def rest(connection: Connection, schema: str, store_id: int) -> None:
     connection.execute(_sql(query, schema), [store_id, store_id])
 
 
+def is_unread(connection: Connection, schema: str, store_id: int) -> bool:
+    """True where changes of a tree are noted that nobody will read."""
+    query = "SELECT fed AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s) FROM {0}.stores WHERE store_id = %s"
+    row = connection.execute(_sql(query, schema), [store_id, store_id]).fetchone()
+    return row is not None and bool(row[0])
+
+
 def trim(connection: Connection, schema: str, store_id: int, limit: int = 50_000) -> int:
     """Delete up to *limit* rows that every reader of the tree has behind it; how many there were. None without a reader."""
     return connection.execute(statement("feed_trim", schema), {"store_id": store_id, "limit": limit}).rowcount
