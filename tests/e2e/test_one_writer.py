@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from crossfade.store.backends.postgres import leases
 from crossfade.store.backends.postgres.leases import _started
 from support.following import following
 from support.person import Person, bad
@@ -46,6 +47,28 @@ def test_another_spelling_of_the_target_is_no_way_past_a_runner(person, tiny: Pa
     assert refused.status == 5, refused
     assert f"process {living.pid} " in refused.err
     assert person.types("start", tiny, other, "--once").status == 0
+
+
+def test_a_runner_that_the_system_hides_is_not_taken_for_dead(
+    person: Person, tiny: Path, database: Database, living: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    """Of another account, where /proc is mounted with hidepid or a service has ProtectProc=invisible: it lives, though nobody sees it."""
+    assert person.types("start", tiny, database.url, "--once").status == 0
+    lease = f"pid = {living.pid}, started = '{_started(living.pid)}', expires_at = clock_timestamp() + interval '60 s'"
+    database.run(f"UPDATE leases SET {lease}")
+    told = leases._told
+
+    def hidden(pid: int) -> str:
+        if pid == living.pid:
+            raise FileNotFoundError
+        return told(pid)
+
+    monkeypatch.setattr(leases, "_told", hidden)
+    refused = person.types("start", tiny, database.url, "--once")
+    assert (refused.status, f"process {living.pid} " in refused.err) == (5, True), refused
+    living.kill()
+    living.wait()
+    assert person.types("start", tiny, database.url, "--once").status == 0
 
 
 @pytest.fixture

@@ -213,7 +213,27 @@ def _is_dead(holder: Runner, me: Runner) -> bool:
     """True when the holder ran on this machine, since the same boot, and is no more."""
     if (holder.host, holder.boot) != (me.host, me.boot) or not me.boot:
         return False
-    return holder == me or _started(holder.pid) != holder.started
+    return holder == me or _is_gone(holder)
+
+
+def _is_gone(holder: Runner) -> bool:
+    """True where its process has ended, or has its number from another one since. Of one that is hidden from this account only
+    that there is one can be seen: then time tells.
+    """
+    try:
+        return _told(holder.pid) != holder.started
+    except OSError:
+        return not _is_there(holder.pid)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _boot() -> str:
@@ -229,12 +249,17 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty for one that is not there."""
+    """When a process began, in the kernel's ticks; empty for one that is not there, or hidden."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        return _told(pid)
     except OSError:
         return ""
+
+
+def _told(pid: int) -> str:
+    """The same. Raises OSError where the system does not tell of it."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
     return "" if fields[0] == b"Z" else fields[19].decode()
 
 
