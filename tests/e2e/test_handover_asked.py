@@ -210,6 +210,21 @@ def test_doctor_finds_nothing_wrong_where_it_cannot_see_the_files(
     assert not bad(elsewhere), elsewhere
 
 
+def test_doctor_says_nothing_of_a_finished_migration_whose_tree_moved_on(
+    person: Person, root: Path, database: Database, tmp_path: Path
+):
+    """The files of the first say what was true when it ended, and nobody reads it there; another migration has the tree since."""
+    person.moves(root, database.url)
+    for verb in ("cutover", "finish"):
+        done = person.types(verb, root, database.url, *(["--writers-stopped"] if verb == "cutover" else []))
+        assert done.status == 0, done
+    person.moves(database.url, tmp_path / "new home")
+    assert person.types("cutover", database.url, tmp_path / "new home").status == 0
+
+    assert database.one("SELECT authority FROM routes") == "elsewhere"
+    assert not bad(found := person.types("doctor", "--store", database.url)), found
+
+
 def test_a_rehearsal_says_what_would_end_and_ends_nothing(person: Person, root: Path, database: Database):
     """``rollback`` before any cut-over, and ``finish`` after one: no authority changes hands, so there are no gates."""
     assert person.types("start", "--once", root, database.url).status == 0

@@ -18,7 +18,9 @@ _BEGUN = ("hand-over begun",)
 
 
 def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
-    """What is left of *row*'s hand-overs, to complete or to take back."""
+    """What is left of *row*'s hand-overs, to complete or to take back. Nothing of one that is finished: another may decide since."""
+    if row.phase == "finished":
+        return []
     if not _is_looked_for(ledger, row):
         return _order_left(ledger, row)
     name = row.source if is_of_databases(row) else ledger.server.name
