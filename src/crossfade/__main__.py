@@ -11,7 +11,7 @@ from contextlib import suppress
 
 def main() -> None:
     """Run the command line."""
-    before = signal.signal(signal.SIGINT, _too_early)  # loading takes half a second, and has nothing to clean up
+    before = signal.signal(signal.SIGINT, _too_early)  # loading takes a moment, and has nothing to clean up
     from crossfade.console.main import run  # noqa: PLC0415 - see above
 
     signal.signal(signal.SIGINT, before)

@@ -336,12 +336,12 @@ def test_a_runner_that_was_asleep_finds_its_next_page_refused(judge, command, te
 
 def test_ctrl_c_before_the_verb_listens_is_one_like_any_other(person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The library that reads the command line has an answer of its own to it, 130; ours is 6, and what to type."""
-    from crossfade.console import beginning
+    from crossfade.console.commands import start
 
     def interrupted(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(beginning, "start_once", interrupted)
+    monkeypatch.setattr(start, "start_once", interrupted)
     done = person.types("start", tmp_path, "memory:", "--once")
 
     assert done.status == 6, done

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
 from crossfade.migrate.audit.scribe import Scribe
-from crossfade.migrate.governor import CPU_PERCENT, Ceiling, Governor
+from crossfade.migrate.governor import Ceiling, Governor
+from crossfade.migrate.plan import CPU_PERCENT
 from crossfade.migrate.telling import Teller
 from crossfade.migrate.throttle import gate as gates
 from crossfade.migrate.throttle import machine

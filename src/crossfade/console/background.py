@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from platformdirs import user_state_dir
 
@@ -20,14 +21,16 @@ from crossfade.console import streams
 from crossfade.console.found_again import found_again
 from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.errors import OptionInvalid
-from crossfade.migrate.prepare import Run
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from crossfade.migrate.prepare import Run
 
 _LOG_BYTES = 10 << 20
 _LOOK_SECONDS = 10.0
 _KEPT_SECONDS = 30 * 24 * 3600.0
 
-Begun = Callable[[Run], None]
+Begun = Callable[["Run"], None]
 """Hears of a run whose lease is taken."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from crossfade.console import commands
 from crossfade.console.background import Begun, detached
-from crossfade.console.commands.follow import start_following
-from crossfade.console.commands.start import remember, start_once
 from crossfade.console.found_again import hints_found_again
-from crossfade.migrate.prepare import Request
+
+if TYPE_CHECKING:
+    from crossfade.migrate.prepare import Request
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class Beginning:
         def verb(begun: Begun) -> int:
             with hints_found_again(request.control.url):
                 if request.once:
-                    return start_once(request, as_json=self.as_json, begun=begun)
-                return start_following(request, grace_seconds=self.grace_seconds, as_json=self.as_json, begun=begun)
+                    return commands.start.start_once(request, as_json=self.as_json, begun=begun)
+                return commands.follow.start_following(
+                    request, grace_seconds=self.grace_seconds, as_json=self.as_json, begun=begun
+                )
 
+        remember = commands.start.remember
         return detached(verb, remember, as_json=self.as_json) if self.detach else verb(remember)

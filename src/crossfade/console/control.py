@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
-from crossfade.console import settings
+from crossfade.console import commands, settings
 from crossfade.console.beginning import Beginning
-from crossfade.console.commands import drift as drift_verb
-from crossfade.console.commands import pause as pause_verb
-from crossfade.console.commands import resume as resume_verb
-from crossfade.console.commands import status as status_verb
-from crossfade.console.commands import throttle as throttle_verb
-from crossfade.console.commands import watch as watch_verb
 from crossfade.console.options import (
+    PHASES,
     AllowRemovals,
     CpuMax,
     Detach,
@@ -29,7 +24,6 @@ from crossfade.console.options import (
     Words,
     Workers,
 )
-from crossfade.console.state import PHASES
 from crossfade.errors import OptionInvalid
 
 
@@ -41,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 def pause(words: Words = None, store: Store = "", reason: Reason = "", as_json: Json = False) -> int:
     """Have a migration stand still, from any terminal or host; its runner lives on, and nothing is lost."""
-    return pause_verb.pause(settings.words_of(words), store, reason, as_json=as_json)
+    return commands.pause.pause(settings.words_of(words), store, reason, as_json=as_json)
 
 
 def resume(
@@ -68,7 +62,7 @@ def resume(
     )
 
     beginning = Beginning(grace, detach, as_json)
-    return resume_verb.resume(settings.words_of(words), store, manner, beginning.run, as_json=as_json)
+    return commands.resume.resume(settings.words_of(words), store, manner, beginning.run, as_json=as_json)
 
 
 def throttle(
@@ -76,7 +70,7 @@ def throttle(
 ) -> int:
     """Other limits for a run that goes on, from any terminal or host; --rate-limit none takes one away."""
     rates = (0.0, 0.0) if rate_limit == "none" else settings.rate(rate_limit) if rate_limit else None
-    return throttle_verb.throttle(settings.words_of(words), store, rates, settings.share(cpu_max), as_json=as_json)
+    return commands.throttle.throttle(settings.words_of(words), store, rates, settings.share(cpu_max), as_json=as_json)
 
 
 def status(
@@ -92,18 +86,18 @@ def status(
     """How far a migration is, why it stands still if it does, and what to type next."""
     found, wait = settings.words_of(words), _wait(phase, timeout)
     if watch:
-        return watch_verb.watch(found, store, wait, as_json=as_json)
+        return commands.watch.watch(found, store, wait, as_json=as_json)
     if wait is not None:
-        return watch_verb.wait_for(found, store, wait, as_json=as_json)
-    return status_verb.status(found, store, as_json=as_json)
+        return commands.watch.wait_for(found, store, wait, as_json=as_json)
+    return commands.status.status(found, store, as_json=as_json)
 
 
-def _wait(phase: str, timeout: float | None) -> watch_verb.Wait | None:
+def _wait(phase: str, timeout: float | None) -> commands.watch.Wait | None:
     if phase and phase not in PHASES:
         raise OptionInvalid(f"--wait-for {phase!r} is no phase", hint=f"one of {', '.join(PHASES)}")
     if timeout is not None and not phase:
         raise OptionInvalid("--timeout belongs to --wait-for", hint="crossfade status ID --wait-for ready --timeout 5m")
-    return watch_verb.Wait(phase, timeout) if phase else None
+    return commands.watch.Wait(phase, timeout) if phase else None
 
 
 def drift(
@@ -118,12 +112,12 @@ def drift(
 ) -> int:
     """What was written on the side that does not decide: list it, compare it, put it aside, or take it."""
     verbs: dict[str, Callable[[tuple[str, ...], list[int]], int]] = {
-        "list": lambda found, _: drift_verb.list_items(found, store, as_json=as_json),
-        "show": lambda found, items: drift_verb.show_item(
+        "list": lambda found, _: commands.drift.list_items(found, store, as_json=as_json),
+        "show": lambda found, items: commands.drift.show_item(
             found, store, settings.one_item(items), content=content, as_json=as_json
         ),
-        "ignore": lambda found, items: drift_verb.deal(found, store, "ignore", items, as_json=as_json),
-        "take": lambda found, items: drift_verb.deal(found, store, "take", items, as_json=as_json),
+        "ignore": lambda found, items: commands.drift.deal(found, store, "ignore", items, as_json=as_json),
+        "take": lambda found, items: commands.drift.deal(found, store, "take", items, as_json=as_json),
     }
     at = next((number for number, word in enumerate(words) if word in verbs), None)
     if at is None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import typer
 
 from crossfade.console.streams import OUT, failure
@@ -24,7 +23,6 @@ from crossfade.errors import (
     OutputLost,
     TargetUnwritable,
 )
-from crossfade.store.backends.postgres.server import translate
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot read. It ships its own click, and exports only a subclass."""
@@ -46,12 +44,20 @@ def ended(command: Callable[[], int]) -> int:
         return _fail(Interrupted("stopped before anything was changed", hint=AGAIN))
     except CrossfadeError as error:
         return _fail(error)
-    except psycopg.Error as error:
-        return _fail(translate(error, "the database"))
     except OSError as error:
         return _fail(_of_os(error))
     except Exception as error:  # noqa: BLE001 - nobody else hears of it
-        return _fail(unforeseen(error))
+        return _fail(_unexpected(error))
+
+
+def _unexpected(error: Exception) -> CrossfadeError:
+    """What a database said, and no room below gave a meaning; else what nobody foresaw."""
+    driver = sys.modules.get("psycopg")  # where nobody has loaded it, this is none of its errors
+    if driver is None or not isinstance(error, driver.Error):
+        return unforeseen(error)
+    from crossfade.store.backends.postgres.server import translate  # noqa: PLC0415 - which would load it
+
+    return translate(error, "the database")
 
 
 def _uninterrupted(status: int) -> int:

@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crossfade.console import settings
-from crossfade.console.commands import handover as handover_verb
-from crossfade.console.commands import repair as repair_verb
-from crossfade.console.commands import restore as restore_verb
+from crossfade.console import commands, settings
 from crossfade.console.options import (
     CpuMax,
     DeleteExtra,
@@ -31,7 +28,6 @@ from crossfade.console.options import (
     WritersStopped,
 )
 from crossfade.migrate.handover.order import Order
-from crossfade.migrate.prepare import Request
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,6 +51,8 @@ def restore(
     as_json: Json = False,
 ) -> int:
     """Bring a directory back, and prove it; following it goes on as if it had never been away."""
+    from crossfade.migrate.prepare import Request  # noqa: PLC0415 - brings all that moves bytes
+
     manner = settings.manner_of(
         workers=workers,
         rate_limit=rate_limit,
@@ -66,7 +64,7 @@ def restore(
     )
     places = settings.of_restore(settings.location(source), settings.location(target))
     request = Request(*places, store_name=store_name, manner=manner, verb="restore")
-    return restore_verb.restore(request, if_empty=if_empty, as_json=as_json)
+    return commands.restore.restore(request, if_empty=if_empty, as_json=as_json)
 
 
 def cutover(
@@ -84,7 +82,7 @@ def cutover(
 ) -> int:
     """Hand the authority to the target: fence, drain, prove, switch; then follow in reverse."""
     order = Order("cutover", lag_max, hold_max, timeout, settle, writers_stopped, force, tuple(only or ()))
-    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+    return commands.handover.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
 
 
 def rollback(
@@ -102,7 +100,7 @@ def rollback(
 ) -> int:
     """Hand the authority back to the source; what was written since the cut-over comes along."""
     order = Order("rollback", lag_max, hold_max, timeout, settle, writers_stopped, force, tuple(only or ()))
-    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+    return commands.handover.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
 
 
 def finish(
@@ -116,7 +114,7 @@ def finish(
 ) -> int:
     """The only step without return: stop the reverse stream, retire the source."""
     order = Order("finish", timeout=timeout)
-    return handover_verb.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
+    return commands.handover.hand_over(settings.words_of(words), store, order, dry_run=dry_run, as_json=as_json)
 
 
 def repair(
@@ -126,4 +124,4 @@ def repair(
     as_json: Json = False,
 ) -> int:
     """Complete what a crash left of a hand-over, or take it back; doctor says what there is."""
-    return repair_verb.repair(settings.words_of(words), store, dry_run=dry_run, as_json=as_json)
+    return commands.repair.repair(settings.words_of(words), store, dry_run=dry_run, as_json=as_json)

@@ -1,27 +1,16 @@
-"""The command line: verbs, options, help, and the exit codes of ``product.md``."""
+"""The command line: verbs, options, help, and how a run ends (docs/reference/commands.md)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import metadata
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossfade.console import control, live, settings, streams
+from crossfade.console import commands, control, live, settings, streams
 from crossfade.console.beginning import Beginning
-from crossfade.console.commands import audit as audit_verb
-from crossfade.console.commands import demo as demo_verb
-from crossfade.console.commands import doctor as doctor_verb
-from crossfade.console.commands import explain as explain_verb
-from crossfade.console.commands import layouts as layouts_verb
-from crossfade.console.commands import plan as plan_verb
-from crossfade.console.commands import quarantine as quarantine_verb
-from crossfade.console.commands import schema as schema_verb
-from crossfade.console.commands import status as status_verb
-from crossfade.console.commands import validate as validate_verb
 from crossfade.console.endings import delivered, ended
 from crossfade.console.options import (
     Add,
@@ -55,7 +44,9 @@ from crossfade.console.options import (
 from crossfade.console.talk import show
 from crossfade.console.unforeseen import watch_threads
 from crossfade.errors import OptionInvalid
-from crossfade.migrate.prepare import Request
+
+if TYPE_CHECKING:
+    from crossfade.migrate.prepare import Request
 
 app = typer.Typer(
     help="Move an application's file-based state into PostgreSQL, and back, byte for byte.",
@@ -72,6 +63,8 @@ control.add_to(app)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415 - reads what is installed, for one option
+
         show(f"crossfade {metadata.version('crossfade')}")
         raise typer.Exit
 
@@ -101,7 +94,7 @@ def plan(
     """What is there, what will be hard, how long it will take. Measured; nothing is written."""
     manner = settings.manner_of(workers=workers, allow_empty=allow_empty)
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
-    return plan_verb.plan(request, as_json=as_json)
+    return commands.plan.plan(request, as_json=as_json)
 
 
 @app.command()
@@ -157,7 +150,7 @@ def start(
     )
     request = _request(source, target, layout, store_name, only, without, add, include_transient, manner)
     if dry_run:
-        return plan_verb.plan(request, as_json=as_json)
+        return commands.plan.plan(request, as_json=as_json)
     return Beginning(grace, detach, as_json).run(replace(request, once=once, incremental=incremental))
 
 
@@ -185,11 +178,11 @@ def validate(
     as_json: Json = False,
 ) -> int:
     """Is the target what the source is? Content, metadata, columns and queries; exit 3 on any difference."""
-    options = settings.comparing(
+    options = commands.validate.options_of(
         sample_percentage, seed, jobs, max_report, skip_unreadable=skip_unreadable, certificate=certificate
     )
     settings.check_repair(repair=repair, dry_run=dry_run, delete_extra=delete_extra, allow_removals=allow_removals)
-    return validate_verb.validate(
+    return commands.validate.validate(
         settings.words_of(words),
         store,
         store_name,
@@ -221,14 +214,14 @@ def audit(
     if head and not verify:
         raise OptionInvalid("--head belongs to --verify", hint="crossfade audit ID --verify --head H")
     if verify:
-        return audit_verb.verify_chain(settings.words_of(words), store, head, as_json=as_json)
-    return audit_verb.audit(settings.words_of(words), store, limit=max(limit, 0), since=since, as_json=as_json)
+        return commands.audit.verify_chain(settings.words_of(words), store, head, as_json=as_json)
+    return commands.audit.audit(settings.words_of(words), store, limit=max(limit, 0), since=since, as_json=as_json)
 
 
 @app.command("list")
 def list_(store: Store = "", as_json: Json = False) -> int:
     """Every migration in sight."""
-    return status_verb.list_all(store, as_json=as_json)
+    return commands.status.list_all(store, as_json=as_json)
 
 
 @app.command()
@@ -241,36 +234,36 @@ def quarantine(
 ) -> int:
     """What could not be placed: list it, show an item's bytes, try again, or ignore it."""
     verbs: dict[str, Callable[[tuple[str, ...], list[str]], int]] = {
-        "list": lambda found, _: quarantine_verb.list_items(found, store, as_json=as_json),
-        "show": lambda found, items: quarantine_verb.show_item(found, store, settings.one_item(items)),
-        "replay": lambda found, items: quarantine_verb.replay(found, store, items, as_json=as_json),
-        "ignore": lambda found, items: quarantine_verb.ignore(found, store, items, as_json=as_json),
+        "list": lambda found, _: commands.quarantine.list_items(found, store, as_json=as_json),
+        "show": lambda found, items: commands.quarantine.show_item(found, store, settings.one_item(items)),
+        "replay": lambda found, items: commands.quarantine.replay(found, store, items, as_json=as_json),
+        "ignore": lambda found, items: commands.quarantine.ignore(found, store, items, as_json=as_json),
     }
     at = next((number for number, word in enumerate(words) if word in verbs), None)
     if at is None:
         raise OptionInvalid("quarantine wants list, show, replay or ignore", hint="crossfade quarantine ID list")
-    return verbs[words[at]](settings.words_of(words[:at]), settings.names_of(words[at + 1 :]))
+    return verbs[words[at]](settings.words_of(words[:at]), commands.quarantine.names_of(words[at + 1 :]))
 
 
 @layouts_app.callback(invoke_without_command=True)
 def layouts(context: typer.Context, as_json: Json = False) -> int:
     """The layouts that come along."""
     if context.invoked_subcommand is None:
-        layouts_verb.list_layouts(as_json)
+        commands.layouts.list_layouts(as_json)
     return 0
 
 
 @layouts_app.command("list")
 def layouts_list(as_json: Json = False) -> int:
     """The layouts that come along, and their kinds."""
-    layouts_verb.list_layouts(as_json)
+    commands.layouts.list_layouts(as_json)
     return 0
 
 
 @layouts_app.command("show")
 def layouts_show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="a built-in layout, or a file")]) -> int:
     """Print a layout's text."""
-    layouts_verb.show(name)
+    commands.layouts.show(name)
     return 0
 
 
@@ -281,7 +274,7 @@ def layouts_test(
     as_json: Json = False,
 ) -> int:
     """Which rule takes each path below DIR."""
-    layouts_verb.test(directory, layout, as_json)
+    commands.layouts.test(directory, layout, as_json)
     return 0
 
 
@@ -292,7 +285,7 @@ def doctor(
     as_json: Json = False,
 ) -> int:
     """What this installation has, what is left lying about, and what to do with it."""
-    return doctor_verb.doctor(store, stop=stop_orphans, as_json=as_json)
+    return commands.doctor.doctor(store, stop=stop_orphans, as_json=as_json)
 
 
 @app.command()
@@ -301,7 +294,7 @@ def explain(
     as_json: Json = False,
 ) -> int:
     """What an error code means, and what to do."""
-    return explain_verb.explain(code, as_json=as_json)
+    return commands.explain.explain(code, as_json=as_json)
 
 
 @app.command()
@@ -315,10 +308,10 @@ def schema(
 ) -> int:
     """A database's schema version; or, with --sql, the DDL for a DBA."""
     if as_sql:
-        return schema_verb.print_sql(name, layout, role)
+        return commands.schema.print_sql(name, layout, role)
     if not url:
         raise OptionInvalid("schema wants a database, or --sql", hint="crossfade schema --sql")
-    return schema_verb.print_version(url, as_json=as_json)
+    return commands.schema.print_version(url, as_json=as_json)
 
 
 @app.command()
@@ -327,7 +320,7 @@ def demo(
     events: Annotated[int, typer.Option("--events", help="how many events to make")] = 50_000,
 ) -> int:
     """The whole journey on a store that it makes itself."""
-    return demo_verb.demo(directory, events)
+    return commands.demo.demo(directory, events)
 
 
 def _request(
@@ -341,6 +334,8 @@ def _request(
     include_transient: bool,
     manner: Any,
 ) -> Request:
+    from crossfade.migrate.prepare import Request  # noqa: PLC0415 - brings all that moves bytes
+
     return Request(
         settings.location(source),
         settings.location(target),

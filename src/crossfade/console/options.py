@@ -8,6 +8,9 @@ import typer
 
 from crossfade.console.settings import seconds
 
+PHASES = ("planned", "copying", "copied", "following", "paused", "ready", "cut-over", "finished")
+"""What ``status --wait-for`` takes."""
+
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="where the state is: a path or a URL")]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="where it goes: a path or a URL")]
 Json = Annotated[bool, typer.Option("--json", help="for programs, on stdout")]

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from typing import Any, TypeVar
 
 from crossfade.console.talk import say
 from crossfade.errors import OptionInvalid
-from crossfade.migrate.governor import CPU_PERCENT
-from crossfade.migrate.handover.books import FAR
-from crossfade.migrate.plan import Budget, Limits, Manner
-from crossfade.migrate.validate.validator import Extent
-from crossfade.migrate.validate.verdict import Options
-from crossfade.store.layers.retrying import Patience
+from crossfade.migrate.plan import CPU_PERCENT, Budget, Limits, Manner
 from crossfade.store.location import Location, parse
 
 T = TypeVar("T")
@@ -141,31 +135,6 @@ def manner_of(**given: Any) -> Manner:
     return manner(**(every | given))
 
 
-def comparing(
-    sample_percentage: float, seed: int | None, jobs: int, max_report: int, *, skip_unreadable: bool, certificate: str
-) -> Options:
-    """How a validation is carried out, from its options. A certificate says nothing of what was not looked at."""
-    percentage = positive(sample_percentage, "--sample-percentage")
-    if certificate and percentage < 100:
-        raise OptionInvalid(
-            "a sample proves nothing that could be certified", hint="--certificate without --sample-percentage"
-        )
-    return Options(
-        _extent(percentage, seed),
-        int(positive(jobs, "--jobs")),
-        int(positive(max_report, "--max-report")),
-        Patience(patience_seconds()),
-        skip_unreadable,
-    )
-
-
-def _extent(percentage: float, seed: int | None) -> Extent:
-    """All of it, or a sample: another one each time, unless it is named."""
-    if percentage >= 100:
-        return Extent()
-    return Extent(percentage, secrets.randbits(32) if seed is None else seed)
-
-
 def check_repair(*, repair: bool, dry_run: bool, delete_extra: bool, allow_removals: bool) -> None:
     """Options that say how to mend say nothing where nothing is to be mended."""
     given = {"--dry-run": dry_run, "--delete-extra": delete_extra, "--allow-removals": allow_removals}
@@ -209,12 +178,6 @@ def items_of(words: list[str]) -> list[int]:
         if not word.isdigit():
             raise OptionInvalid(f"{word!r} is no item number", hint="it stands in the first column of the list")
     return [int(word) for word in words]
-
-
-def names_of(words: list[str]) -> list[str]:
-    """What items in quarantine are called: a number, with ``source:`` before it where they are held in the other database."""
-    items_of([word.removeprefix(FAR) for word in words])
-    return words
 
 
 def one_item(items: list[T]) -> T:

@@ -16,8 +16,8 @@ from crossfade.errors import CrossfadeError
 from crossfade.migrate.again import start_again
 from crossfade.migrate.handover.books import books_of, counted
 from crossfade.migrate.phases import RESTORING
-from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.restore import refilling
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.leases import Runner
 from crossfade.store.backends.postgres.ledger import KindTotals, Ledger, MigrationRow
@@ -143,9 +143,6 @@ def is_ready(state: State) -> bool:
     is_in_step = lag is not None and lag["in_step"] and lag["seconds"] <= LAG_SECONDS
     return bool(is_in_step) and is_verified(state.row, state.progress) and not (state.drift or paused_by(state.row.wanted))
 
-
-PHASES = ("planned", "copying", "copied", "following", "paused", "ready", "cut-over", "finished")
-"""What can be waited for."""
 
 _BEGUN = ("copying", "copied", "following", "paused", "cut-over", "different", "finished")
 

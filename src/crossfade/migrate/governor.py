@@ -22,9 +22,6 @@ from crossfade.migrate.throttle.sample import Sample, signals_of
 from crossfade.migrate.throttle.server import ServerWatch
 from crossfade.store.backends.postgres.server import Server
 
-CPU_PERCENT = 25.0
-"""Of the machine, while following: on two processors half of one, which leaves a whole one to the program and half to the server."""
-
 RECONCILE_SHARE = 0.2
 """Of that, for the look at everything that goes on beside the following."""
 

@@ -107,6 +107,10 @@ class Budget:
         return quarantined <= max(self.items, int(records * self.share))
 
 
+CPU_PERCENT = 25.0
+"""Of the machine, while following: on two processors half of one, which leaves a whole one to the program and half to the server."""
+
+
 @dataclass(frozen=True)
 class Manner:
     """How a plan is carried out; may differ from run to run. ``cpu_max`` is in percent of the machine; None takes all.

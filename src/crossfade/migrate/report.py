@@ -8,8 +8,6 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.validate.verdict import Verdict, spoken
 from crossfade.observe.progress import Progress
 
-SCHEMA_VERSION = 1
-
 
 def with_quarantine(known: dict[str, Any], held: dict[str, int]) -> dict[str, Any]:
     """A report that still holds, but for its quarantine: items were placed or ignored since."""

@@ -13,10 +13,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
-
-from psycopg.pq import Conninfo
 
 from crossfade.errors import LocationInvalid
 
@@ -29,8 +28,6 @@ _LIKE_URL = re.compile(r"[^/]*:/(/|.*@)", re.DOTALL)
 
 _SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """Options of libpq that are secrets, and that no environment variable can carry; a service file can."""
-_OPTIONS = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) | {"ssl"}
-"""What this libpq takes in a URL; ``ssl`` is how others spell sslmode."""
 
 _ENCODED = "in a password, write %2F for a slash, %3F for ?, %5B and %5D for brackets; better, set PGPASSWORD"
 _HINT = "name a directory, or a URL like postgresql://user@host/database or embedded:///var/lib/crossfade"
@@ -158,7 +155,7 @@ def _postgresql(text: str) -> Location:
     name, _, secret = user.partition(":")
     secret = unquote(secret) or dict(foreign).get("password", "")
     foreign = [(key, value) for key, value in foreign if key != "password"]
-    if unknown := [key for key, _ in foreign if key not in _OPTIONS]:
+    if unknown := [key for key, _ in foreign if key not in _known()]:
         raise LocationInvalid(
             f"libpq has no option of the name: {unknown[0]}", hint="docs/reference/stores.md names the usual ones"
         )
@@ -169,6 +166,14 @@ def _postgresql(text: str) -> Location:
     netloc = f"{name}@{host}" if name else host
     shown = f"postgresql://{netloc}{parts.path}{_query(ours, foreign)}"
     return Location("postgresql", shown, b"", **_defaults(ours), secret=secret)
+
+
+@cache
+def _known() -> frozenset[str]:
+    """What this libpq takes in a URL; ``ssl`` is how others spell sslmode."""
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - the driver is a third of a start, and few commands name a server
+
+    return frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) | {"ssl"}
 
 
 def _refuse_loose_password(text: str) -> None:

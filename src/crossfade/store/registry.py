@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from crossfade.errors import SourceMissing
 from crossfade.model.entries import Entry
 from crossfade.model.layouts import Layout
-from crossfade.store.backends.embedded import EmbeddedServer
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.postgres.fence import Fence
 from crossfade.store.backends.postgres.ledger import Ledger
@@ -32,6 +31,8 @@ def serving(location: Location, *, create: bool = False) -> Iterator[Server]:
         return
     if not create and not os.path.isdir(location.path):
         raise SourceMissing(f"{location} does not exist", hint="check the path; a volume may not be mounted")
+    from crossfade.store.backends.embedded import EmbeddedServer  # noqa: PLC0415 - only whoever has one needs it
+
     embedded = EmbeddedServer(os.fsdecode(location.path))
     try:
         yield Server(embedded.acquire(), location.url)

@@ -15,7 +15,7 @@ from crossfade.console.talk import counted, say_head, show, show_json, show_list
 from crossfade.errors import JournalBroken, OptionInvalid
 from crossfade.migrate.audit.record import bring_what_was_left
 from crossfade.migrate.audit.verify import Chain, verify
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.journal import Written
 

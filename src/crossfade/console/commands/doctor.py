@@ -14,7 +14,7 @@ from crossfade.console.found_again import found_again
 from crossfade.console.talk import say, show, show_json
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.handover.completing import leftovers
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.embedded import majors, orphans, stop_orphan
 from crossfade.store.backends.postgres import schema
 from crossfade.store.backends.postgres.server import plain_errors

@@ -22,8 +22,8 @@ from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.follow.live import Live
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
-from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.validate.sides import sides
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.migrate.versions import Version, Versions, versions
 from crossfade.model.paths import text_of
 from crossfade.store.backends.postgres import drift

@@ -6,7 +6,7 @@ import textwrap
 
 from crossfade.console.talk import show, show_json
 from crossfade.errors import CodeUnknown, every_code
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 
 _RETRY = {
     "never": "Trying again without a change will not help.",

@@ -24,7 +24,7 @@ from crossfade.migrate.handover.standing import Standing
 from crossfade.migrate.handover.steps import Step
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model import layouts
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow

@@ -15,8 +15,8 @@ from crossfade.errors import SourceEmpty
 from crossfade.migrate.known import find_store, layout_of
 from crossfade.migrate.plan import tree_name
 from crossfade.migrate.prepare import Request, check_pair
-from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres import schema

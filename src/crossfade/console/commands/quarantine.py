@@ -13,14 +13,15 @@ from typing import Any
 
 from psycopg import sql
 
+from crossfade.console import settings
 from crossfade.console.finding import Sought, sought
 from crossfade.console.found_again import found_again
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
 from crossfade.migrate.again import start_again
-from crossfade.migrate.handover.books import Books, books_of
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.handover.books import FAR, Books, books_of
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model.paths import path_of
 from crossfade.store.backends.postgres.ledger import Item
 from crossfade.store.backends.postgres.replay import replay_item
@@ -40,6 +41,12 @@ class Held:
     def name(self) -> str:
         """What people call it."""
         return self.books.name(self.item)
+
+
+def names_of(words: list[str]) -> list[str]:
+    """What items are called: a number, with ``source:`` before it where they are held in the other database."""
+    settings.items_of([word.removeprefix(FAR) for word in words])
+    return words
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from crossfade.migrate.handover.completing import complete, leftovers
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import prepared
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 
 
 def repair(words: tuple[str, ...], store: str, *, dry_run: bool, as_json: bool) -> int:

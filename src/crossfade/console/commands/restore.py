@@ -10,8 +10,8 @@ from crossfade.console.found_again import hints_found_again
 from crossfade.console.talk import say, say_head, show, show_json
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.prepare import Request, prepared
-from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.restore import Found, looked, settle_logs
+from crossfade.migrate.values import SCHEMA_VERSION
 
 
 def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:

@@ -12,8 +12,7 @@ from crossfade.console.state import look_again, state_of
 from crossfade.errors import PhaseForbids
 from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.audit.record import refused
-from crossfade.migrate.governor import CPU_PERCENT
-from crossfade.migrate.plan import Manner
+from crossfade.migrate.plan import CPU_PERCENT, Manner
 from crossfade.migrate.prepare import Request
 from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.backends.postgres.wishes import paused_by

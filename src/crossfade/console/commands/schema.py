@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossfade.console.finding import opened
 from crossfade.console.talk import show, show_json
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model import layouts
 from crossfade.store.backends.postgres import schema
 from crossfade.store.location import check_name, parse

@@ -26,10 +26,10 @@ from crossfade.migrate.engine import Engine
 from crossfade.migrate.governor import give_way
 from crossfade.migrate.phases import OF_RESTORE
 from crossfade.migrate.prepare import Request, Run, prepared
-from crossfade.migrate.report import SCHEMA_VERSION
 from crossfade.migrate.restore import restoring
 from crossfade.migrate.tally import Result
 from crossfade.migrate.validate.ending import sides_of
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model.paths import text_of
 from crossfade.store.location import parse
 

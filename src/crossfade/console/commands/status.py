@@ -8,7 +8,7 @@ from crossfade.console.finding import opened, sought, stores
 from crossfade.console.state import State, held_of, look_at, state_of, value_of
 from crossfade.console.talk import counted, lag_of, lasting, say, say_head, show, show_json, sized, table
 from crossfade.errors import CrossfadeError
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import plain_errors
 

@@ -8,7 +8,7 @@ from crossfade.console.finding import sought
 from crossfade.console.talk import say, say_head, show_json, sized
 from crossfade.errors import OptionInvalid, PhaseForbids
 from crossfade.migrate.audit.record import refused
-from crossfade.migrate.report import SCHEMA_VERSION
+from crossfade.migrate.values import SCHEMA_VERSION
 
 _LIMITS = ("records_per_second", "bytes_per_second", "cpu_max")
 

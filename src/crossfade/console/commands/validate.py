@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import threading
 from collections import Counter
@@ -16,7 +17,7 @@ from crossfade.console.found_again import found_again, hints_found_again
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
 from crossfade.console.verdicts import judged, next_steps, spoken_path
-from crossfade.errors import CrossfadeError, PhaseForbids
+from crossfade.errors import CrossfadeError, OptionInvalid, PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
@@ -30,15 +31,42 @@ from crossfade.migrate.validate.ending import sides_of
 from crossfade.migrate.validate.repair import Mended, check_believed, check_mendable, mend, tasks_for, way_to_mend
 from crossfade.migrate.validate.sides import Sides, sides
 from crossfade.migrate.validate.validation import validate as compare
+from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options, Verdict
 from crossfade.store.backends.postgres import journal, proofs
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
+from crossfade.store.layers.retrying import Patience
 from crossfade.store.location import Location
 from crossfade.store.registry import DatabaseRecipe
 
 _NAMED = 100
 """How many paths a line of the journal names, at most; it counts them all."""
+
+
+def options_of(
+    sample_percentage: float, seed: int | None, jobs: int, max_report: int, *, skip_unreadable: bool, certificate: str
+) -> Options:
+    """How a validation is carried out, from what was typed. A certificate says nothing of what was not looked at."""
+    percentage = settings.positive(sample_percentage, "--sample-percentage")
+    if certificate and percentage < 100:
+        raise OptionInvalid(
+            "a sample proves nothing that could be certified", hint="--certificate without --sample-percentage"
+        )
+    return Options(
+        _extent(percentage, seed),
+        int(settings.positive(jobs, "--jobs")),
+        int(settings.positive(max_report, "--max-report")),
+        Patience(settings.patience_seconds()),
+        skip_unreadable,
+    )
+
+
+def _extent(percentage: float, seed: int | None) -> Extent:
+    """All of it, or a sample: another one each time, unless it is named."""
+    if percentage >= 100:
+        return Extent()
+    return Extent(percentage, secrets.randbits(32) if seed is None else seed)
 
 
 def validate(

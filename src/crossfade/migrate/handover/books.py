@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
-from crossfade.migrate.handover.completing import is_of_databases, may_have_turned
+from crossfade.migrate.handover.phases import is_of_databases, may_have_turned
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres import journal, pointer, quarantine

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.handover.choosing import far_in, far_of
-from crossfade.migrate.handover.control import AT_REST, Tree, control_of
+from crossfade.migrate.handover.control import Tree, control_of
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.order import WISH, Order, ordered
+from crossfade.migrate.handover.phases import is_of_databases, may_have_turned
 from crossfade.migrate.prepare import Run
 from crossfade.store.backends.postgres import direction, journal
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import Connection, plain_errors
-from crossfade.store.location import parse
 
 _BEGUN = ("hand-over begun",)
 
@@ -71,16 +71,6 @@ def _let_go(control: Tree) -> None:
 def _is_looked_for(ledger: Ledger, row: MigrationRow) -> bool:
     """True where something may be left: between two databases, once something was asked for, and until it is over."""
     return not is_of_databases(row) or may_have_turned(ledger, row)
-
-
-def may_have_turned(ledger: Ledger, row: MigrationRow) -> bool:
-    """True once a hand-over was asked for, and until the migration is over."""
-    return row.phase not in AT_REST and ledger.ask(lambda c: journal.tells_of(c, ledger.schema, row.migration, _BEGUN))
-
-
-def is_of_databases(row: MigrationRow) -> bool:
-    """True where both sides are databases."""
-    return parse(row.source).is_database and parse(row.target).is_database
 
 
 def _is_turned(row: MigrationRow) -> bool:

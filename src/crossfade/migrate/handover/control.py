@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from crossfade.errors import PhaseForbids, Unforeseen
 from crossfade.migrate.handover.noting import note_changes, noted
+from crossfade.migrate.handover.phases import AT_REST
 from crossfade.migrate.prepare import Run
 from crossfade.store.backends.postgres import feed, route
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
@@ -15,9 +16,6 @@ from crossfade.store.backends.postgres.route import Route
 from crossfade.store.backends.postgres.server import Connection
 
 _SURE_SECONDS = 10.0
-
-AT_REST = ("finished", "rolled-back")
-"""Phases of a migration that hands nothing over any more."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.standing import Standing, move_of
+from crossfade.store.backends.postgres import journal
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+from crossfade.store.location import parse
+
+AT_REST = ("finished", "rolled-back")
+"""Phases of a migration that hands nothing over any more."""
 
 
 def forbidden(order: Order, now: Standing, phase: str) -> str:
@@ -33,4 +39,15 @@ def gives_up(order: Order, now: Standing) -> bool:
     return order.verb == "rollback" and not order.only and now == Standing()
 
 
+def may_have_turned(ledger: Ledger, row: MigrationRow) -> bool:
+    """True once a hand-over was asked for, and until the migration is over."""
+    return row.phase not in AT_REST and ledger.ask(lambda c: journal.tells_of(c, ledger.schema, row.migration, _BEGUN))
+
+
+def is_of_databases(row: MigrationRow) -> bool:
+    """True where both sides are databases."""
+    return parse(row.source).is_database and parse(row.target).is_database
+
+
+_BEGUN = ("hand-over begun",)
 _ARRIVED = ("copied", "following", "paused", "interrupted", "ready", "cut-over")

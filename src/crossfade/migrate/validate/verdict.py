@@ -7,10 +7,9 @@ from typing import Any
 
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.validator import Extent, Findings
+from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model.paths import text_of
 from crossfade.store.layers.retrying import Patience
-
-SCHEMA_VERSION = 1
 
 _STATES = {0: "equal", 3: "different", 4: "quarantined"}
 
