@@ -482,9 +482,28 @@ def test_doctor_says_what_is_there(person: Person, tiny: Path, database: Databas
     assert value["embedded_majors"] == [16, 18]
     assert value["known_migrations"] == 1
     assert [place["error"] for place in value["stores"]] == [""]
-    assert len(value["stores"][0]["interrupted"]) == 1
+    (left,) = value["stores"][0]["unattended"]
+    assert left["state"] == "interrupted"
     assert "ok    Python 3." in plain
-    assert "was interrupted; crossfade resume" in plain
+    assert (
+        f"note  {left['migration']} is interrupted: no runner works on it; nothing is lost\ntry:  crossfade resume" in plain
+    )
+
+
+@pytest.mark.parametrize("phase", ["braked", "different", "restoring", "interrupted", "copied", "rolled-back"])
+def test_the_doctor_proposes_what_a_status_proposes(phase: str, person: Person, tiny: Path, database: Database):
+    """Of a migration that nobody runs: to resume one that was braked does nothing until the volume is back. One at rest wants nobody."""
+    person.moves(tiny, database.url)
+    database.run(f"UPDATE migrations SET phase = '{phase}'")
+    status = person.asks("status")
+    left = person.asks("doctor")["stores"][0]["unattended"]
+    plain = person.types("doctor").out
+
+    wanted = {name: status[name] for name in ("migration", "state", "reason", "next_steps")}
+    assert left == ([] if phase in ("copied", "rolled-back") else [wanted])
+    assert [line for line in plain.splitlines() if line.startswith("try: ")] == [
+        f"try:  {step['command']}   # {step['why']}" for one in left for step in one["next_steps"]
+    ]
 
 
 def test_the_ddl_that_a_dba_runs_is_all_that_a_weak_role_needs(

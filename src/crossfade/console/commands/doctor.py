@@ -11,16 +11,19 @@ import psycopg
 from crossfade.console import book
 from crossfade.console.finding import opened, stores
 from crossfade.console.found_again import found_again
+from crossfade.console.state import State, look_at, state_of, value_of
 from crossfade.console.talk import say, show, show_json
 from crossfade.errors import CrossfadeError
 from crossfade.migrate.handover.completing import leftovers
 from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.embedded import majors, orphans, stop_orphan
 from crossfade.store.backends.postgres import schema
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import plain_errors
 from crossfade.store.location import Location
 
 _AT_REST = ("planned", "copied", "finished", "rolled-back")
+"""States of a migration that wants no runner."""
 
 
 def doctor(store: str, *, stop: bool, as_json: bool) -> int:
@@ -53,7 +56,7 @@ def doctor(store: str, *, stop: bool, as_json: bool) -> int:
 def _place(place: Location) -> dict[str, Any]:
     """One database: reachable, of which version, and whose migrations stand still."""
     found: dict[str, Any] = {"store": place.url, "error": "", "server": ""}
-    found |= {"interrupted": [], "half_done": [], "unseen": []}
+    found |= {"unattended": [], "half_done": [], "unseen": []}
     try:
         with plain_errors(place.url), opened(place) as ledger:
             with ledger.snapshot() as connection:
@@ -61,8 +64,7 @@ def _place(place: Location) -> dict[str, Any]:
             for row in ledger.migrations():
                 if ledger.runner(row.migration) is not None:
                     continue
-                if row.phase not in _AT_REST:
-                    found["interrupted"].append(row.migration)
+                found["unattended"] += _unattended(ledger, row)
                 try:
                     left = leftovers(ledger, row)
                 except OSError as error:  # another account's files
@@ -72,6 +74,14 @@ def _place(place: Location) -> dict[str, Any]:
     except CrossfadeError as error:
         found["error"] = f"{error.code}: {error.sentence}"
     return found
+
+
+def _unattended(ledger: Ledger, row: MigrationRow) -> list[dict[str, Any]]:
+    """A migration that wants a runner and has none, as its status has it; nothing of one that is at rest."""
+    if state_of(State(row, None, []))[0] in _AT_REST:
+        return []
+    value = value_of(look_at(ledger, row), {})
+    return [{name: value[name] for name in ("migration", "state", "reason", "next_steps")}]
 
 
 def _text(value: dict[str, Any]) -> str:
@@ -90,12 +100,10 @@ def _text(value: dict[str, Any]) -> str:
             repair = found_again(f"crossfade repair {left['migration']}", place["store"])
             lines.append(f"try:  {repair}   # {left['cure']}")
         lines += [f"note  {u['migration']}: its files cannot be seen from here ({u['reason']})" for u in place["unseen"]]
-        lines += [_interrupted(name, place["store"]) for name in place["interrupted"]]
+        for left in place["unattended"]:
+            lines.append(f"note  {left['migration']} is {left['state']}: {left['reason']}")
+            lines += [f"try:  {step['command']}   # {step['why']}" for step in left["next_steps"]]
     lines += [f"BAD   a server nobody uses: {o['directory']} (process {o['pid']})" for o in value["orphans"]]
     if value["orphans"]:
         lines.append("try:  crossfade doctor --stop-orphans")
     return "\n".join(lines)
-
-
-def _interrupted(migration: str, store: str) -> str:
-    return f"note  {migration} was interrupted; {found_again(f'crossfade resume {migration}', store)} goes on"
