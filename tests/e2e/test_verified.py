@@ -83,6 +83,8 @@ def test_what_is_applied_is_verified_within_moments(terminal: Terminal, person: 
         process = following(terminal, root, database)
     assert database.one("SELECT proved_at IS NOT NULL FROM migrations")
     before = database.one("SELECT clock_timestamp()")
+    database.run("UPDATE migrations SET proved_at = clock_timestamp() + interval '1 hour'")  # a clock that was set back
+    assert person.asks("status", "--store", database.url)["positions"]["verified"]["stale"]
     database.run("UPDATE migrations SET proved_at = clock_timestamp() - interval '25 hours'")
     append(root, 100)
     (root / "sessions/two.json").write_text('{"session_id":"two"}')

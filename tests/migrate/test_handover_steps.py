@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from crossfade.migrate.handover.order import Order, Verb, ordered
 from crossfade.migrate.handover.phases import forbidden
 from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.handover.steps import steps, steps_of_databases
+from crossfade.store.backends.postgres import proofs
 
 STEPS = steps(from_files=True)
 NAMES = [step.name for step in STEPS]
@@ -241,6 +243,20 @@ def test_an_end_is_waited_for_until_little_is_left(name: str, bad: dict[str, obj
 
     assert found is not None
     assert (found.name, bool(found.hint)) == (name, True)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_stale"),
+    [(None, True), (-60.0, True), (-0.5, False), (0.0, False), (23 * 3600.0, False), (25 * 3600.0, True)],
+)
+def test_a_status_calls_that_proof_stale_which_shuts_the_gate(age: float | None, is_stale: bool):
+    """One that lies ahead of a clock which was set back is of no known age, and as good as none."""
+    now = datetime.now(UTC)
+    proved_at = None if age is None else now - timedelta(seconds=age)
+    found = shut(gates(Order("cutover"), replace(GOOD, proved_seconds=age), "0123"))
+
+    assert proofs.Standing(proved_at, None, now).is_stale == is_stale
+    assert (found is not None) == is_stale
 
 
 def test_somebody_may_vouch_for_the_writers_and_a_database_has_none():

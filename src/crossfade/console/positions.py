@@ -34,10 +34,10 @@ def positions_of(row: MigrationRow, progress: dict[str, Any], totals: Sequence[K
     return positions
 
 
-def is_verified(row: MigrationRow, progress: dict[str, Any]) -> bool:
+def is_verified(row: MigrationRow, progress: dict[str, Any], now: datetime) -> bool:
     """True for one that follows, if the whole was proved within a day, and all that was applied since is, but for the last seconds."""
-    now, at = row.updated_at, _time((progress.get("position") or {}).get("verified_at"))
-    is_recent = at is not None and (now - at).total_seconds() <= VERIFIED_SECONDS
+    at = _time((progress.get("position") or {}).get("verified_at"))
+    is_recent = at is not None and (row.updated_at - at).total_seconds() <= VERIFIED_SECONDS
     return is_recent and not Standing(row.proved_at, row.verified_at, now).is_stale
 
 

@@ -139,9 +139,10 @@ def _left(row: MigrationRow) -> tuple[str, str]:
 
 def is_ready(state: State) -> bool:
     """True while the target is in step with what it follows, and verified to be. What lives has always something on its way."""
-    lag = state.progress.get("lag")
+    lag, now = state.progress.get("lag"), state.now or state.row.updated_at
     is_in_step = lag is not None and lag["in_step"] and lag["seconds"] <= LAG_SECONDS
-    return bool(is_in_step) and is_verified(state.row, state.progress) and not (state.drift or paused_by(state.row.wanted))
+    is_undisturbed = not (state.drift or paused_by(state.row.wanted))
+    return bool(is_in_step) and is_undisturbed and is_verified(state.row, state.progress, now)
 
 
 _BEGUN = ("copying", "copied", "following", "paused", "cut-over", "different", "finished")
@@ -260,7 +261,8 @@ def _proofs(name: str, row: MigrationRow, positions: dict[str, Any]) -> list[dic
     """What renews a proof that is too old for the authority to change hands on."""
     if not positions["verified"]["stale"] or name not in ("following", "cut-over"):
         return []
-    return [_step(f"validate {row.migration}", "prove the whole; the last proof is older than a day, or there is none")]
+    why = "prove the whole; the last proof is older than a day or ahead of the clock, or there is none"
+    return [_step(f"validate {row.migration}", why)]
 
 
 def _step(words: str, why: str) -> dict[str, str]:

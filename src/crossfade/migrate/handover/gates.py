@@ -7,15 +7,10 @@ from dataclasses import dataclass, replace
 
 from crossfade.migrate.handover.order import Order
 from crossfade.model.paths import text_of
+from crossfade.store.backends.postgres.proofs import doubted
 
 NAMED = 3
 """How many paths a gate names."""
-
-PROOF_SECONDS_MAX = 24 * 3600.0
-"""A proof of the whole that is older is not worth much: what broke since then, unseen, would be handed over."""
-
-_JITTER_SECONDS = 1.0
-"""So far a clock may be set back by whoever keeps it right. Behind more, a proof would be young for as long."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +114,9 @@ def _lag(order: Order, facts: Facts, migration: str) -> GateState:
 
 
 def _proof(facts: Facts, migration: str) -> GateState:
-    again = f"crossfade validate {migration}"
-    if facts.proved_seconds is None:
-        return GateState("verified", False, "the whole was never proven", again)
-    if facts.proved_seconds < -_JITTER_SECONDS:
-        ahead = "the last proof of the whole lies ahead of the server's clock, which was set back: its age is not known"
-        return GateState("verified", False, ahead, again)
-    hours = max(facts.proved_seconds, 0.0) / 3600
-    if facts.proved_seconds > PROOF_SECONDS_MAX:
-        return GateState("verified", False, f"the last proof of the whole is {hours:.0f} hours old", again)
+    if why := doubted(facts.proved_seconds):
+        return GateState("verified", False, why, f"crossfade validate {migration}")
+    hours = max(facts.proved_seconds or 0.0, 0.0) / 3600
     left = f"; {facts.unverified} changes since are still to be verified" if facts.unverified else ""
     return GateState("verified", True, f"proven {hours:.1f} hours ago{left}")
 

@@ -17,7 +17,10 @@ from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
 STALE_SECONDS = 24 * 3600.0
-"""A proof of the whole that is older says little: what broke since then would not have been seen."""
+"""A proof of the whole that is older says little: what broke since then would not have been seen, and would be handed over."""
+
+_JITTER_SECONDS = 1.0
+"""So far a clock may be set back by whoever keeps it right. Behind more, a proof would be young for as long."""
 
 
 _AHEAD = (
@@ -48,8 +51,18 @@ class Standing:
 
     @property
     def is_stale(self) -> bool:
-        """True where the whole was never proved, or too long ago."""
-        return self.proved_at is None or (self.now - self.proved_at).total_seconds() > STALE_SECONDS
+        """True where the whole was never proved, too long ago, or at a time that is not there yet."""
+        age = None if self.proved_at is None else (self.now - self.proved_at).total_seconds()
+        return bool(doubted(age))
+
+
+def doubted(age: float | None) -> str:
+    """Why a proof of the whole of that *age*, in seconds, is not enough to hand over; empty where it is. None is no proof at all."""
+    if age is None:
+        return "the whole was never proven"
+    if age < -_JITTER_SECONDS:
+        return "the last proof of the whole lies ahead of the server's clock, which was set back: its age is not known"
+    return f"the last proof of the whole is {age / 3600:.0f} hours old" if age > STALE_SECONDS else ""
 
 
 def standing(connection: Connection, schema: str, migration: str) -> Standing:
