@@ -362,24 +362,29 @@ def _plan(request: Request, name: str, layout: Layout) -> Plan:
     return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
 
 
-def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
-    """The kinds to move: as asked for, as begun, and as added. None for all."""
+def chosen_kinds(request: Request, layout: Layout, before: MigrationRow | None) -> frozenset[str] | None:
+    """The kinds to move: as asked for, as begun, and as added. None for all. Raises PlanDiffers."""
     for name in (*request.only, *request.without, *request.add):
         layout.kind(name)
     every = frozenset(kind.name for kind in layout.kinds)
     asked = frozenset(request.only or every) - set(request.without)
-    if before is None:
-        chosen = asked | set(request.add)
-        return None if chosen == every else chosen
-    first = every if before.kinds is None else frozenset(before.kinds)
-    if (request.only or request.without) and asked != first:
-        differing = PlanDiffers(
+    first = asked if before is None else every if before.kinds is None else frozenset(before.kinds)
+    if before is not None and (request.only or request.without) and asked != first:
+        raise PlanDiffers(
             f"migration {before.migration} moves the kinds {', '.join(sorted(first))}",
             hint="leave --only and --except out; --add KIND lets it grow",
         )
-        raise refused(ledger, before.migration, differing)
-    grown = first | set(request.add)
-    return None if grown == every else grown
+    chosen = first | set(request.add)
+    return None if chosen == every else chosen
+
+
+def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
+    """The same; what speaks against it is written down."""
+    try:
+        return chosen_kinds(request, layout, before)
+    except PlanDiffers as error:
+        assert before is not None
+        raise refused(ledger, before.migration, error) from None
 
 
 def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:

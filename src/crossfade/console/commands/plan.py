@@ -11,10 +11,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
-from crossfade.errors import SourceEmpty
 from crossfade.migrate.known import find_store, layout_of
 from crossfade.migrate.plan import tree_name
-from crossfade.migrate.prepare import Request, check_pair
+from crossfade.migrate.prepare import Request, check_pair, chosen_kinds, refuse_empty
 from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
 from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model import layouts
@@ -32,10 +31,6 @@ def plan(request: Request, *, as_json: bool) -> int:
     survey = Survey()
     with ExitStack() as held:
         layout, adds = _survey(request, survey, held)
-    if not survey.entries and not survey.directories and not survey.links and not request.manner.may_find_nothing:
-        raise SourceEmpty(
-            f"{request.source} holds no entry at all", hint="mount the volume or mend the path; --allow-empty if it is meant"
-        )
     value = _value(request, layout, survey, adds)
     if as_json:
         show_json(value)
@@ -50,9 +45,11 @@ def _survey(request: Request, survey: Survey, held: ExitStack) -> tuple[Layout, 
         server = held.enter_context(serving(request.source))
         row = find_store(Ledger(server, request.source.schema), request.source, request.store_name)
         layout = layouts.parse(row.layout, source=row.layout_name)
-        database = DatabaseRecipe(request.source, server, row.store_id, layout).open()
+        stored = DatabaseRecipe(request.source, server, row.store_id, layout)
+        refuse_empty(request, stored)
+        database = stored.open()
         held.callback(database.close)
-        sample = count_entries(database.entries(), _kinds(request, layout), survey)
+        sample = count_entries(database.entries(), _kinds(request, layout, request.target.store or row.name), survey)
         if not request.target.is_database:
             measure_reading(database, sample, survey)
             return layout, [f"rows of migrations, leases, marks, journal and quarantine in schema {request.source.schema}"]
@@ -70,10 +67,13 @@ def _survey_files(request: Request, survey: Survey, held: ExitStack) -> Layout:
     recipe.open().close()  # before a server is started for what is not there
     place = held.enter_context(_measuring_place(request.target))
     layout = _begun_with(request, place) or recipe.layout
-    files = replace(recipe, layout=layout).open()
+    recipe = replace(recipe, layout=layout)
+    files = recipe.open()
     held.callback(files.close)
     say(f"reading {request.source}")
-    sample = take_stock(files, _kinds(request, layout), survey)
+    refuse_empty(request, recipe)
+    name = tree_name(request.source, request.target, request.store_name)
+    sample = take_stock(files, _kinds(request, layout, name), survey)
     measure(files, sample, layout, place, request.manner.workers, survey)
     return layout
 
@@ -86,12 +86,16 @@ def _begun_with(request: Request, place: Server) -> Layout | None:
         return layout_of(ledger, request.source, tree_name(request.source, request.target, request.store_name))
 
 
-def _kinds(request: Request, layout: Layout) -> frozenset[str] | None:
-    for name in (*request.only, *request.without, *request.add):
-        layout.kind(name)
-    every = frozenset(kind.name for kind in layout.kinds)
-    chosen = (frozenset(request.only or every) - set(request.without)) | set(request.add)
-    return None if chosen == every else chosen
+def _kinds(request: Request, layout: Layout, name: str) -> frozenset[str] | None:
+    """Those that ``start`` would move: a migration that was begun keeps to its own."""
+    place = request.target if request.target.is_database else request.source
+    if place.scheme == "embedded" and not os.path.isdir(place.path):
+        return chosen_kinds(request, layout, None)
+    with serving(place) as server, closing(Ledger(server, place.schema)) as ledger:
+        rows = ledger.migrations() if ledger.version() is not None else []
+    pair = (request.source.url, request.target.url, name)
+    before = next((row for row in rows if (row.source, row.target, row.plan["store"]) == pair), None)
+    return chosen_kinds(request, layout, before)
 
 
 @contextmanager
