@@ -13,8 +13,6 @@ from crossfade.store.backends.postgres import route
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.location import parse
 
-_SURE_SECONDS = 10.0
-
 
 @dataclass(frozen=True)
 class Twin:
@@ -37,15 +35,6 @@ class Twin:
         """Have a marker, if there is none: without one, writers have to ask the database."""
         if self.gate.read() is None:
             self.gate.write(self.marker())
-
-    def epoch(self) -> int:
-        """The route's, as the database says."""
-        return self.marker().epoch
-
-    def settled(self) -> int:
-        """The same, once no decision is on its way any more. Raises psycopg's errors where that takes too long."""
-        found = self.ledger.ask(lambda c: route.settled(c, self.ledger.schema, self.store_id, _SURE_SECONDS))
-        return route.epoch_of(found)
 
     def marker(self, undecided: Iterable[str] = ()) -> Marker:
         """The marker as the route has it, which is the truth; of the kinds that are *undecided*, that."""

@@ -86,7 +86,6 @@ class KindTotals:
     records: int
     raws: int
     incomplete: int
-    unstable: int
 
 
 @dataclass(frozen=True)
@@ -291,11 +290,6 @@ class Ledger:
         """Entries, bytes, records and raws of each kind, as they are now."""
         rows = self._rows(statement("totals", self.schema), {"store_id": store_id})
         return [KindTotals(str(row[0]), *(int(str(value)) for value in row[1:])) for row in rows]
-
-    def marked(self, migration: str) -> int:
-        """How many entries are in step, on the side that is files."""
-        query = self._sql("SELECT count(*) FROM {}.marks WHERE migration_id = %s")
-        return cast("int", self._rows(query, [migration])[0][0])
 
     def mark(self, migration: str, epoch: int, entries: list[Entry], removed: list[Entry], refusals: list[Refusal]) -> None:
         """What a file target wrote, removed and refused, fenced by the epoch. Only after the page is on disk."""
