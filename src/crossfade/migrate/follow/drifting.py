@@ -12,7 +12,7 @@ from itertools import chain, islice
 
 from crossfade.errors import GateShut
 from crossfade.migrate.decide import FOREIGN, Task
-from crossfade.migrate.follow.brake import Braked, Footing, footing_of
+from crossfade.migrate.follow.brake import Braked, Footing, footing_of, why_not_there
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
 from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.hints import Watch, left_out_by
@@ -186,8 +186,7 @@ class Drifting:
         """A volume that is not there any more is no reason to write down that all of it was removed."""
         if self._footing is None:
             return
-        now = footing_of(self._run.request.target.path)
-        if now is None or now.device != self._footing.device or (now.empty and not self._footing.empty):
+        if why_not_there(self._footing, footing_of(self._run.request.target.path)):
             raise Braked("the target's root is gone, empty, or another volume than before")
 
     def in_step(self, paths: Iterable[bytes]) -> None:
