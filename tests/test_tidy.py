@@ -134,7 +134,7 @@ def test_no_function_is_long():
 
 
 def test_every_module_says_what_it_is_for():
-    """First of all, and so does every function that others call."""
+    """First of all."""
     silent = [path for path in MODULES if path.stat().st_size and ast.get_docstring(ast.parse(path.read_bytes())) is None]
     assert _named(silent) == []
 

@@ -43,7 +43,7 @@
     │   └── GateShut            CF709    a gate of the hand-over is not met; nothing was changed
     └── SourceEmpty             CF801    exit 8   the source root holds no entry at all
 
-Each leaf has a code, the exit status of ``product.md``, whether trying again can help, and a paragraph for
+Each leaf has a code, an exit status (docs/reference/errors.md), whether trying again can help, and a paragraph for
 ``crossfade explain``. An instance adds one plain sentence and a ``try:`` line. Neither ever quotes a password or the
 content of a record.
 """

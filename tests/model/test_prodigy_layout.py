@@ -1,4 +1,4 @@
-"""Prodigy's layout: every file that design/prodigy-formats names, and the real files that Prodigy wrote."""
+"""Prodigy's layout: every file that Prodigy is known to write, and the real files that Prodigy wrote."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def layout() -> Layout:
 
 @pytest.mark.parametrize(("path", "where", "captures"), EVERY_FILE, ids=[path for path, _, _ in EVERY_FILE])
 def test_every_file_that_prodigy_writes_has_its_place(layout: Layout, path: str, where: str, captures: dict[str, str]):
-    """One line for each file of prodigy-formats 1 to 3 and 5. A file in the wrong kind is a wrong answer to a query."""
+    """One line for each. A file in the wrong kind is a wrong answer to a query."""
     found = layout.place(path.encode())
 
     assert (found.kind.name if found.fate == "keep" else found.fate, found.captures) == (where, captures)

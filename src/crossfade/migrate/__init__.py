@@ -1,1 +1,1 @@
-"""Movement: plan, copy, prove; later follow, cut over, roll back."""
+"""Movement: plan, copy, prove, follow, cut over, roll back, restore."""

@@ -23,9 +23,10 @@ _SLICE_SECONDS = 0.1
 
 
 class Lease:
-    """Renews the lease of *run*, writes down for other terminals how far *teller* says it is, which hears of a database that is silent.
+    """Renews the lease of *run*, and writes the progress down for other terminals.
 
-    *lost* hears when somebody took over, *heed* what is wished.
+    *teller* says how far it is, and is told when the database does not answer. *lost* hears when somebody took over,
+    *heed* what is wished.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def boolean(value: Any) -> bool | None:
 def timestamp(value: Any) -> int | None:
     """Microseconds since 2000-01-01 UTC of an RFC 3339 text, truncated; a text without an offset is UTC.
 
-    None for what PostgreSQL or the calendar cannot hold: a 60th second, a fifth digit in the year (prodigy-formats 6.1).
+    None for what PostgreSQL or the calendar cannot hold: a 60th second, a fifth digit in the year.
     """
     if type(value) is not str:
         return None

@@ -15,7 +15,7 @@ from crossfade.model.entries import RECORD_LIMIT, SEGMENT
 from crossfade.model.kinds import Form
 
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
-"""gzip, zstd, lz4: decided by magic bytes, never by name (prodigy-formats 12.20)."""
+"""gzip, zstd, lz4: decided by magic bytes, never by name."""
 
 _READ = 1 << 20
 

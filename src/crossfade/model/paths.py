@@ -69,5 +69,5 @@ def is_below(path: bytes, directory: bytes) -> bool:
 
 
 def leaves_root(path: bytes) -> bool:
-    """True for anything that could name a place outside the root, or no place at all (prodigy-formats 12.10)."""
+    """True for anything that could name a place outside the root, or no place at all: an empty part, `.`, `..`, a zero byte."""
     return _LEAVES(path) is not None

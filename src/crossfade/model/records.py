@@ -2,7 +2,7 @@
 
 One pure rule decides between ``json`` and ``raw``, stricter than any server we support: strict UTF-8, strict JSON
 (RFC 8259), nesting of at most 512, no ``\\u0000``, no lone surrogate. So a server never refuses what we call JSON, and
-``body->>'x'`` never raises (architecture 1, prodigy-formats 7).
+``body->>'x'`` never raises.
 
 The fast path is one typed decode a line, which reads the promoted fields and validates the rest without building it. What
 it cannot take goes to a slower reader that gives the same answer; what that cannot take is raw.

@@ -1,1 +1,1 @@
-"""What happens: failpoints, events, and who listens."""
+"""What happens: where a run can be made to fail, and how far it is."""

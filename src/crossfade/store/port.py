@@ -1,8 +1,7 @@
 """The port: what a place has to be able to do. Open this first.
 
-A store is a set of entries (``model.entries``). Everything above it, copying, following, validating, writing to two stores
-at once, is written once, against these members. Comfort (typed access, an asynchronous door) is built on top; retrying,
-throttling and measuring are stores around stores.
+A store is a set of entries (``model.entries``). Everything above it, copying, following, validating, restoring, is written
+once, against these members. Trying again, and keeping marks, are stores around a store (``layers``).
 
 The port speaks in pages and blocks, never in single records, so that a call's cost does not matter.
 """

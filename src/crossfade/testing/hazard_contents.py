@@ -160,7 +160,7 @@ def fields() -> Iterator[tuple[bytes, bytes]]:
 
 
 def leftovers() -> Iterator[tuple[bytes, bytes]]:
-    """What real trees hold beside records (prodigy-formats 2, 5, 12.7, 12.17, 12.20, 12.29)."""
+    """What real trees hold beside records: indexes, mappings, compressed archives, databases, backups, and what editors and systems leave."""
     index = b'{\n  "item_count": 1,\n  "item_ids": [\n    "item_1"\n  ],\n  "job_id": "job-1"\n}'
     mapping = b'{\n  "session_id": "session-1",\n  "job_id": "job-1",\n  "workflow_name": "fix"\n}'
     opaque = b"".join(LINE % DLQ_ADDED for _ in range(300))

@@ -1,4 +1,4 @@
-"""Hazards in names: what a path may be called (prodigy-formats 12.1, 12.4, 12.9, 12.10).
+"""Hazards in names: what a path may be called.
 
 Names are bytes. They are for file systems that keep names as they are (ext4, xfs, btrfs, tmpfs).
 """

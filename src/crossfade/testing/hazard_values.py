@@ -1,7 +1,7 @@
 """Hazards inside one JSON value: what parsers, PostgreSQL and each other's idea of JSON disagree about.
 
 Each value has a name. ``hazards.build`` plants every one twice, in a document and in a line of a log. Some are not
-JSON at all; that is the point. Numbers of the sections are those of ``prodigy-formats.md``: 6.3, 6.4, 6.5, 7, 12.
+JSON at all; that is the point.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Documents as Prodigy writes them: pretty JSON, two spaces, no final newline (prodigy-formats 1 and 2).
+"""Documents as Prodigy writes them: pretty JSON, two spaces, no final newline.
 
 One function a shape, field for field in the order of the Rust structs. Values are made up from a seeded ``Random``;
 hash maps come in random order, as they do in life.

@@ -1,4 +1,4 @@
-"""Event lines as Prodigy writes them: second generation, every type, about 520 bytes each (prodigy-formats 2.2).
+"""Event lines as Prodigy writes them: second generation, every type, about 520 bytes each.
 
 The shapes are a table of templates with weights; one row is one kind of event. Texts (Claude's messages, commands)
 grow and shrink so that the lines have the wanted mean length. About one line in a thousand is hazardous, as in life.

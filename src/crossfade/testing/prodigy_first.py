@@ -1,4 +1,4 @@
-"""What Prodigy's first generation wrote, the ``FileBackend`` of September 2025 (prodigy-formats 1).
+"""What Prodigy's first generation wrote, the ``FileBackend`` of September 2025.
 
 Few people have such files, but they share directories with those of the second generation.
 """

@@ -57,7 +57,8 @@ NOTHING = Part(0, 0, EMPTY)
 
 
 class Doubt(msgspec.Struct, frozen=True, gc=False):
-    """One path: the *entry* as it was applied, and the parts that were written, up to its end; None: as the books say.
+    """One path: the *entry* as it was applied, and the *parts* that were written, up to its end. These are None where the
+    content did not pass by; then the database's own record says what the entry must be.
 
     *changes* is how many changes it stands for, *at* when the first of them was not applied yet, by the server's clock.
     *due* is when to look, by ``time.monotonic()``; *looks* how often it was found to be wrong since it was applied.

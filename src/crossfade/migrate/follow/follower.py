@@ -184,7 +184,7 @@ class Follower:
 
     @property
     def unread(self) -> int:
-        """Of these, how many changes wait in a feed that cannot be read up to them yet: of what, and how large, is not known."""
+        """Changes that wait in the feed and cannot be read yet; their paths and sizes are unknown."""
         return sum(watch.unread for watch in self.watches)
 
     @property

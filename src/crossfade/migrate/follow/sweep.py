@@ -120,7 +120,7 @@ def look_over(
 ) -> Iterator[Task | None]:
     """One round: a task for each path that differs, HELD for each file that does not, None for anything else.
 
-    Of removals where the source cannot be looked at, which whoever looks there does not believe, the first of many is enough.
+    Of adjacent removals that the source hides only the first is given: whoever looks there will not believe it.
     """
     found = tasks(
         source.entries(tombstones=tombstones),

@@ -47,7 +47,7 @@ def complete(run: Run) -> list[Leftover]:
 
 
 def clear_up(run: Run) -> None:
-    """End what a fault that has passed since kept this runner from ending."""
+    """Complete what an earlier fault, now over, kept this runner from completing."""
     control = control_of(run)
     notes = _notes_left(control)
     if notes:

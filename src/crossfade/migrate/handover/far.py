@@ -70,7 +70,7 @@ class Far(Protocol):
         """End that, as the migration's runner. Safe to repeat."""
 
     def clear_up(self) -> list[Leftover]:
-        """End at once what a fault that has passed since kept this runner from ending; what that was."""
+        """Complete what an earlier fault, now over, kept this runner from completing; what that was."""
 
     def leave(self) -> None:
         """The migration ends here with nothing handed over."""

@@ -17,11 +17,17 @@ NAMED = 3
 class Facts:
     """What is known of a migration that follows.
 
-    ``in_step``: every change is heard of, and the whole was looked at since one may not have been. ``lag_seconds`` is None where nobody follows. ``proved_seconds`` is the age of the last proof of the whole, None without
-    one. ``unverified`` counts what was applied and not verified since. ``still_seconds`` says since when nothing happened in
-    the files; ``writers`` are processes that hold files open for writing, None where processes cannot be seen. ``unreadable`` are
-    paths that cannot be read, each with its reason. ``held_by`` says who has the authority, where the side that is to hand it over
-    has not; ``unheard`` why not all changes are heard of, where that is known.
+    ``in_step``: every change is heard of, and the whole was looked at since one may not have been.
+    ``lag_seconds``: how far the other side is behind; None where nobody follows.
+    ``behind``: how many paths may be out of step.
+    ``proved_seconds``: the age of the last proof of the whole; None without one.
+    ``unverified``: how many changes were applied and not verified since.
+    ``drift``: how many paths somebody wrote on the side that does not decide.
+    ``still_seconds``: since when nothing has happened in the files.
+    ``writers``: processes that hold files open for writing; None where processes cannot be seen.
+    ``unreadable``: paths that cannot be read, each with its reason.
+    ``held_by``: who has the authority, where the side that is to hand it over has not.
+    ``unheard``: why not all changes are heard of, where that is known.
     """
 
     following: bool

@@ -1,4 +1,4 @@
-"""A tree in this process's memory: the reference. What it does in sixty lines is what every store must do.
+"""A tree in this process's memory: the reference. What little it does is what every store must do.
 
 Atomic, as nothing can fail halfway; keeps digests, as a database does; forgets everything at the end.
 """

@@ -315,8 +315,8 @@ def _at_once(descriptor: int, data: bytes, before: os.stat_result) -> tuple[byte
 def _settled(descriptor: int, data: bytes, before: os.stat_result) -> tuple[bytes, os.stat_result, bool]:
     """A document's bytes in one untorn state, what ``stat`` says of them, and whether it would not hold still.
 
-    *data* was read after a look that said *before*, and may be all that there is to do. Programs rewrite documents in place
-    (prodigy-formats 8a): a young one that is empty or no JSON may be half written.
+    *data* was read after a look that said *before*, and may be all that there is to do. Programs rewrite documents in place:
+    a young one that is empty or no JSON may be half written.
     """
     for attempt in range(_SETTLE_TRIES):
         after = os.fstat(descriptor)

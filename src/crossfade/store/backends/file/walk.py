@@ -59,8 +59,8 @@ def walk(
 ) -> Iterator[Found]:
     """All that is under the root, the root first; or all below *under*; or only the *directories* of it.
 
-    Pruned directories are met but, unless *everything*, or what they are pruned for is among the *fates* that are moved, not entered. What cannot be listed or looked at goes to *on_error*,
-    which may raise. What vanishes under the walk is passed over.
+    A pruned directory is given, but entered only with *everything*, or if its fate is among *fates*. What cannot
+    be listed or looked at goes to *on_error*, which may raise. What vanishes under the walk is passed over.
     """
     if not under:
         yield _root(tree, layout)

@@ -66,7 +66,7 @@ def take_back(connection: Connection, schema: str, migration: str, name: str, nu
 
 
 def stands(connection: Connection, schema: str, migration: str, name: str, number: str) -> bool:
-    """True unless the order *number* was taken back; until the caller's transaction ends it is not."""
+    """True unless the order *number* was taken back; nobody can take it back before the caller's transaction ends."""
     return _locked(connection, schema, migration, name) == number
 
 
