@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.running import Terminal, kill_group
+from support.running import Terminal, kill_group, wait_for
 from support.servers import Database
 from support.sql_programs import SqlProgram, connection_of, follower, in_step, new_tree, quiet
 
@@ -24,6 +24,7 @@ class Writers:
     """Two transactions at a time, *early* with the smaller number; ``program`` keeps what is to stand at the end."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._schema = database.location.schema
         self.program = SqlProgram(database, seed=0)
         for path in (KEY, LOG, *OWN):
@@ -39,6 +40,12 @@ class Writers:
         """In the transaction of *connection*; it will have been the last to write there."""
         connection.execute(f"SELECT {self._schema}.put(%s, %s::bytea)", [path, data])
         self.program.files[path] = data
+
+    def waits(self, connection: psycopg.Connection) -> bool:
+        """True while it has to wait for somebody else's lock."""
+        return bool(
+            self._database.one("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s", connection.info.backend_pid)
+        )
 
     def append(self, connection: psycopg.Connection, data: bytes) -> None:
         connection.execute(f"SELECT {self._schema}.append(%s, %s::bytea)", [LOG, data])
@@ -82,7 +89,7 @@ def test_one_that_waits_for_the_other(writers: Writers):
         writers.put(first, KEY, b'{"round":%d,"by":"first"}' % number)
         waiting = threading.Thread(target=writers.put, args=(second, KEY, b'{"round":%d,"by":"second"}' % number))
         waiting.start()
-        time.sleep(0.05)
+        wait_for("the second to wait", lambda: writers.waits(second))  # noqa: B023 - asked here and now
         first.commit()
         waiting.join(30)
         second.commit()

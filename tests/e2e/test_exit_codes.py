@@ -67,7 +67,7 @@ def test_1_the_command_line_or_the_configuration_is_wrong(
 
     assert run.status == 1, run
     assert says in run.err.splitlines()[0], run
-    assert "\n  try: crossfade " in run.err or "\n  try: " in run.err, run
+    assert "\n  try: " in run.err, run
     assert "Traceback" not in run.err
     assert not run.out
     assert database.one("SELECT to_regclass('stores')") is None

@@ -15,12 +15,28 @@ from crossfade.migrate.follow import feed as watching
 from crossfade.migrate.follow.dirty import NEVER, Dirty
 from crossfade.migrate.follow.feed import FeedWatch, Place, begin
 from crossfade.store.backends.postgres import feed
+from crossfade.store.backends.postgres.session import Session
 from support.running import wait_for
 from support.servers import Database
 from support.sql_programs import connection_of, new_tree
 
 MINE = "0123456789ab"
 ONE, TWO, THREE = (f"sessions/{name}.json" for name in ("one", "two", "three"))
+
+
+class Watched(FeedWatch):
+    """One that counts its looks at the feed."""
+
+    looks = 0
+
+    def _save(self, connection: Session) -> None:
+        super()._save(connection)
+        self.looks += 1
+
+    def has_looked(self) -> None:
+        """Wait until it has looked at all that stands there now: one look may be under way."""
+        before = self.looks
+        wait_for("two looks", lambda: self.looks >= before + 2)
 
 
 @dataclass
@@ -32,10 +48,10 @@ class Feed:
     told: list[tuple[str, str]] = field(default_factory=list)
     dirty: Dirty = field(default_factory=Dirty)
 
-    def watch(self) -> FeedWatch:
+    def watch(self) -> Watched:
         """A reader with nothing in its memory."""
         self.dirty = Dirty()
-        return FeedWatch(self.place, self.dirty, lambda event, _detail, reason: self.told.append((event, reason)))
+        return Watched(self.place, self.dirty, lambda event, _detail, reason: self.told.append((event, reason)))
 
     def put(self, path: str, connection: psycopg.Connection | None = None) -> None:
         """A write, of its own transaction unless there is one."""
@@ -76,6 +92,7 @@ class Feed:
 @pytest.fixture
 def read(database: Database, monkeypatch: pytest.MonkeyPatch) -> Feed:
     monkeypatch.setattr(watching, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.1)
     new_tree(database)
     place = Place(database.server, database.location.schema, 1, MINE)
     read = Feed(database, place)
@@ -105,25 +122,25 @@ def names(read: Feed, *paths: str) -> Callable[[], bool]:
 def test_what_commits_late_is_named_though_its_number_is_smaller(read: Feed):
     """And what a transaction rolls back takes nothing else with it."""
     late, lost = connection_of(read.database), connection_of(read.database)
-    with read.watch(), closing(late), closing(lost):
+    with read.watch() as watch, closing(late), closing(lost):
         read.put(ONE, late)
         read.put(THREE, lost)
         read.put(TWO)
         lost.rollback()
-        time.sleep(0.3)
+        watch.has_looked()
         assert TWO not in settle(read)
         late.commit()
         wait_for("both", names(read, ONE, TWO))
 
 
 def test_no_cursor_is_written_down_before_all_that_it_names_is_in_step(read: Feed):
-    with read.watch():
+    with read.watch() as watch:
         read.everything_seen()
         read.put(ONE)
         wait_for("a name", lambda: len(read.dirty))
         assert ONE in read.named()
         read.put(TWO)
-        time.sleep(0.5)
+        watch.has_looked()
         assert {ONE, TWO} <= read.left()
         read.dirty.settled()
         wait_for("another name", names(read, TWO))
@@ -132,14 +149,14 @@ def test_no_cursor_is_written_down_before_all_that_it_names_is_in_step(read: Fee
 
 
 def test_what_is_put_back_holds_the_cursor_and_what_cannot_be_read_does_not(read: Feed):
-    with read.watch():
+    with read.watch() as watch:
         read.everything_seen()
         read.put(ONE)
         wait_for("a name", lambda: len(read.dirty))
         taken = read.dirty.take(float("inf"), 10)
         read.dirty.again(taken[0], time.monotonic(), 30.0)
         read.dirty.settled()
-        time.sleep(0.5)
+        watch.has_looked()
         assert ONE in read.left()
         assert [dirt.path for dirt in read.dirty.take(float("inf"), 10)] == [taken[0].path]
         read.dirty.again(replace(taken[0], number=NEVER), time.monotonic(), 30.0)
@@ -157,17 +174,17 @@ def test_whoever_starts_again_hears_again_what_was_not_in_step(read: Feed):
         wait_for("the same", names(read, ONE))
         read.everything_seen()
         wait_for("an empty feed", lambda: read.noted() == 0)
-    with read.watch():
-        time.sleep(0.3)
+    with read.watch() as watch:
+        watch.has_looked()
         assert settle(read) == set()
 
 
 def test_until_everything_was_looked_at_no_cursor_moves(read: Feed):
     """What an earlier run left undone has no name in the feed."""
-    with read.watch():
+    with read.watch() as watch:
         read.put(ONE)
         wait_for("a name", names(read, ONE))
-        time.sleep(0.5)
+        watch.has_looked()
         assert ONE in read.left()
         read.everything_seen()
         wait_for("a cursor", lambda: not read.left())
@@ -179,7 +196,9 @@ def test_our_own_changes_do_not_come_back(read: Feed):
         wait_for("a name", names(read, ONE))
         mine.execute("UPDATE entries SET mtime_ns = 1 WHERE path = %s", [ONE])
         read.put(TWO)
-        wait_for("another name", lambda: TWO in (found := read.named()) and ONE not in found)
+        heard: set[str] = set()
+        wait_for("another name", lambda: heard.update(read.named()) or TWO in heard)
+        assert ONE not in heard
 
 
 def test_another_history_is_begun_anew_and_only_once_all_is_compared(read: Feed):
@@ -190,7 +209,7 @@ def test_another_history_is_begun_anew_and_only_once_all_is_compared(read: Feed)
         wait_for("being told", lambda: read.told)
         assert read.told[0][0] == "feed began anew"
         wait_for("the reason", lambda: "everything is being compared" in watch.trouble)
-        time.sleep(0.3)
+        watch.has_looked()
         assert read.history() == began
         read.put(ONE)
         wait_for("a name", names(read, ONE))
@@ -291,7 +310,7 @@ def test_a_reader_that_was_retired_leaves_no_place_behind(read: Feed):
             connection.commit()
         read.dirty.settled()
         wait_for("its next word", lambda: watch._saved_at > time.monotonic() - 0.05, 60)
-        time.sleep(0.3)
+        watch.has_looked()
     assert read.database.one("SELECT count(*) FROM cursors") == 0
     assert read.database.one("SELECT bool_or(fed) FROM stores") is False
 
