@@ -35,7 +35,15 @@ def test_what_asks_nobody_loads_no_driver(words: list[str], tmp_path: Path):
     """Help, and what the program knows by itself: neither the database's driver, nor what moves bytes, nor what tests need."""
     found = loaded(tmp_path, *words)
 
-    heavy = {"psycopg", "asyncio", "multiprocessing", "inotify_simple", "crossfade.testing", "crossfade.migrate.prepare"}
+    heavy = {
+        "psycopg",
+        "pydantic",
+        "asyncio",
+        "multiprocessing",
+        "inotify_simple",
+        "crossfade.testing",
+        "crossfade.migrate.prepare",
+    }
     assert found & heavy == set()
 
 
