@@ -52,6 +52,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+AGAIN = "the same command again"  # a hint that begins so is told with what was typed in its place
 Retry = Literal["never", "later", "exhausted"]
 
 
@@ -170,9 +171,8 @@ class TargetUnfit(Failed):
 class TargetUnwritable(Failed):
     code = "CF206"
     meaning = (
-        "The target does not accept writes: a read-only directory or file system, a standby, or a read-only database. Or a part "
-        "of a tree of files is mounted by itself: a file gets its name by a rename, and none leads from one mount to another. Files "
-        "that are handed over from have to be written, too: they follow from then on. Nothing was changed."
+        "The target does not accept writes: a read-only directory or file system, a standby, a read-only database; or a part of a "
+        "tree is mounted by itself, where no rename leads. Files that hand over are written, too: they follow. Nothing was changed."
     )
 
 
@@ -285,9 +285,6 @@ class Unfinished(CrossfadeError):
     exit = 6
 
 
-AGAIN = "the same command again"  # a hint that begins so is told with what was typed in its place
-
-
 class Interrupted(Unfinished):
     code = "CF601"
     retry = "later"
@@ -377,7 +374,7 @@ class GateShut(Refused):
     meaning = (
         "Authority changes hands only when both sides are in step, all of it is verified, quarantine and drift are dealt with, "
         "the reverse stream is prepared and no writer is left. The message names the gate that is not met. Nothing was "
-        "changed, and following goes on. While one order stands, no other is given. `crossfade cutover ID --dry-run` shows all."
+        "changed, and following goes on. While one order stands, no other is given. `cutover ID --dry-run` shows every gate."
     )
 
 

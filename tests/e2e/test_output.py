@@ -62,7 +62,7 @@ def test_a_validation_tells_programs_what_to_type_next(person: Person, tiny: Pat
     (step,) = steps
     assert f"\ndifferent: {step['command']}   # {step['why']}\n" in person.types("validate", moved).out
 
-    _commands_run(person, steps)
+    commands_run(person, steps)
     assert person.asks("validate", moved)["state"] == "equal"
 
 

@@ -1,6 +1,8 @@
-"""What a schema knows of a plan already: the migration, if it was begun, its tree, and the layout of that."""
+"""What a schema knows of a plan already: the migration, if it was begun, its kinds, its tree, and the layout of that."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from crossfade.errors import PhaseForbids, PlanDiffers, SourceMissing, TargetTaken
 from crossfade.migrate.audit.record import refused
@@ -10,6 +12,9 @@ from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
 from crossfade.store.location import Location
 
+if TYPE_CHECKING:
+    from crossfade.migrate.prepare import Request
+
 
 def layout_of(ledger: Ledger, source: Location, name: str) -> Layout | None:
     """The layout that a tree of *source* was begun with, so that it need not be named again."""
@@ -17,6 +22,22 @@ def layout_of(ledger: Ledger, source: Location, name: str) -> Layout | None:
         return None
     row = next((row for row in ledger.stores() if row.name == name and row.origin == source.url), None)
     return None if row is None else layouts.parse(row.layout, source=row.layout_name)
+
+
+def chosen_kinds(request: Request, layout: Layout, before: MigrationRow | None) -> frozenset[str] | None:
+    """The kinds to move: as asked for, as begun, and as added. None for all. Raises PlanDiffers."""
+    for name in (*request.only, *request.without, *request.add):
+        layout.kind(name)
+    every = frozenset(kind.name for kind in layout.kinds)
+    asked = frozenset(request.only or every) - set(request.without)
+    first = asked if before is None else every if before.kinds is None else frozenset(before.kinds)
+    if before is not None and (request.only or request.without) and asked != first:
+        raise PlanDiffers(
+            f"migration {before.migration} moves the kinds {', '.join(sorted(first))}",
+            hint="leave --only and --except out; --add KIND lets it grow",
+        )
+    chosen = first | set(request.add)
+    return None if chosen == every else chosen
 
 
 def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:

@@ -29,7 +29,7 @@ from crossfade.migrate.claiming import Patient, claim
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of, limits_of, wanted_of
 from crossfade.migrate.inventory import Decide
-from crossfade.migrate.known import begun, find_store, layout_of, refuse_finished, tree_of
+from crossfade.migrate.known import begun, chosen_kinds, find_store, layout_of, refuse_finished, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, tree_name
@@ -362,24 +362,8 @@ def _plan(request: Request, name: str, layout: Layout) -> Plan:
     return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
 
 
-def chosen_kinds(request: Request, layout: Layout, before: MigrationRow | None) -> frozenset[str] | None:
-    """The kinds to move: as asked for, as begun, and as added. None for all. Raises PlanDiffers."""
-    for name in (*request.only, *request.without, *request.add):
-        layout.kind(name)
-    every = frozenset(kind.name for kind in layout.kinds)
-    asked = frozenset(request.only or every) - set(request.without)
-    first = asked if before is None else every if before.kinds is None else frozenset(before.kinds)
-    if before is not None and (request.only or request.without) and asked != first:
-        raise PlanDiffers(
-            f"migration {before.migration} moves the kinds {', '.join(sorted(first))}",
-            hint="leave --only and --except out; --add KIND lets it grow",
-        )
-    chosen = first | set(request.add)
-    return None if chosen == every else chosen
-
-
 def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
-    """The same; what speaks against it is written down."""
+    """The kinds to move; what speaks against them is written down."""
     try:
         return chosen_kinds(request, layout, before)
     except PlanDiffers as error:

@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from crossfade.console.talk import counted, lasting, say, show, show_json, sized, table
-from crossfade.migrate.known import find_store, layout_of
+from crossfade.migrate.known import chosen_kinds, find_store, layout_of
 from crossfade.migrate.plan import tree_name
-from crossfade.migrate.prepare import Request, check_pair, chosen_kinds, refuse_empty
+from crossfade.migrate.prepare import Request, check_pair, refuse_empty
 from crossfade.migrate.survey import Survey, count_entries, measure, measure_reading, take_stock
 from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model import layouts
