@@ -58,6 +58,7 @@ def test_a_command_names_the_database_where_the_migration_would_not_be_found(
     assert "--store" not in step(owner)
     assert "--store" not in step(other, CROSSFADE_STORE=database.url)
     assert "--store" in step(owner, CROSSFADE_STORE=database.url + "x")
+    assert "--store" in step(owner, CROSSFADE_STORE="mysql://x"), "which is no store at all"
     command = shlex.split(step(other))
     assert command[:2] == ["crossfade", "resume"]
     assert other.types("status", *command[2:]).status == 0

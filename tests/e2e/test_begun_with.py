@@ -110,3 +110,16 @@ def test_what_cannot_be_read_is_left_out_by_who_goes_on(terminal: Terminal, stor
     cluster.database("begun_with").run("UPDATE migrations SET phase = 'copying'")
     code, _, err = types("resume", state["migration"], "--workers", "1")
     assert (code, f"left out, could not be read: sessions/{secret.name}" in err) == (4, True), err
+
+
+def test_a_restore_that_was_interrupted_ends_with_its_proof(person: Person, tiny: Path, database: Database, tmp_path: Path):
+    """Into a directory that was never brought from there, too: whoever goes on with it does not follow from then on."""
+    person.moves(tiny, database.url)
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (target / "theirs.txt").write_text("mine")
+    assert person.types("restore", database.url, target, "--merge", "--workers", "1").status == 0
+    assert database.one("SELECT wanted ->> 'once' FROM migrations ORDER BY created_at DESC LIMIT 1") == "true"
+    _in_phase(database, target, "copying")
+    commands_run(person, _status(person, database, target))
+    assert person.asks("status", database.url, target)["state"] == "copied"
