@@ -353,3 +353,16 @@ def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
     assert pair.content(TWO) == DOCUMENT % TWO
     pair.stop()
     assert person.types("validate", root, database.url, "--jobs", "1").status == 0
+
+
+def test_a_volume_that_goes_away_is_no_drift(pair: Pair):
+    """On the side that does not decide, too: an unmount is not written down as so many files that somebody removed."""
+    pair.root.rename(pair.root.with_name("away"))
+    pair.root.mkdir()
+    done = finish(pair.runners.pop(), 60)
+
+    assert done.status == 7, done
+    assert "error[CF707]" in done.err
+    assert "the target's root is gone, empty, or another volume than before" in done.err
+    assert pair.open() == {}
+    assert pair.content(ONE) is not None
