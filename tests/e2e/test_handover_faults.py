@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
@@ -294,6 +294,12 @@ def test_who_takes_an_order_back_waits_for_the_decision_that_is_on_its_way(stage
     stops_well(follower)
 
 
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crossfade ledger' AND wait_event_type = 'Lock'
+"""
+"""Sessions that wait for somebody else's transaction."""
+
+
 def test_who_waits_no_more_for_a_decision_on_its_way_is_told_to_look(stage: Stage):
     """A roll back that is carried out meanwhile, and typed once more, would end the migration."""
     assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0
@@ -301,11 +307,10 @@ def test_who_waits_no_more_for_a_decision_on_its_way_is_told_to_look(stage: Stag
     follower = stage.follower("postgres.decision:before")
     asked = stage.asks("rollback", "--hold-max", "20s")
     asleep(follower)
-    for _ in range(2):
-        asked.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            asked.wait(1)
-    done = finish(asked, 10)
+    asked.send_signal(signal.SIGINT)
+    wait_for("who takes it back, and waits", lambda: stage.database.one(WAITING))
+    asked.send_signal(signal.SIGINT)
+    done = finish(asked, 30)
     wakes(follower)
 
     assert done.status == 6, done

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from crossfade.console.commands import demo as demo_verb
+from crossfade.console.commands import doctor as doctor_verb
 from crossfade.console.commands import quarantine as quarantine_verb
 from crossfade.console.commands import repair as repair_verb
 from crossfade.migrate.prepare import Run as Prepared
+from crossfade.store.backends.embedded import Orphan
 from support.following import following
 from support.person import Person, refused
 from support.running import Terminal, finish, kill_group, wait_for
@@ -134,6 +136,16 @@ def test_a_repair_is_done_to_its_end(
     done = person.types("repair", moved)
     assert done.status == 0, done
     assert completed == [[]]
+
+
+def test_a_doctor_who_is_interrupted_may_have_stopped_a_server(person: Person, monkeypatch: pytest.MonkeyPatch):
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor_verb, "orphans", lambda: [Orphan("/nowhere", 1, 0)])
+    monkeypatch.setattr(doctor_verb, "stop_orphan", stopped)
+    sentence, hint = refused(person.types("doctor", "--stop-orphans"), "CF601", 6)
+    assert (sentence, hint) == ("stopped; a server that was told to stop may do so yet", "crossfade doctor")
 
 
 def test_an_interrupted_demo_begins_anew_beside_what_it_has_made(

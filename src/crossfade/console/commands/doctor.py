@@ -13,10 +13,10 @@ from crossfade.console.finding import opened, stores
 from crossfade.console.found_again import found_again
 from crossfade.console.state import State, look_at, state_of, value_of
 from crossfade.console.talk import say, show, show_json
-from crossfade.errors import CrossfadeError
+from crossfade.errors import CrossfadeError, Interrupted
 from crossfade.migrate.handover.completing import leftovers
 from crossfade.migrate.values import SCHEMA_VERSION
-from crossfade.store.backends.embedded import majors, orphans, stop_orphan
+from crossfade.store.backends.embedded import Orphan, majors, orphans, stop_orphan
 from crossfade.store.backends.postgres import schema
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import plain_errors
@@ -30,9 +30,7 @@ def doctor(store: str, *, stop: bool, as_json: bool) -> int:
     """Look, report; with *stop*, end embedded servers that nobody uses. 2 when something needs a hand."""
     left = orphans()
     if stop:
-        for orphan in left:
-            stop_orphan(orphan)
-            say(f"stopped the server of {orphan.directory} (process {orphan.pid})")
+        _stop(left)
         left = []
     places = [_place(place) for place in stores(store)]
     value: dict[str, Any] = {
@@ -51,6 +49,15 @@ def doctor(store: str, *, stop: bool, as_json: bool) -> int:
     else:
         show(_text(value))
     return 2 if left or any(place["error"] or place["half_done"] for place in places) else 0
+
+
+def _stop(left: list[Orphan]) -> None:
+    try:
+        for orphan in left:
+            stop_orphan(orphan)
+            say(f"stopped the server of {orphan.directory} (process {orphan.pid})")
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; a server that was told to stop may do so yet", hint="crossfade doctor") from None
 
 
 def _place(place: Location) -> dict[str, Any]:
