@@ -63,6 +63,7 @@ INSIDE = {
         "_once",
     ): "looking, the lease and its renewal; what must last is named by the caller",
     ("store/backends/file/aside.py", "_sync"): "called in file.aside",
+    ("store/backends/file/staging.py", "is_one_mount"): "of a name that nothing has: it asks, and moves nothing",
     ("store/backends/file/gate.py", "_sync"): "called in gate.marker",
     ("store/backends/postgres/wishes.py", "listen"): "a session that listens; nothing was written in it",
     ("store/writer.py", "_put"): "a program's own write: whole or not at all, and as durable as its files always were",
