@@ -13,10 +13,9 @@ from crossfade.console.found_again import found_again
 from crossfade.console.positions import is_verified, positions_of
 from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError
-from crossfade.migrate.again import start_again
 from crossfade.migrate.handover.books import books_of, counted
 from crossfade.migrate.phases import RESTORING
-from crossfade.migrate.restore import refilling
+from crossfade.migrate.to_type import refilling, start_again
 from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.leases import Runner

@@ -1,12 +1,11 @@
-"""A migration that was begun, asked for once more: from its row to the request that began it, or to the command."""
+"""A migration that was begun, asked for once more: from its row to the request that began it."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from typing import Any
 
-from crossfade.migrate.plan import Manner, name_option
+from crossfade.migrate.plan import Manner
 from crossfade.migrate.prepare import Request
 from crossfade.store.backends.postgres.ledger import MigrationRow
 from crossfade.store.location import Location, conninfo, parse
@@ -32,25 +31,6 @@ def as_begun(manner: Manner, wanted: dict[str, Any]) -> Manner:
         merge=manner.merge or bool(wanted.get("merge")),
         skip_unreadable=manner.skip_unreadable or bool(wanted.get("skip_unreadable")),
     )
-
-
-def start_again(row: MigrationRow, *, once: bool = True) -> str:
-    """The command that goes on with a copy, or brings changes over. Its layout is written down in the database."""
-    options = ["--include-transient"] if row.plan["include_transient"] else []
-    options += [f"--{name.replace('_', '-')}" for name in _said(row)]
-    options += ["--once"] if once else []
-    return shlex.join(["crossfade", "start", row.source, row.target, *_named(row), *options])
-
-
-def _said(row: MigrationRow) -> list[str]:
-    """The options that *row* was begun with and that its next run needs, too. What a first copy may delete, no later one does."""
-    names = ["merge", "skip_unreadable", *([] if row.was_proved else ["delete_extra"])]
-    return [name for name in names if row.wanted.get(name)]
-
-
-def _named(row: MigrationRow) -> list[str]:
-    """The tree's name, where the URLs do not say it."""
-    return name_option(parse(row.source), parse(row.target), row.plan["store"])
 
 
 def _as_found(location: Location, place: Location) -> Location:

@@ -251,7 +251,6 @@ class Engine:
         self._retried(Retried(ENGINE, fault_of(error)))
 
     def _retried(self, heard: Retried) -> None:
-        self._tally.retries += 1
         self._teller.retried(heard.fault)
 
     def _take(self, outcome: Outcome) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from crossfade.errors import CrossfadeError, PhaseForbids, Removed, TargetForeign
-from crossfade.migrate.again import start_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.decide import Task
 from crossfade.migrate.known import find_store, tree_option
@@ -24,6 +23,7 @@ from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, RESTORING
 from crossfade.migrate.plan import Plan
 from crossfade.migrate.prepare import Make, Request, Run, onto_database, turned
+from crossfade.migrate.to_type import refilling, start_again
 from crossfade.model import layouts
 from crossfade.model.changes import Page, Touch
 from crossfade.model.entries import Entry, altered
@@ -32,7 +32,7 @@ from crossfade.store.backends.file.walk import NOBODYS
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.leftovers import cut_short
-from crossfade.store.location import Location, parse
+from crossfade.store.location import Location
 from crossfade.store.registry import DatabaseRecipe, FileRecipe, serving
 
 ARRIVED = ("following", "proved")
@@ -204,12 +204,6 @@ def _settled(log: Entry, digest: bytes) -> Entry:
 def restoring(run: Run) -> str:
     """The command that fills the source of *run* again, whichever way round it runs."""
     return refilling(run.plan.source, run.plan.target, run.plan.store)
-
-
-def refilling(source: str, target: str, store: str) -> str:
-    """The command that fills *source*, a migration's, again from the tree *store* in its target."""
-    name = [] if parse(target).store else ["--store-name", store]
-    return shlex.join(["crossfade", "restore", target, source, *name, "--if-empty"])
 
 
 def way_on(run: Run) -> str:

@@ -24,7 +24,6 @@ class Tally:
     untold: int = 0
     records: int = 0
     refused: int = 0
-    retries: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from crossfade.console.found_again import found_again
 from crossfade.console.streams import while_read
 from crossfade.console.talk import counted, say, say_head, show, show_json, sized, table
 from crossfade.errors import OptionInvalid
-from crossfade.migrate.again import start_again
 from crossfade.migrate.handover.books import FAR, Books, books_of
+from crossfade.migrate.to_type import start_again
 from crossfade.migrate.values import SCHEMA_VERSION
 from crossfade.model.paths import path_of
 from crossfade.store.backends.postgres.ledger import Item

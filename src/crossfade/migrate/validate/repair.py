@@ -26,7 +26,7 @@ from crossfade.migrate.obstacles import Obstacles
 from crossfade.migrate.phases import RESTORING
 from crossfade.migrate.plan import Limits, name_option
 from crossfade.migrate.prepare import Request, Run, refuse_empty
-from crossfade.migrate.restore import refilling
+from crossfade.migrate.to_type import refilling
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.strays import remove_strays

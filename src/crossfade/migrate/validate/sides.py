@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crossfade.errors import MigrationUnknown, SourceMissing
-from crossfade.migrate.again import start_again
 from crossfade.migrate.known import came_from, find_store
 from crossfade.migrate.prepare import check_pair
+from crossfade.migrate.to_type import start_again
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow, StoreRow
