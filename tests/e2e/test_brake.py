@@ -265,6 +265,24 @@ def test_a_volume_that_vanishes_in_the_middle_stops_a_copy(
     assert len(_files(database)) == (FILES // 2 if is_first else FILES)
 
 
+def test_a_volume_that_vanishes_in_what_does_not_move_stops_no_copy(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache, table = root / "worktrees/r/w/cache", tmp_path / "mountinfo"
+    cache.mkdir(parents=True)
+    table.write_bytes(b"26 25 8:2 / %s rw - ext4 /dev/sda2 rw\n" % os.fsencode(cache.resolve()))
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    share_out = engine.shared_out
+
+    def late(work, *rest, **options):
+        _vanishes(cache, table)
+        return share_out(work, *rest, **options)
+
+    monkeypatch.setattr(engine, "shared_out", late)
+    person.moves(root, database.url)
+    assert len(_files(database)) == FILES
+
+
 def test_a_copy_that_was_never_finished_is_not_offered_for_a_restore(
     terminal: Terminal, person: Person, root: Path, database: Database
 ):

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from crossfade.migrate.decide import Task
+from crossfade.migrate.follow import hints
+from crossfade.migrate.follow.sweep import Sweep
 from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import feed
 from support.following import following
@@ -68,6 +71,26 @@ def test_a_runner_whose_migration_is_finished_has_done_what_it_was_told(
     assert ended.status == 0, ended
     assert "finished" in ended.err
     assert "give the same command again" not in ended.err
+
+
+def test_where_other_hosts_may_write_all_files_are_looked_at_whoever_hands_over(
+    person: Person, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """Of what they write nothing is told: before a cut-over it is to be brought, before a roll back it is drift."""
+    looked: list[float] = []
+    rush = Sweep.rush
+
+    def noting(self: Sweep, hear: Callable[[list[Task]], object], until: float) -> None:
+        looked.append(until)
+        rush(self, hear, until)
+
+    monkeypatch.setattr(hints, "shared_with_others", lambda root: "nfs4")
+    monkeypatch.setattr(Sweep, "rush", noting)
+    person.moves(root, database.url)
+    for verb in ("cutover", "rollback"):
+        done = person.types(verb, root, database.url, "--writers-stopped", "--hold-max", "10s")
+        assert (done.status, len(looked)) == (0, 1), done
+        looked.clear()
 
 
 def test_a_supervisor_does_not_follow_again_what_a_person_rolled_back(

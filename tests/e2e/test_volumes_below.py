@@ -32,7 +32,7 @@ def is_refused(done: Run, *words: str) -> None:
 
 @pytest.mark.parametrize(
     ("volume", "options", "why"),
-    [("sessions", "", "below sessions: it is a volume of its own"), ("", "ro", "there is no place for temporary files")],
+    [("sessions", "", "below sessions: it is a volume of its own"), ("", "ro", "it is read-only")],
     ids=["a volume below the root", "a root that is read-only"],
 )
 def test_files_that_could_not_follow_do_not_hand_over(

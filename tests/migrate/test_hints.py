@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from inotify_simple import Event, INotify, flags
 
-from crossfade.migrate.follow.hints import Watch, left_out_by
+from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.inotify import Watches
 from crossfade.model import layouts
+from crossfade.store.backends.file.walk import left_out_by
 
 _SECONDS = 10.0
 
@@ -291,6 +292,19 @@ def test_another_volume_below_the_root_is_watched_anew(root: Path, ear: Ear, mon
         mounted[b"a"] = b"8:2"
         wait(lambda: ear.missed >= 3)
         wait(lambda: watch.hears_all)
+
+
+def test_a_volume_in_what_is_not_moved_is_no_news(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """A build mounts and unmounts in its worktree as it likes."""
+    (root / "worktrees/r/w/cache").mkdir(parents=True)
+    mounted: dict[bytes, bytes] = {}
+    monkeypatch.setattr("crossfade.migrate.follow.inotify.mounts_below", lambda root: dict(mounted))
+    with Watches(os.fsencode(root), left_out_by(layouts.load("prodigy"), include_transient=False)) as watches:
+        mounted[b"worktrees/r/w/cache"] = b"8:2"
+        watches.check_root()
+        mounted[b"a"] = b"8:3"
+        with pytest.raises(OSError, match="other volumes"):
+            watches.check_root()
 
 
 def test_a_root_that_is_replaced_is_watched_anew_and_all_may_have_been_missed(watch: Watch, ear: Ear, root: Path):

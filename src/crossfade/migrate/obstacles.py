@@ -18,8 +18,9 @@ from crossfade.migrate.decide import Task
 from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import altered
 from crossfade.model.layouts import Layout
-from crossfade.model.paths import ancestors_of, text_of
+from crossfade.model.paths import text_of
 from crossfade.store.backends.file.reach import out_of_reach
+from crossfade.store.backends.file.walk import left_out_by, lies_left_out
 from crossfade.store.location import Location
 from crossfade.store.port import Applied
 
@@ -130,9 +131,10 @@ def make_directory(location: Location, layout: Layout, *, include_transient: boo
 def check_reach(location: Location, layout: Layout, *, include_transient: bool) -> None:
     """Raises TargetUnwritable, which names it, where the root of a tree, or a volume below it that moves, cannot be written."""
 
+    leaves_out = left_out_by(layout, include_transient=include_transient)
+
     def moves(path: bytes) -> bool:
-        fates = [placement.fate for each in (path, *ancestors_of(path)) if (placement := layout.prunes(each))]
-        return all(fate == "transient" and include_transient for fate in fates)
+        return not lies_left_out(leaves_out, path, directory=os.path.isdir(os.path.join(location.path, path)))
 
     for path, why in out_of_reach(location.path, moves).items():
         place = f"{location} cannot be written below {text_of(path)}" if path else f"{location} cannot be written"

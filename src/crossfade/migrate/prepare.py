@@ -276,9 +276,10 @@ def _from_database(request: Request, held: ExitStack) -> Run:
     row = find_store(origin, request.source, request.store_name)
     layout = layouts.parse(row.layout, source=row.layout_name)
     name = check_name("store name", request.target.store or row.name)
-    source = DatabaseRecipe(request.source, origin.server, row.store_id, layout)
+    plan = _plan(request, name, layout)
+    source = DatabaseRecipe(request.source, origin.server, row.store_id, layout, purpose=f"{plan.migration} reader")
     ledger = Ledger(held.enter_context(serving(request.target, create=True)), request.target.schema)
-    return replace(_into_database(request, ledger, _plan(request, name, layout), layout, source), origin=origin)
+    return replace(_into_database(request, ledger, plan, layout, source), origin=origin)
 
 
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
@@ -346,7 +347,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     before = begun(ledger, plan, to_database=False)
     _check_incremental(request, before, ledger)
     kinds = _kinds(request, layout, before, ledger)
-    make_directory(request.target, layout, include_transient=True)
+    make_directory(request.target, layout, include_transient=False)
     epoch = _claim(request, ledger, plan, row.store_id, kinds)
     source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
     files = FileRecipe(request.target, layout, include_transient=True)

@@ -17,6 +17,7 @@ from crossfade.migrate.prepare import Run
 from crossfade.model.paths import text_of
 from crossfade.store.backends.file.aside import Aside
 from crossfade.store.backends.postgres.drift import Item, Side, State, Wish, seen_of
+from crossfade.store.backends.postgres.server import translate
 from crossfade.store.port import Reading, Store
 
 RECORDS = "records"
@@ -55,8 +56,8 @@ class Dealing:
             return Dealt("open", error.sentence)
         except (pg.DataError, pg.IntegrityError) as error:
             return Dealt("open", f"the server refused it ({error.sqlstate})")
-        except pg.OperationalError:
-            return Dealt("open", "the server went away meanwhile; look at it again")
+        except pg.OperationalError as error:
+            return Dealt("open", translate(error, "the database").sentence)
         except OSError as error:
             return Dealt("open", f"the system refused: {error.strerror}")
 

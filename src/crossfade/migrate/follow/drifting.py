@@ -15,13 +15,14 @@ from crossfade.migrate.decide import FOREIGN, Task
 from crossfade.migrate.follow.brake import Braked, Footing, footing_of, why_not_there
 from crossfade.migrate.follow.dealing import RECORDS, Dealing
 from crossfade.migrate.follow.dirty import Dirt, Dirty
-from crossfade.migrate.follow.hints import Watch, left_out_by
+from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.lanes import kinds_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.verifier import Wrong
 from crossfade.migrate.prepare import Run
 from crossfade.model.paths import key_of
 from crossfade.store.backends.file.gate import Gate
+from crossfade.store.backends.file.walk import left_out_by
 from crossfade.store.backends.postgres import drift
 from crossfade.store.backends.postgres.drift import Item, Seen, Side, State, Which, Wish, seen_of
 from crossfade.store.port import Store

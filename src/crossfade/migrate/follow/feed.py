@@ -124,6 +124,7 @@ class FeedWatch:
         self._is_anew = self._has_more = self._was_read = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="feed", daemon=True)
+        self.is_shared = False
         self.trouble = ""
         self.unread = 0
         self.unread_since: float | None = None

@@ -24,7 +24,7 @@ from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.earlier import earlier
 from crossfade.migrate.follow.feed import FeedWatch, place_of
 from crossfade.migrate.follow.grace import NO_END, left_behind
-from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows, left_out_by
+from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows
 from crossfade.migrate.follow.lanes import entries_of
 from crossfade.migrate.follow.look import Look
 from crossfade.migrate.follow.measure import measured
@@ -40,6 +40,7 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
 from crossfade.store.backends.file.gate import Gate
+from crossfade.store.backends.file.walk import left_out_by
 from crossfade.store.port import Store
 
 _IDLE_SECONDS = 0.05
@@ -239,9 +240,9 @@ class Follower:
         until = time.monotonic() + seconds
         self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
         check_heard(self._watch, seconds)
-        self.drift.settle(max(until - time.monotonic(), 0.0))
-        if self._watch is not None and self._watch.is_shared:
+        if any(watch.is_shared for watch in self.watches):
             self._sweep.rush(self._found, until)
+        self.drift.settle(max(until - time.monotonic(), 0.0))
         with self._bringer.final():
             while len(self._dirty) and time.monotonic() < until:
                 if not self._bring(self._dirty.take(float("inf"), BATCH)):

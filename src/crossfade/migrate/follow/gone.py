@@ -26,6 +26,7 @@ from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.model.changes import Move, Page
 from crossfade.model.entries import Entry
 from crossfade.model.paths import from_text, text_of
+from crossfade.store.backends.file.walk import left_out_by, lies_left_out
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.port import Store
@@ -172,7 +173,9 @@ class Ground:
     def _why(self, before: Footing) -> str:
         now = footing_of(self._root)
         lost = lost_of(self._root, before.mounts, now.mounts) if now is not None else []
-        return why_not_there(before, now) or next(map(not_mounted, lost), "")
+        leaves_out = left_out_by(self._run.layout, include_transient=self._run.plan.include_transient)
+        missed = (path for path in lost if not lies_left_out(leaves_out, path, directory=True))
+        return why_not_there(before, now) or next(map(not_mounted, missed), "")
 
 
 # Volumes below the root

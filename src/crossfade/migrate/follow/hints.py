@@ -14,9 +14,7 @@ from typing import Protocol
 
 from crossfade.errors import GateShut
 from crossfade.migrate.follow.inotify import News, Watches
-from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.mounts import shared_with_others
-from crossfade.store.backends.file.walk import fates_of
 
 _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
@@ -31,9 +29,10 @@ class Hints(Protocol):
     """What tells of changes while it is entered.
 
     ``trouble`` says why nothing is heard, or not all; ``hears_all`` is True while all is. ``unread`` changes are known and not
-    told yet, the oldest *since* then.
+    told yet, the oldest *since* then. ``is_shared`` says, in a hand-over, that others may change things of which nothing is told.
     """
 
+    is_shared: bool
     trouble: str
     unread: int
     unread_since: float | None
@@ -44,12 +43,6 @@ class Hints(Protocol):
     def __enter__(self) -> Hints: ...
 
     def __exit__(self, *_: object) -> None: ...
-
-
-def left_out_by(layout: Layout, *, include_transient: bool) -> Callable[[bytes, bool], bool]:
-    """Says of a path, and whether it is a directory, that it is not moved, nor is anything below: a build in a worktree is no news."""
-    fates = fates_of(include_transient=include_transient)
-    return lambda path, is_directory: layout.rule(path, directory=is_directory).fate not in fates
 
 
 def check_heard(watch: Watch | None, seconds: float) -> None:

@@ -17,6 +17,7 @@ from inotify_simple import Event, INotify, flags
 
 from crossfade.model.paths import is_below
 from crossfade.store.backends.file.mounts import mounts_below
+from crossfade.store.backends.file.walk import lies_left_out
 
 _CAME = flags.CREATE | flags.MOVED_TO
 _WENT = flags.DELETE | flags.MOVED_FROM
@@ -67,7 +68,7 @@ class Watches:
         self._left: set[bytes] = set()
         try:
             self._standing = _identity(root)
-            self._volumes = mounts_below(root)
+            self._volumes = self._mounted()
             self._watch_all()
         except OSError:
             self._queue.close()
@@ -99,8 +100,12 @@ class Watches:
         """Raises OSError where another directory stands at the root's path by now, or none, or another volume in what is below."""
         if _identity(self._root) != self._standing:
             raise FileNotFoundError(errno.ENOENT, "the root was replaced", self._root)
-        if mounts_below(self._root) != self._volumes:
+        if self._mounted() != self._volumes:
             raise OSError(errno.ESTALE, "other volumes are mounted than before", self._root)
+
+    def _mounted(self) -> dict[bytes, bytes]:
+        found = mounts_below(self._root)
+        return {path: at for path, at in found.items() if not lies_left_out(self._leaves_out, path, directory=True)}
 
     def check_limit(self) -> None:
         """Raises OSError where directories were left out for want of watches, and the machine has some again: begin anew."""

@@ -83,9 +83,9 @@ class Sweep:
             hear(found)
             if time.monotonic() >= until:
                 raise GateShut(
-                    "all of the tree has to be looked at while writers wait, since other hosts may write into its file system:"
-                    " that takes longer; nothing was handed over",
-                    hint="--hold-max 60",
+                    "all of the tree has to be looked at once more, since other hosts may write into its file system, and that takes"
+                    " longer; nothing was handed over",
+                    hint="give the order again, with a longer --hold-max, or --timeout where nobody waits",
                 )
 
     def slice(self, now: float) -> list[Task]:

@@ -7,29 +7,23 @@ import os
 from collections.abc import Callable
 
 from crossfade.store.backends.file.mounts import mounts_below
-from crossfade.store.backends.file.staging import Staging, is_one_mount
+from crossfade.store.backends.file.staging import is_one_mount
 from crossfade.store.backends.file.tree import Tree
 
 
 def out_of_reach(root: bytes, moves: Callable[[bytes], bool]) -> dict[bytes, str]:
     """Of *root*, and of the volumes below it that *moves* is true of, those where no file can be placed, each with the reason.
 
-    None of them shows that it was asked.
+    Nothing is written for it: the tree may have the authority.
     """
     tree = Tree(root)
-    try:
-        staging = Staging(tree)
-    except PermissionError:
-        tree.close()
-        return {b"": "there is no place for temporary files, neither beside it nor inside"}
     places = (b"", *filter(moves, sorted(mounts_below(root))))
-    found = {place: _why_not(staging, tree, place) for place in places}
-    staging.close()
+    found = {place: _why_not(tree, place) for place in places}
     tree.close()
     return {place: why for place, why in found.items() if why}
 
 
-def _why_not(staging: Staging, tree: Tree, place: bytes) -> str:
+def _why_not(tree: Tree, place: bytes) -> str:
     """Why nothing that is staged comes to *place*; empty where it does, and where another volume covers it."""
     try:
         handle = tree.directory(place)
@@ -37,7 +31,7 @@ def _why_not(staging: Staging, tree: Tree, place: bytes) -> str:
         return ""
     except OSError as error:
         return "it is a volume of its own" if error.errno == errno.ENOTDIR else str(error.strerror)
-    if not is_one_mount(staging.handle, handle):
+    if not is_one_mount(tree.directory(b""), handle):
         return "it is a volume of its own"
     if os.fstatvfs(handle).f_flag & os.ST_RDONLY:
         return "it is read-only"

@@ -91,6 +91,17 @@ def fates_of(*, include_transient: bool) -> tuple[str, ...]:
     return ("keep", "transient") if include_transient else ("keep",)
 
 
+def left_out_by(layout: Layout, *, include_transient: bool) -> Callable[[bytes, bool], bool]:
+    """Says of a path, and whether it is a directory, that it is not moved, nor is anything below: a build in a worktree is no news."""
+    fates = fates_of(include_transient=include_transient)
+    return lambda path, is_directory: layout.rule(path, directory=is_directory).fate not in fates
+
+
+def lies_left_out(leaves_out: Callable[[bytes, bool], bool], path: bytes, *, directory: bool) -> bool:
+    """True for what *leaves_out* says so of, and for all below a directory of which it does."""
+    return leaves_out(path, directory) or any(leaves_out(above, True) for above in ancestors_of(path))
+
+
 def _is_pruned(layout: Layout, directory: bytes, fates: Sequence[str]) -> bool:
     placement = layout.prunes(directory)
     return placement is not None and placement.fate not in fates
