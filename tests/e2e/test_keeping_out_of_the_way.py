@@ -83,6 +83,9 @@ def test_a_rate_is_changed_while_the_copy_runs(terminal: Terminal, person: Perso
         "cpu_max": None,
         "once": True,
         "error_budget": {"share": 0.001, "items": 100, "fail_fast": False},
+        "merge": False,
+        "delete_extra": False,
+        "skip_unreadable": False,
     }
     ledger.wish(migration, {"records_per_second": 50_000.0})
     done = finish(process, 60)

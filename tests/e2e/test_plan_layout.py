@@ -54,7 +54,7 @@ def test_a_tree_that_was_begun_with_a_layout_of_its_own_is_planned_with_that(
 def test_a_kind_is_chosen_out_of_the_tree_s_own_layout(person: Person, notes: Path, database: Database):
     """And one that it has not is refused, with a hint that does not lead to another layout."""
     words = ("plan", notes, database.url, "--only")
-    person.moves(notes, database.url, "--layout", notes.parent / "notes.toml")
+    person.moves(notes, database.url, "--layout", notes.parent / "notes.toml", "--only", "papers")
 
     assert person.types(*words, "papers").status == 0
     sentence, hint = refused(person.types(*words, "sessions"), "CF103", 1)

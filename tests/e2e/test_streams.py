@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from crossfade.console.commands import start as start_verb
 from support.person import Person, refused, said
 from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import Database
@@ -203,11 +204,10 @@ def test_talk_that_nobody_listens_to_is_no_reason_to_call_it_equal(terminal: Ter
 
 def test_a_pipe_that_breaks_elsewhere_is_a_failure(person: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """To a process of ours that is gone, say: not everything that breaks was somebody who had read enough."""
-    from crossfade.console import beginning
 
     def broken(*_: object, **__: object) -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr(beginning, "start_once", broken)
+    monkeypatch.setattr(start_verb, "start_once", broken)
     sentence, _ = refused(person.types("start", tmp_path, "memory:", "--once"), "CF206", 2)
     assert sentence == "the system refused: Broken pipe"

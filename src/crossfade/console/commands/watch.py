@@ -60,7 +60,7 @@ def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float)
         if state is not None:
             if wait is not None and wait.phase in holding(state):
                 return state
-            if (wait is None and is_over(state)) or is_left(OUT):
+            if wait is None and (is_over(state) or is_left(OUT)):
                 return state
             _give_up(state, wait, began)
         time.sleep(pause_seconds)
