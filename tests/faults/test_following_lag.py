@@ -20,7 +20,7 @@ def test_a_log_that_is_written_at_every_moment_is_not_behind_for_ever(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     """Whenever somebody looks, it was touched in that very tick, and has to be looked at again; what was there is brought."""
-    monkeypatch.setattr(store, "_is_fresh", lambda status: True)
+    monkeypatch.setattr(store, "_is_fresh", lambda status, since: True)
     log = tmp_path / "live/events/r/j/events-1.jsonl"
     log.parent.mkdir(parents=True)
     log.write_bytes(b"{}\n")
