@@ -357,6 +357,8 @@ def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(
 
 def test_a_volume_that_goes_away_is_no_drift(pair: Pair):
     """On the side that does not decide, too: an unmount is not written down as so many files that somebody removed."""
+    pair.put(THREE, DOCUMENT % "later")
+    wait_for("the way back", lambda: (pair.root / THREE).read_text() == DOCUMENT % "later", 60)
     pair.root.rename(pair.root.with_name("away"))
     pair.root.mkdir()
     done = finish(pair.runners.pop(), 60)
