@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from support.following import following
 from support.person import Person, said
-from support.running import Terminal, finish, kill_group, wait_for
+from support.running import Terminal, finish, kill_group, meanwhile, wait_for
 from support.servers import Database
 
 LOG = "events/r/j/events-1.jsonl"
@@ -54,20 +53,9 @@ def append(root: Path, number: int) -> None:
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """A program that writes a log all the time."""
-    over = threading.Event()
-
-    def work() -> None:
-        with (root / LOG).with_name("events-2.jsonl").open("a", buffering=1) as log:
-            while not over.wait(0.002):
-                log.write(LINE % 0)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with (root / LOG).with_name("events-2.jsonl").open("a", buffering=1) as log:
+        with meanwhile(lambda _: log.write(LINE % 0), 0.002):
+            yield
 
 
 def events(database: Database, event: str) -> int:

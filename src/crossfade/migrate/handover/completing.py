@@ -14,8 +14,6 @@ from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import Connection, plain_errors
 
-_BEGUN = ("hand-over begun",)
-
 
 def leftovers(ledger: Ledger, row: MigrationRow) -> list[Leftover]:
     """What is left of *row*'s hand-overs, to complete or to take back. Nothing of one that is finished: another may decide since."""

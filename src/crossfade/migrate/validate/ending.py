@@ -152,8 +152,7 @@ class _Ending:
 
     def _compare(self, workers: Crew, passed: dict[str, Passed]) -> tuple[Findings, set[str]]:
         """Everything, without reading what *passed* by; and the kinds that do not hold it."""
-        lists = Lists(self._sides, self._options)
-        findings = self._recalled(lists)
+        findings, lists = self._recalled(), Lists(self._sides, self._options)
         scope = Scope(
             self._sides.reads_source,
             self._options.limit,
@@ -175,12 +174,16 @@ class _Ending:
         wrong = {k for k, seen in passed.items() if (there[k].entries, there[k].total) != (seen.entries, seen.total)}
         return findings, wrong
 
-    def _recalled(self, lists: Lists) -> Findings:
+    def _recalled(self) -> Findings:
         """What an earlier run had compared at its end, as far as nothing has changed since."""
         if self._memory is None:
             return Findings()
-        both = merge(*self._listed(lists, None))
-        findings = self._memory.recall(pair for pair in both if not self._is_outside(lists, *pair))
+        lists = Lists(self._sides, self._options)  # of its own: a list is read as far as that goes, and no further
+        try:
+            both = merge(*self._listed(lists, None))
+            findings = self._memory.recall(pair for pair in both if not self._is_outside(lists, *pair))
+        finally:
+            lists.close()
         self._memory.begin()
         self._resumed = findings.after is not None
         return findings

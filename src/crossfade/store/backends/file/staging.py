@@ -45,11 +45,11 @@ def name_of(entry: Entry) -> bytes:
 
 
 class Staging:
-    """The staging directory of *tree*: ``handle`` is open on it, at ``path``; ``disk`` is the file system that it shares with the tree."""
+    """The staging directory of *tree*: ``handle`` is open on it, ``disk`` is the file system that it shares with the tree."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.handle, self.path = staging_of(tree)
+        self.handle, self._path = staging_of(tree)
         self.disk = Disk(self.handle)
         self._held: dict[bytes, int] = {}
         self._closed = 0
@@ -86,7 +86,7 @@ class Staging:
             return make()
         except FileNotFoundError:
             os.close(self.handle)
-            self.handle, self.path = staging_of(self._tree)
+            self.handle, self._path = staging_of(self._tree)
             self.disk = Disk(self.handle)
             return make()
 
@@ -173,7 +173,7 @@ class Staging:
             os.close(self.handle)
             self.handle = -1
             with _time_kept(self._tree.directory(b"")):
-                _remove_if_empty(self.path)
+                _remove_if_empty(self._path)
 
 
 def _segments(read: Callable[[int], bytes], entry: Entry, head: bytes) -> tuple[Segment, ...]:
