@@ -53,9 +53,9 @@ def append(root: Path, number: int) -> None:
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """A program that writes a log all the time."""
-    with (root / LOG).with_name("events-2.jsonl").open("a", buffering=1) as log:
-        with meanwhile(lambda _: log.write(LINE % 0), 0.002):
-            yield
+    log = (root / LOG).with_name("events-2.jsonl").open("a", buffering=1)
+    with log, meanwhile(lambda _: log.write(LINE % 0), 0.002):
+        yield
 
 
 def events(database: Database, event: str) -> int:
