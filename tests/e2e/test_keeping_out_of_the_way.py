@@ -187,14 +187,17 @@ def _freed_seconds(person: Person, root: Path, log: Log, database: Database) -> 
 
 
 def test_a_follower_keeps_to_its_part_of_the_processors(terminal: Terminal, person: Person, tiny: Path, database: Database):
-    """With a program that gives it more to do than that. It rests a moment at a time, so that it may be ahead by what is owed at most."""
-    part = 0.02 * cpus()
+    """With a program that gives it more to do than that. It rests a moment at a time, so that it may be ahead by what is owed at most.
+
+    Listening to what the program does has no ceiling, or it would be missed: a part of a percent.
+    """
+    part = 0.05 * cpus()
     process = following(terminal, tiny, database)
     with stopped_at_the_end(process), _rewritten(tiny):
-        assert person.types("throttle", tiny, database.url, "--cpu-max", "2").status == 0
+        assert person.types("throttle", tiny, database.url, "--cpu-max", "5").status == 0
         wait_for("it is held back", lambda: _is_held_back(person, tiny, database))
         began, used = time.monotonic(), cpu_seconds_of(process.pid)
-        time.sleep(5)
+        time.sleep(10)
         seconds, used = time.monotonic() - began, cpu_seconds_of(process.pid) - used
     print(f"{used:.2f} s of {seconds:.2f} s, its part is {part * seconds:.2f} s")
     assert used <= part * (seconds + PAUSE_SECONDS_MAX) * 1.1

@@ -41,6 +41,9 @@ def test_files_that_could_not_follow_do_not_hand_over(
     """There would be no way back: what the database gets would not come to the files, and a roll back needs that."""
     person.moves(tiny, database.url)
     cutover = ("cutover", tiny, database.url, "--writers-stopped", "--hold-max", "5s")
+    rehearsed = with_volumes(terminal, [tiny / volume], crossfade(*cutover, "--dry-run"), options=options)
+    assert rehearsed.status == 7, rehearsed
+    assert f"{why}: there would be no way back" in next(line for line in rehearsed.out.splitlines() if "SHUT" in line)
     is_refused(with_volumes(terminal, [tiny / volume], crossfade(*cutover), options=options), why)
 
     assert database.one("SELECT authority FROM routes") == "elsewhere"

@@ -20,6 +20,7 @@ from crossfade.model.certificates import FORMAT, FORMAT_VERSION, Exclusions, sea
 from crossfade.model.entries import RECORD_LIMIT, SEGMENT
 from crossfade.model.paths import text_of
 from crossfade.model.portable import portable
+from crossfade.store.disk import sync_directory
 from crossfade.store.location import Location
 from crossfade.store.registry import FileRecipe
 
@@ -67,17 +68,9 @@ def write(path: str, certificate: dict[str, Any]) -> None:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync(folder)
+        sync_directory(folder)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from None
-
-
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unwritable(path: str, why: str) -> TargetUnwritable:

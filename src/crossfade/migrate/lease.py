@@ -9,11 +9,11 @@ from typing import Any
 
 import psycopg
 
-from crossfade.errors import CrossfadeError, Fenced
+from crossfade.errors import CrossfadeError
 from crossfade.migrate.prepare import Run
 from crossfade.migrate.silence import Silence
 from crossfade.migrate.telling import Teller
-from crossfade.store.backends.postgres import wishes
+from crossfade.store.backends.postgres import leases, wishes
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.server import Connection
 
@@ -71,7 +71,7 @@ class Lease:
                 continue  # the server is away: pages wait for it too, and are fenced by the epoch
             renewed = time.monotonic() if due else renewed
             if not held:
-                self._lost(Fenced("another runner took this migration over", hint=f"crossfade status {self._run.migration}"))
+                self._lost(leases.replaced(self._run.migration))
                 break
             self._wait(ledger)
         ledger.close()

@@ -17,7 +17,6 @@ import psycopg
 from crossfade.errors import (
     CrossfadeError,
     Entangled,
-    Fenced,
     NotYet,
     PhaseForbids,
     PlanDiffers,
@@ -36,7 +35,7 @@ from crossfade.migrate.plan import Manner, Plan, tree_name
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.walk import NOBODYS
-from crossfade.store.backends.postgres import pointer
+from crossfade.store.backends.postgres import leases, pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.pointer import Pointer
 from crossfade.store.location import Location, check_name, entangled
@@ -218,7 +217,7 @@ def _be_known(run: Run) -> None:
     was_cut = run.reversed or bool(run.cut)
     be = partial(pointer.make, pointer=found) if was_cut else partial(pointer.retake, migration=run.migration)
     if not run.origin.change(lambda c: be(c, schema, epoch=run.epoch)):
-        raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+        raise leases.replaced(run.migration)
 
 
 def turned(run: Run) -> Run:

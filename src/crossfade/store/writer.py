@@ -29,6 +29,7 @@ from crossfade.store.backends.file.gate import EVERY, Gate, Marker, Side
 from crossfade.store.backends.file.staging import staging_of
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.postgres import route
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection, plain_errors
 from crossfade.store.location import parse
 from crossfade.store.registry import serving
@@ -225,7 +226,7 @@ class Writer:
         return self._tree
 
     def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(sql.Identifier(self._location.schema))
+        return within(text, self._location.schema)
 
 
 def _is_at(url: str, root: bytes) -> bool:

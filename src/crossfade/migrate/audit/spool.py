@@ -20,6 +20,7 @@ from platformdirs import user_state_dir
 
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres.journal import Line, line_of
+from crossfade.store.disk import sync_directory
 
 
 def spool_folder() -> str:
@@ -56,7 +57,8 @@ class Spool:
         self._path = os.path.join(folder, f"{self._migration}-{uuid.uuid4().hex}.jsonl")
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        _sync_folder(folder)
+        with durable("journal.spool"):
+            sync_directory(folder)
 
     def clear(self) -> None:
         """Everything is in the journal."""
@@ -71,15 +73,6 @@ class Spool:
         if self._file is not None:
             os.close(self._file)
         self._file = None
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with durable("journal.spool"):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from crossfade.errors import Fenced, GateShut
+from crossfade.errors import GateShut
 from crossfade.migrate.follow.lanes import kinds_of
 from crossfade.migrate.handover.control import control_of
 from crossfade.migrate.handover.far import Far
@@ -21,7 +21,7 @@ from crossfade.migrate.handover.standing import Move
 from crossfade.migrate.obstacles import check_reach
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import direction, drift, journal, route
+from crossfade.store.backends.postgres import direction, drift, journal, leases, route
 from crossfade.store.backends.postgres.drift import Which
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
@@ -143,8 +143,7 @@ class Acts:
     def _fence(self, connection: Connection) -> None:
         """Refuse a runner that was replaced, and hold off whoever would replace this one."""
         run = self._run
-        if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
-            raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+        leases.fence(connection, run.ledger.schema, run.migration, run.epoch)
 
     def _undo_close(self) -> None:
         self.release()

@@ -9,7 +9,7 @@ from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.order import WISH, Order, ordered
 from crossfade.migrate.handover.phases import is_of_databases, may_have_turned
 from crossfade.migrate.prepare import Run
-from crossfade.store.backends.postgres import direction, journal
+from crossfade.store.backends.postgres import direction, journal, leases
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.server import Connection, plain_errors
@@ -94,7 +94,7 @@ def refuse(run: Run, order: Order, line: Line) -> None:
     schema = run.ledger.schema
 
     def work(connection: Connection) -> None:
-        if direction.runs_as(connection, schema, run.migration, run.epoch):
+        if leases.runs_as(connection, schema, run.migration, run.epoch):
             direction.forget_wish(connection, schema, run.migration, WISH, order.number)
             journal.append(connection, schema, run.migration, line)
 

@@ -11,13 +11,13 @@ import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from crossfade.errors import Fenced, GateShut, NotYet, PhaseForbids
+from crossfade.errors import GateShut, NotYet, PhaseForbids
 from crossfade.migrate.handover.control import Tree
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.noting import in_time
 from crossfade.migrate.handover.steps import Step, steps_of_databases
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import direction, feed, pointer, route
+from crossfade.store.backends.postgres import feed, leases, pointer, route
 from crossfade.store.backends.postgres.pointer import Pointer
 from crossfade.store.backends.postgres.route import Authority, Route
 from crossfade.store.backends.postgres.server import Connection
@@ -48,7 +48,7 @@ class FarDatabase:
         there = self._there
         self._check(leaving)
         if not there.ledger.change(lambda c: pointer.make(c, there.schema, self._pointer, self._epoch)):
-            raise _replaced(there.migration)
+            raise leases.replaced(there.migration)
         there.note_changes()
 
     def _check(self, leaving: tuple[str, ...]) -> None:
@@ -84,8 +84,7 @@ class FarDatabase:
             route.limit_silence(connection, seconds + _WAIT_SECONDS)
             with in_time():
                 route.close_gate(connection, there.schema, there.store_id, seconds)
-            if not direction.runs_as(connection, there.schema, there.migration, self._epoch):
-                raise _replaced(there.migration)
+            leases.fence(connection, there.schema, there.migration, self._epoch)
             self._connection = connection
             try:
                 yield
@@ -194,7 +193,3 @@ class FarDatabase:
         if self._connection is None:
             raise GateShut("writers would wait for too long; nothing was handed over", hint="try again, or raise --hold-max")
         return self._connection
-
-
-def _replaced(migration: str) -> Fenced:
-    return Fenced("another runner took this migration over", hint=f"crossfade status {migration}")

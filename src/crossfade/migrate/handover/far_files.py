@@ -6,12 +6,11 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from crossfade.errors import Fenced
 from crossfade.migrate.handover.far import Leftover
 from crossfade.migrate.handover.steps import Step, steps
 from crossfade.migrate.handover.twin import Twin
 from crossfade.store.backends.file.gate import Marker
-from crossfade.store.backends.postgres import direction, drift
+from crossfade.store.backends.postgres import drift, leases
 
 _WAIT_SECONDS = 10.0
 
@@ -110,8 +109,7 @@ class FarFiles:
 
     def _check_lease(self) -> None:
         twin = self._twin
-        if not twin.ledger.ask(lambda c: direction.runs_as(c, twin.ledger.schema, twin.migration, twin.runner)):
-            raise Fenced("another runner took this migration over", hint=f"crossfade status {twin.migration}")
+        twin.ledger.ask(lambda c: leases.fence(c, twin.ledger.schema, twin.migration, twin.runner))
 
 
 def _spoken(marker: Marker) -> str:

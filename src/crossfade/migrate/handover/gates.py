@@ -28,6 +28,7 @@ class Facts:
     ``unreadable``: paths that cannot be read, each with its reason.
     ``held_by``: who has the authority, where the side that is to hand it over has not.
     ``unheard``: why not all changes are heard of, where that is known.
+    ``unplaceable``: why the files could not follow in their turn, where that is known.
     """
 
     following: bool
@@ -45,6 +46,7 @@ class Facts:
     unreadable: tuple[str, ...] = ()
     held_by: str = ""
     unheard: str = ""
+    unplaceable: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
         _authority(facts),
         _looked_over(facts, migration),
         *_readable(facts, order, migration),
+        *_way_back(facts),
         _lag(order, facts, migration),
         _proof(facts, migration),
     ]
@@ -110,6 +113,12 @@ def _readable(facts: Facts, order: Order, migration: str) -> list[GateState]:
     named = "; ".join(facts.unreadable[:NAMED])
     hint = f"let it be read, then: crossfade {order.verb} {migration}"
     return [GateState("readable", False, f"cannot be read: {named}", hint)] if facts.unreadable else []
+
+
+def _way_back(facts: Facts) -> list[GateState]:
+    """A gate for files that could not be written afterwards; whoever hands over looks itself, before anything is changed."""
+    hint = "mount the tree as one volume, which this account may write"
+    return [GateState("way back", False, facts.unplaceable, hint)] if facts.unplaceable else []
 
 
 def _lag(order: Order, facts: Facts, migration: str) -> GateState:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, cast
 
 import psycopg
 
-from crossfade.errors import CrossfadeError, Fenced, GateShut, NotYet, PhaseForbids, TargetUnreachable, TargetUnwritable
+from crossfade.errors import CrossfadeError, GateShut, NotYet, PhaseForbids, TargetUnreachable, TargetUnwritable
 from crossfade.migrate.handover.acts import Acts
 from crossfade.migrate.handover.authority import held_by
 from crossfade.migrate.handover.carry import Attempts, Undecided, carry_out, heard
@@ -24,7 +24,7 @@ from crossfade.migrate.handover.phases import forbidden, gives_up
 from crossfade.migrate.handover.standing import Move, Standing, move_of
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
-from crossfade.store.backends.postgres import direction, drift, feed, journal, wishes
+from crossfade.store.backends.postgres import direction, drift, feed, journal, leases, wishes
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.server import Connection
 
@@ -313,8 +313,7 @@ def _end(run: Run, order: Order, phase: str, check: Callable[[Connection], None]
         return wishes.is_decided(connection, run.ledger.schema, run.migration, WISH, order.number)
 
     def work(connection: Connection) -> None:
-        if not direction.runs_as(connection, run.ledger.schema, run.migration, run.epoch):
-            raise Fenced("another runner took this migration over", hint=f"crossfade status {run.migration}")
+        leases.fence(connection, run.ledger.schema, run.migration, run.epoch)
         if is_decided(connection):
             return
         check(connection)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from crossfade.errors import TargetUnwritable
 from crossfade.migrate.handover.authority import held_by
-from crossfade.migrate.handover.books import books_of, of_direction
+from crossfade.migrate.handover.books import Books, books_of, of_direction
 from crossfade.migrate.handover.foreign import writers_of
 from crossfade.migrate.handover.gates import Facts, GateState, gates
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
 from crossfade.migrate.handover.steps import Step, steps, steps_of_databases
+from crossfade.migrate.obstacles import check_reach
 from crossfade.migrate.plan import Budget
 from crossfade.store.backends.postgres import direction, drift
 from crossfade.store.backends.postgres.leases import Runner, this_runner
@@ -80,7 +82,20 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         writers=(writers_of(authority.path) if sees else None) if asks else (),
         unreadable=tuple(lag.get("unreadable", ())),
         unheard=lag.get("unheard", ""),
+        unplaceable=_unplaceable(ledger, row, authority) if from_files else "",
     )
+
+
+def _unplaceable(ledger: Ledger, row: MigrationRow, files: Location) -> str:
+    """Why *files*, which would follow from then on, could not be written; empty where they could, or cannot be seen from here."""
+    if not os.path.isdir(files.path):
+        return ""
+    layout = Books(row.migration, ledger, row.store_id, ledger).layout()
+    try:
+        check_reach(files, layout, include_transient=row.plan["include_transient"])
+    except TargetUnwritable as error:
+        return f"{error}: there would be no way back"
+    return ""
 
 
 def _held(ledger: Ledger, row: MigrationRow, *, backwards: bool) -> tuple[int, int]:

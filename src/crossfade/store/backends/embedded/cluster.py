@@ -21,6 +21,7 @@ from crossfade.errors import EmbeddedFailed
 from crossfade.store.backends.embedded.account import Account, pwd_entry
 from crossfade.store.backends.embedded.postmaster import HOME_NOTE, remove_socket_dir, running
 from crossfade.store.backends.embedded.sockets import new_socket_dir, sweep
+from crossfade.store.disk import sync_directory
 
 SUPERUSER = "crossfade"
 PORT = 5432  # only a part of the socket's name: nothing listens on TCP
@@ -94,7 +95,7 @@ class Cluster:
             self._call(self._initdb(name), (fd, server_lock), deadline, "could not be initialised")
             self._include_ours(fd)
         os.rename(fresh, self.data)
-        _sync(self.directory)
+        sync_directory(self.directory)
 
     def _initdb(self, data: str) -> list[str]:
         options = ["--encoding=UTF8", "--locale=C", f"--username={SUPERUSER}", "--auth=peer", "--data-checksums"]
@@ -191,11 +192,3 @@ def _meaningful(log: str, offset: int) -> str:
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
     telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:", "could not"))]
     return " | ".join((telling or lines)[-3:]) or "it said nothing"
-
-
-def _sync(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

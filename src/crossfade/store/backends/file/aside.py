@@ -15,6 +15,7 @@ from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.staging import is_one_mount
 from crossfade.store.backends.file.tree import Tree
 from crossfade.store.backends.file.walk import OURS
+from crossfade.store.disk import sync_directory
 
 _FOLDER = b"drift"
 _NAME_BYTES = 180
@@ -38,7 +39,7 @@ class Aside:
             with durable("file.aside"):
                 os.rename(name, place, src_dir_fd=handle)
                 os.fsync(handle)
-                _sync(os.path.dirname(place))
+                sync_directory(os.path.dirname(place))
         finally:
             tree.close()
         return place
@@ -51,7 +52,7 @@ class Aside:
             file.flush()
             with durable("file.aside"):
                 os.fsync(file.fileno())
-                _sync(os.path.dirname(place))
+                sync_directory(os.path.dirname(place))
         return place
 
     def find(self, path: bytes, item: int) -> bytes:
@@ -94,11 +95,3 @@ def _name(path: bytes, item: int, number: int) -> bytes:
 def _hidden(path: bytes, item: int, number: int) -> bytes:
     what = b"%d\0%b" % (item, path) if number == 1 else b"%d\0%b\0%d" % (item, path, number)
     return hashlib.sha256(what).hexdigest()[:40].encode()
-
-
-def _sync(directory: bytes) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

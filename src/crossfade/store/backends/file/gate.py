@@ -25,6 +25,7 @@ from typing import Literal
 from crossfade.errors import Fenced, GateShut, TargetUnfit, TargetUnwritable
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.file.walk import OURS
+from crossfade.store.disk import sync_directory
 
 Side = Literal["files", "database", "undecided"]
 
@@ -118,7 +119,7 @@ class Gate:
                 os.fsync(file.fileno())
                 with self._replacing(marker, instead_of):
                     os.rename(new, self._path(_ROUTE))
-                self._sync()
+                sync_directory(self.directory)
 
     @contextmanager
     def _replacing(self, marker: Marker, instead_of: Marker | None) -> Iterator[None]:
@@ -219,13 +220,6 @@ class Gate:
         try:
             _take(descriptor, how, until, why)
             yield
-        finally:
-            os.close(descriptor)
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import cast
 
-from psycopg import sql
 
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 
 
@@ -25,14 +25,14 @@ def turn(
     """Who decides from here on, about which kinds; what was wished by *number* is done."""
     query = "UPDATE {}.migrations SET reversed = %s, cut = %s, phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s"
     kinds = json.dumps(sorted(cut))
-    connection.execute(_sql(query, schema), [is_reversed, kinds, phase, migration])
+    connection.execute(within(query, schema), [is_reversed, kinds, phase, migration])
     forget_wish(connection, schema, migration, wish, number)
 
 
 def end(connection: Connection, schema: str, migration: str, phase: str, wish: str, number: str) -> None:
     """Enter a phase in which nobody follows; what was wished by *number* is done."""
     query = "UPDATE {}.migrations SET phase = %s, updated_at = clock_timestamp() WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [phase, migration])
+    connection.execute(within(query, schema), [phase, migration])
     forget_wish(connection, schema, migration, wish, number)
 
 
@@ -41,22 +41,11 @@ def forget_wish(connection: Connection, schema: str, migration: str, wish: str, 
     query = (
         "UPDATE {}.migrations SET wanted = wanted - %s::text WHERE migration_id = %s AND wanted #>> ARRAY[%s, 'number'] = %s"
     )
-    connection.execute(_sql(query, schema), [wish, migration, wish, number])
+    connection.execute(within(query, schema), [wish, migration, wish, number])
 
 
 def proof_age(connection: Connection, schema: str, migration: str) -> float | None:
     """How long ago both sides were found equal, in seconds on the server's clock; None for never."""
     query = "SELECT extract(epoch FROM clock_timestamp() - proved_at)::float8 FROM {}.migrations WHERE migration_id = %s"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    row = connection.execute(within(query, schema), [migration]).fetchone()
     return cast("float | None", row[0]) if row else None
-
-
-def runs_as(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
-    """True while *epoch* is the runner's; a take-over waits for the caller's transaction."""
-    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
-    query = _sql("SELECT epoch FROM {}.leases WHERE migration_id = %s", schema)
-    return connection.execute(query, [migration]).fetchone() == (epoch,)
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

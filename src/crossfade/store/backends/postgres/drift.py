@@ -12,12 +12,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, cast
 
-from psycopg import sql
 
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, path_of, text_of
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
@@ -162,13 +162,13 @@ def _items(connection: Connection, schema: str, which: str, values: dict[str, An
         "SELECT item_id, side, key, kind, class, type, size, mtime_ns, ctime_ns, inode, digest, authority,"
         f" first_seen, last_seen, count, state, wish, outcome FROM {{}}.drift WHERE {which}"
     )
-    rows = connection.execute(_sql(query, schema), values).fetchall()
+    rows = connection.execute(within(query, schema), values).fetchall()
     return [Item(row[0], Seen(*row[1:12]), *row[12:]) for row in cast("list[Any]", rows)]
 
 
 def count(connection: Connection, schema: str, which: Which) -> int:
     """How many they are."""
-    row = connection.execute(_sql(f"SELECT count(*) FROM {{}}.drift WHERE {_OPEN}", schema), which.values()).fetchone()
+    row = connection.execute(within(f"SELECT count(*) FROM {{}}.drift WHERE {_OPEN}", schema), which.values()).fetchone()
     return cast("int", row[0]) if row else 0
 
 
@@ -188,7 +188,7 @@ def wish(connection: Connection, schema: str, migration: str, wanted: Wish, chos
         "UPDATE {}.drift SET wish = %s, outcome = '' WHERE migration_id = %s AND state = 'open'"
         " AND item_id = ANY(%s::bigint[]) RETURNING item_id"
     )
-    rows = connection.execute(_sql(query, schema), [wanted, migration, list(chosen)]).fetchall()
+    rows = connection.execute(within(query, schema), [wanted, migration, list(chosen)]).fetchall()
     found = sorted(cast("int", number) for (number,) in rows)
     detail = {"count": len(found), "items": found[:_NAMED]}
     journal.append(connection, schema, migration, Line(f"drift {wanted} wished", detail))
@@ -198,11 +198,7 @@ def end(connection: Connection, schema: str, migration: str, ended: Sequence[tup
     """What has become of open items: their state, and in words what was done. One that stays open is wished nothing for any more."""
     query = "UPDATE {}.drift SET state = %s, wish = NULL, outcome = %s WHERE item_id = %s AND state = 'open'"
     for item, state, outcome in ended:
-        connection.execute(_sql(query, schema), [state, outcome, item.item])
+        connection.execute(within(query, schema), [state, outcome, item.item])
         detail = {"item": item.item, "path": text_of(item.seen.path)}
         event = "drift left open" if state == "open" else f"drift {state}"
         journal.append(connection, schema, migration, Line(event, detail, outcome))
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from psycopg import sql
 
-from crossfade.store.backends.postgres.names import quoted
+from crossfade.store.backends.postgres.names import quoted, within
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
@@ -100,12 +99,12 @@ def turn_on(connection: Connection, schema: str, store_id: int) -> None:
     Waits for the writers in flight, and has new ones wait, so that no transaction writes partly before and partly after.
     """
     _exclude_writers(connection, schema)
-    connection.execute(_sql("UPDATE {}.stores SET fed = true WHERE store_id = %s", schema), [store_id])
+    connection.execute(within("UPDATE {}.stores SET fed = true WHERE store_id = %s", schema), [store_id])
 
 
 def is_on(connection: Connection, schema: str, store_id: int) -> bool:
     """True where changes of a tree are noted."""
-    row = connection.execute(_sql("SELECT fed FROM {}.stores WHERE store_id = %s", schema), [store_id]).fetchone()
+    row = connection.execute(within("SELECT fed FROM {}.stores WHERE store_id = %s", schema), [store_id]).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -155,7 +154,7 @@ def _check_count(connection: Connection, schema: str, store_id: int, cursor: Cur
         " ORDER BY xid, seq LIMIT 1 OFFSET %s"
     )
     values = [store_id, str(cursor.xid), cursor.seq, origin, MOST]
-    if connection.execute(_sql(query, schema), values).rowcount:
+    if connection.execute(within(query, schema), values).rowcount:
         raise TooMany(f"more than {MOST:,} rows")
 
 
@@ -199,20 +198,20 @@ def move(connection: Connection, schema: str, migration: str, store_id: int, cur
         " WHERE migration_id = %s AND store_id = %s"
     )
     values = [str(cursor.xid), cursor.seq, cursor.system, cursor.timeline, cursor.feed, migration, store_id]
-    return connection.execute(_sql(query, schema), values).rowcount == 1
+    return connection.execute(within(query, schema), values).rowcount == 1
 
 
 def load(connection: Connection, schema: str, migration: str, store_id: int) -> Cursor | None:
     """How far a reader is; None for one that never saved."""
     query = "SELECT xid::text::bigint, seq, system, timeline, feed FROM {}.cursors WHERE migration_id = %s AND store_id = %s"
-    row = connection.execute(_sql(query, schema), [migration, store_id]).fetchone()
+    row = connection.execute(within(query, schema), [migration, store_id]).fetchone()
     return None if row is None else Cursor(*cast("Any", row))
 
 
 def forget(connection: Connection, schema: str, migration: str, store_id: int) -> None:
     """A reader that will not come again holds nothing up."""
     query = "DELETE FROM {}.cursors WHERE migration_id = %s AND store_id = %s"
-    connection.execute(_sql(query, schema), [migration, store_id])
+    connection.execute(within(query, schema), [migration, store_id])
 
 
 def retire(connection: Connection, schema: str, migration: str, store_id: int) -> None:
@@ -226,13 +225,13 @@ def rest(connection: Connection, schema: str, store_id: int) -> None:
     query = (
         "UPDATE {0}.stores SET fed = false WHERE store_id = %s AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s)"
     )
-    connection.execute(_sql(query, schema), [store_id, store_id])
+    connection.execute(within(query, schema), [store_id, store_id])
 
 
 def is_unread(connection: Connection, schema: str, store_id: int) -> bool:
     """True where changes of a tree are noted that nobody will read."""
     query = "SELECT fed AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s) FROM {0}.stores WHERE store_id = %s"
-    row = connection.execute(_sql(query, schema), [store_id, store_id]).fetchone()
+    row = connection.execute(within(query, schema), [store_id, store_id]).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -244,7 +243,7 @@ def trim(connection: Connection, schema: str, store_id: int, limit: int = 50_000
 def drop_foreign(connection: Connection, schema: str, store_id: int) -> int:
     """Delete rows of transactions that this server has not had: a dump brought them, and nobody would ever have them behind."""
     query = "DELETE FROM {}.changes WHERE store_id = %s AND xid >= pg_snapshot_xmax(pg_current_snapshot())"
-    return connection.execute(_sql(query, schema), [store_id]).rowcount
+    return connection.execute(within(query, schema), [store_id]).rowcount
 
 
 _Row = tuple[int, int, int, bytes, datetime]
@@ -290,7 +289,3 @@ def _exclude_writers(connection: Connection, schema: str) -> None:
 def _writers(schema: str) -> str:
     """The name of the lock that writers share (functions/guard.sql)."""
     return f"crossfade writers {quoted(schema)}"
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 
-from crossfade.errors import Fenced
-from crossfade.store.backends.postgres.leases import LEASE_SECONDS
+from crossfade.store.backends.postgres.leases import LEASE_SECONDS, replaced
 from crossfade.store.backends.postgres.ledger import Ledger
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -30,5 +29,5 @@ class Fence:
         if now < self._until:
             return
         if not self._ledger.renew(self._migration, self._epoch):
-            raise Fenced("another runner took this migration over", hint=f"crossfade status {self._migration}")
+            raise replaced(self._migration)
         self._until = now + LEASE_SECONDS

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from psycopg import sql
 
-from crossfade.errors import RunnerActive
+from crossfade.errors import Fenced, RunnerActive
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 
 LEASE_SECONDS = 15
@@ -57,7 +57,7 @@ def take(connection: Connection, schema: str, migration: str) -> int:
     """Become the migration's runner, in the caller's transaction; the new epoch. Raises RunnerActive while another holds it."""
     epoch, me = _ended(connection, schema, migration), this_runner()
     connection.execute(
-        _sql(
+        within(
             "INSERT INTO {}.leases AS l (migration_id, epoch, host, boot, pid, started, expires_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
             " ON CONFLICT (migration_id) DO UPDATE SET epoch = excluded.epoch, host = excluded.host, boot = excluded.boot,"
@@ -86,7 +86,7 @@ def follow(connection: Connection, schema: str, migration: str, epoch: int) -> b
         " pid = excluded.pid, started = excluded.started, expires_at = excluded.expires_at WHERE l.epoch <= excluded.epoch"
     )
     values = [migration, epoch, me.host, me.boot, me.pid, me.started]
-    return connection.execute(_sql(query, schema), values).rowcount == 1
+    return connection.execute(within(query, schema), values).rowcount == 1
 
 
 def _ended(connection: Connection, schema: str, migration: str) -> int:
@@ -99,7 +99,7 @@ def _ended(connection: Connection, schema: str, migration: str) -> int:
 
 def _epoch(connection: Connection, schema: str, migration: str) -> int:
     query = "SELECT epoch FROM {}.leases WHERE migration_id = %s"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    row = connection.execute(within(query, schema), [migration]).fetchone()
     return 0 if row is None else cast("int", row[0])
 
 
@@ -129,7 +129,7 @@ def _is_free(connection: Connection, migration: str) -> bool:
 def _refuse_if_held(connection: Connection, schema: str, migration: str) -> int:
     """The epoch that stands; raises RunnerActive where its runner lives, and its lease does."""
     query = "SELECT epoch, host, boot, pid, started, expires_at > clock_timestamp() FROM {}.leases WHERE migration_id = %s"
-    row = connection.execute(_sql(query, schema), [migration]).fetchone()
+    row = connection.execute(within(query, schema), [migration]).fetchone()
     if row is None:
         return 0
     holder = Runner(*cast("Any", row[1:5]))
@@ -147,7 +147,7 @@ def refuse_another(connection: Connection, schema: str, row: dict[str, Any]) -> 
     replace = "UPDATE {}.leases SET epoch = epoch + 1, expires_at = 'epoch' WHERE migration_id = %s"
     for other in others(connection, schema, row):
         _ended(connection, schema, other)
-        connection.execute(_sql(replace, schema), [other])
+        connection.execute(within(replace, schema), [other])
 
 
 def others(connection: Connection, schema: str, row: dict[str, Any]) -> list[str]:
@@ -157,7 +157,7 @@ def others(connection: Connection, schema: str, row: dict[str, Any]) -> list[str
         " ORDER BY migration_id"
     )
     values = [row["store_id"], row["source"], row["migration"], row["target"]]
-    found = connection.execute(_sql(query, schema), values).fetchall() if _fills(row) else []
+    found = connection.execute(within(query, schema), values).fetchall() if _fills(row) else []
     return [str(other) for (other,) in found]
 
 
@@ -169,19 +169,37 @@ def _fills(row: dict[str, Any]) -> bool:
 def renew(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
     """Hold on for another term; False when somebody else took over."""
     query = "UPDATE {}.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) WHERE migration_id = %s AND epoch = %s"
-    return connection.execute(_sql(query, schema), [LEASE_SECONDS, migration, epoch]).rowcount == 1
+    return connection.execute(within(query, schema), [LEASE_SECONDS, migration, epoch]).rowcount == 1
+
+
+def runs_as(connection: Connection, schema: str, migration: str, epoch: int) -> bool:
+    """True while *epoch* is the runner's; a take-over waits for the caller's transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
+    query = within("SELECT epoch FROM {}.leases WHERE migration_id = %s", schema)
+    return connection.execute(query, [migration]).fetchone() == (epoch,)
+
+
+def fence(connection: Connection, schema: str, migration: str, epoch: int) -> None:
+    """Raises Fenced for a runner that was replaced, and holds off a take-over until the caller's transaction ends."""
+    if not runs_as(connection, schema, migration, epoch):
+        raise replaced(migration)
+
+
+def replaced(migration: str) -> Fenced:
+    """What a runner is told that another one has taken over from."""
+    return Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
 
 
 def release(connection: Connection, schema: str, migration: str, epoch: int) -> None:
     """Let the next runner in without a wait."""
     query = "UPDATE {}.leases SET expires_at = 'epoch' WHERE migration_id = %s AND epoch = %s"
-    connection.execute(_sql(query, schema), [migration, epoch])
+    connection.execute(within(query, schema), [migration, epoch])
 
 
 def end(connection: Connection, schema: str, migration: str, expires_at: datetime) -> None:
     """Let the lease run out that was to last until *expires_at*. One that was renewed meanwhile stands."""
     query = "UPDATE {}.leases SET expires_at = 'epoch' WHERE migration_id = %s AND expires_at = %s"
-    connection.execute(_sql(query, schema), [migration, expires_at])
+    connection.execute(within(query, schema), [migration, expires_at])
 
 
 def holder_of(connection: Connection, schema: str, migration: str) -> Runner | None:
@@ -190,7 +208,7 @@ def holder_of(connection: Connection, schema: str, migration: str) -> Runner | N
         "SELECT host, boot, pid, started FROM {}.leases WHERE migration_id = %s"
         " AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s)"
     )
-    row = connection.execute(_sql(query, schema), [migration, SURELY_SECONDS]).fetchone()
+    row = connection.execute(within(query, schema), [migration, SURELY_SECONDS]).fetchone()
     runner = Runner(*cast("Any", row)) if row else None
     return None if runner is None or _is_dead(runner, this_runner()) else runner
 
@@ -201,7 +219,7 @@ def term_of(connection: Connection, schema: str, migration: str) -> Term | None:
         "SELECT expires_at, extract(epoch FROM expires_at - clock_timestamp())::float8, expires_at = 'epoch',"
         " host, boot, pid, started FROM {}.leases WHERE migration_id = %s"
     )
-    row = cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone())
+    row = cast("Any", connection.execute(within(query, schema), [migration]).fetchone())
     if row is None:
         return None
     holder, me = Runner(*row[3:]), this_runner()
@@ -261,7 +279,3 @@ def _told(pid: int) -> str:
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     return "" if fields[0] == b"Z" else fields[19].decode()
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

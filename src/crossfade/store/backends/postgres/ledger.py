@@ -23,6 +23,7 @@ from crossfade.model.kinds import Kind
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import indexes, journal, leases, marks, route, schema, wishes
 from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.patience import Patience, patiently
@@ -380,4 +381,4 @@ class Ledger:
         return self._run(lambda c: c.execute(query, values).fetchall())
 
     def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(cast("Any", text)).format(sql.Identifier(self.schema))
+        return within(text, self.schema)

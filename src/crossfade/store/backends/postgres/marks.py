@@ -7,14 +7,14 @@ A mark belongs to a path. It is kept with the row that stands there, and goes wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
-from psycopg import sql
 
-from crossfade.errors import Fenced
 from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import key_of, path_of
 from crossfade.store.backends.postgres.arrays import numbers
+from crossfade.store.backends.postgres.leases import fence
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.page import insert_refusal, mark_values
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
@@ -40,20 +40,20 @@ def intend(connection: Connection, *, schema: str, migration: str, epoch: int, w
         " ON CONFLICT (migration_id, worker) DO UPDATE SET keys = excluded.keys, digests = excluded.digests"
     )
     keys, digests = [key_of(path) for path, _ in intents], [digest for _, digest in intents]
-    connection.execute(_sql(query, schema), [migration, worker, keys, digests])
+    connection.execute(within(query, schema), [migration, worker, keys, digests])
 
 
 def intended(connection: Connection, schema: str, migration: str) -> list[tuple[bytes, bytes]]:
     """What pages were about to have files hold, and have not marked."""
     query = "SELECT k, d FROM {}.intents, unnest(keys, digests) AS page (k, d) WHERE migration_id = %s"
-    rows = connection.execute(_sql(query, schema), [migration]).fetchall()
+    rows = connection.execute(within(query, schema), [migration]).fetchall()
     return [(path_of(cast("bytes", key)), cast("bytes", digest)) for key, digest in rows]
 
 
 def settle(connection: Connection, *, schema: str, migration: str, epoch: int, entries: Sequence[Entry]) -> None:
     """Of all that was intended, *entries* came to be; the rest did not. Raises Fenced."""
     mark(connection, schema=schema, migration=migration, epoch=epoch, entries=entries, removed=[], refusals=[])
-    connection.execute(_sql("DELETE FROM {}.intents WHERE migration_id = %s", schema), [migration])
+    connection.execute(within("DELETE FROM {}.intents WHERE migration_id = %s", schema), [migration])
 
 
 def mark(
@@ -75,20 +75,12 @@ def mark(
     gone = [rows.get(entry.path, entry.row) for entry in removed]
     if gone:
         query = "DELETE FROM {}.marks WHERE migration_id = %s AND entry_id = ANY(%s)"
-        connection.execute(_sql(query, schema), [migration, gone])
+        connection.execute(within(query, schema), [migration, gone])
     if placed := [*(entry.row for entry in marked), *gone]:
         query = "DELETE FROM {}.quarantine WHERE migration_id = %s AND pos IS NULL AND entry_id = ANY(%s::bigint[])"
-        connection.execute(_sql(query, schema), [migration, numbers(placed)])
+        connection.execute(within(query, schema), [migration, numbers(placed)])
     for refusal in refusals:
         insert_refusal(connection, schema, migration, refusal)
-
-
-def fence(connection: Connection, schema: str, migration: str, epoch: int) -> None:
-    """Refuse a runner that was replaced, and hold off a take-over until the caller's transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [migration])
-    row = connection.execute(_sql("SELECT epoch FROM {}.leases WHERE migration_id = %s", schema), [migration]).fetchone()
-    if row is None or row[0] != epoch:
-        raise Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
 
 
 def _rows_at(connection: Connection, schema: str, migration: str, entries: Sequence[Entry]) -> dict[bytes, int]:
@@ -103,7 +95,3 @@ def _rows_at(connection: Connection, schema: str, migration: str, entries: Seque
         rows = connection.execute(statement("entries_hold", schema), values).fetchall()
         found |= {path_of(cast("bytes", key)): cast("int", row) for row, key in rows}
     return found
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psycopg import sql
 
-from crossfade.errors import Fenced
 from crossfade.model.changes import Move, Page, Put, Remove
 from crossfade.model.digests import Segment
 from crossfade.model.entries import SEGMENT, Entry, altered, content_of
@@ -18,7 +17,9 @@ from crossfade.model.paths import key_of, text_of
 from crossfade.store.backends.postgres.arrays import numbers, octets
 from crossfade.store.backends.postgres.feed import announce
 from crossfade.store.backends.postgres.guarding import guarded
+from crossfade.store.backends.postgres.leases import fence
 from crossfade.store.backends.postgres.moving import move
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.newcomers import insert
 from crossfade.store.backends.postgres.sending import Draft, Sender
 from crossfade.store.backends.postgres.server import Connection
@@ -86,15 +87,8 @@ class PageWriter:
     def _fence(self, connection: Connection) -> None:
         """Refuse a runner that was replaced. The shared lock holds off a take-over until this page is decided."""
         announce(connection, self._name() or "crossfade")
-        if self._claim is None:
-            return
-        connection.execute(
-            "SELECT pg_advisory_xact_lock_shared(hashtext('crossfade lease'), hashtext(%s))", [self._claim.migration]
-        )
-        query = sql.SQL("SELECT epoch FROM {}.leases WHERE migration_id = %s").format(sql.Identifier(self._schema))
-        found = connection.execute(query, [self._claim.migration]).fetchone()
-        if found is None or found[0] != self._claim.epoch:
-            raise Fenced("another runner took this migration over", hint=f"crossfade status {self._claim.migration}")
+        if self._claim is not None:
+            fence(connection, self._schema, self._claim.migration, self._claim.epoch)
 
     def _drafts(self, connection: Connection, page: Page) -> list[Draft]:
         """The page's entries as they will stand, each with its row number and its puts."""
@@ -246,7 +240,7 @@ class PageWriter:
         return self._claim.migration if self._claim else ""
 
     def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(cast("Any", text)).format(sql.Identifier(self._schema))
+        return within(text, self._schema)
 
 
 def _standing(entry: Entry, last: Put) -> Entry:

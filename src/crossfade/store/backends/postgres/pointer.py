@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from psycopg import sql
 
 from crossfade.store.backends.postgres import leases
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 
 
@@ -28,7 +28,7 @@ class Pointer:
 def read(connection: Connection, schema: str) -> list[Pointer]:
     """All that stand here."""
     query = "SELECT migration_id, store_id, control, route_epoch FROM {}.pointers ORDER BY made_at, migration_id"
-    return [Pointer(*cast("Any", row)) for row in connection.execute(_sql(query, schema)).fetchall()]
+    return [Pointer(*cast("Any", row)) for row in connection.execute(within(query, schema)).fetchall()]
 
 
 def find(connection: Connection, schema: str, migration: str) -> Pointer | None:
@@ -41,7 +41,7 @@ def make(connection: Connection, schema: str, pointer: Pointer, epoch: int) -> b
     query = "INSERT INTO {}.pointers (migration_id, store_id, control) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
     if not leases.follow(connection, schema, pointer.migration, epoch):
         return False
-    connection.execute(_sql(query, schema), [pointer.migration, pointer.store_id, pointer.control])
+    connection.execute(within(query, schema), [pointer.migration, pointer.store_id, pointer.control])
     return True
 
 
@@ -53,15 +53,11 @@ def retake(connection: Connection, schema: str, migration: str, epoch: int) -> b
 def note(connection: Connection, schema: str, migration: str, route_epoch: int) -> None:
     """The tree's route has an epoch by now that the migration has made."""
     query = "UPDATE {}.pointers SET route_epoch = %s WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [route_epoch, migration])
+    connection.execute(within(query, schema), [route_epoch, migration])
 
 
 def remove(connection: Connection, schema: str, migration: str) -> None:
     """The migration has ended, and no page of it passes here any more."""
     lease = "DELETE FROM {0}.leases WHERE migration_id IN (SELECT migration_id FROM {0}.pointers WHERE migration_id = %s)"
-    connection.execute(_sql(lease, schema), [migration])
-    connection.execute(_sql("DELETE FROM {}.pointers WHERE migration_id = %s", schema), [migration])
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))
+    connection.execute(within(lease, schema), [migration])
+    connection.execute(within("DELETE FROM {}.pointers WHERE migration_id = %s", schema), [migration])

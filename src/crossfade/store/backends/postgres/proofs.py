@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from psycopg import sql
 
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, path_of
 from crossfade.store.backends.postgres.journal import Line, append
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement
 
@@ -68,7 +68,7 @@ def doubted(age: float | None) -> str:
 def standing(connection: Connection, schema: str, migration: str) -> Standing:
     """How a migration stands."""
     query = "SELECT proved_at, verified_at, clock_timestamp() FROM {}.migrations WHERE migration_id = %s"
-    return Standing(*cast("Any", connection.execute(_sql(query, schema), [migration]).fetchone()))
+    return Standing(*cast("Any", connection.execute(within(query, schema), [migration]).fetchone()))
 
 
 def keep(connection: Connection, schema: str, migration: str, at: datetime, reread_at: datetime | None) -> None:
@@ -77,10 +77,10 @@ def keep(connection: Connection, schema: str, migration: str, at: datetime, rere
     A position that is ahead of the clock, which was put back, goes back with it.
     """
     query = "UPDATE {}.migrations SET verified_at = " + _AHEAD.format("verified_at") + " WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [at, at, migration])
+    connection.execute(within(query, schema), [at, at, migration])
     if reread_at is not None:
         query = "UPDATE {}.migrations SET reread_at = " + _AHEAD.format("reread_at") + " WHERE migration_id = %s"
-        connection.execute(_sql(query, schema), [reread_at, reread_at, migration])
+        connection.execute(within(query, schema), [reread_at, reread_at, migration])
 
 
 def renew(connection: Connection, schema: str, migration: str, since: datetime) -> None:
@@ -89,7 +89,7 @@ def renew(connection: Connection, schema: str, migration: str, since: datetime) 
         "UPDATE {}.migrations SET proved_at = " + _AHEAD.format("proved_at") + ","
         " phase = CASE WHEN phase = 'different' AND NOT reversed THEN 'copied' ELSE phase END WHERE migration_id = %s"
     )
-    connection.execute(_sql(query, schema), [since, since, migration])
+    connection.execute(within(query, schema), [since, since, migration])
     append(connection, schema, migration, Line("proved", {"since": since.isoformat()}))
 
 
@@ -99,7 +99,7 @@ def withdraw(connection: Connection, schema: str, migration: str) -> None:
         "UPDATE {}.migrations SET proved_at = NULL, phase = CASE phase WHEN 'copied' THEN 'different' ELSE phase END"
         " WHERE migration_id = %s"
     )
-    connection.execute(_sql(query, schema), [migration])
+    connection.execute(within(query, schema), [migration])
 
 
 def lately(
@@ -128,7 +128,7 @@ def changed_among(
         " AND changed_at >= coalesce(%s, '-infinity'::timestamptz)"
     )
     keys = [hashlib.sha256(key_of(path)).digest() for path in paths]
-    rows = connection.execute(_sql(query, schema), [store_id, keys, since]).fetchall()
+    rows = connection.execute(within(query, schema), [store_id, keys, since]).fetchall()
     return {path_of(key) for (key,) in cast("list[tuple[bytes]]", rows)}
 
 
@@ -138,7 +138,7 @@ def unread_since(connection: Connection, schema: str, migration: str) -> datetim
         "SELECT CASE WHEN at > clock_timestamp() THEN created_at ELSE coalesce(at, created_at) END"
         " FROM {}.migrations, coalesce(reread_at, proved_at) at WHERE migration_id = %s"
     )
-    (at,) = cast("tuple[datetime]", connection.execute(_sql(query, schema), [migration]).fetchone())
+    (at,) = cast("tuple[datetime]", connection.execute(within(query, schema), [migration]).fetchone())
     return at
 
 
@@ -157,7 +157,3 @@ def grown(
     values = {"store_id": store_id, "kinds": names, "since": since, "until": until, "after": after, "limit": limit}
     rows = connection.execute(statement("lately_grown", schema), values).fetchall()
     return [(row, path_of(key)) for row, key in cast("list[tuple[int, bytes]]", rows)]
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

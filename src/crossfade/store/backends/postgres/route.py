@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from psycopg import sql
 
-from crossfade.store.backends.postgres.names import quoted
+from crossfade.store.backends.postgres.names import quoted, within
 from crossfade.store.backends.postgres.server import Connection
 
 Authority = Literal["here", "elsewhere"]
@@ -34,13 +33,13 @@ class Route:
 def open_route(connection: Connection, schema: str, store_id: int, authority: Authority) -> None:
     """Give a new tree its route. One that it has stays."""
     query = "INSERT INTO {}.routes (store_id, authority) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-    connection.execute(_sql(query, schema), [store_id, authority])
+    connection.execute(within(query, schema), [store_id, authority])
 
 
 def read(connection: Connection, schema: str, store_id: int) -> dict[str, Route]:
     """The routes of a tree, by kind; that of ``EVERY`` holds for all others."""
     query = "SELECT kind, epoch, authority FROM {}.routes WHERE store_id = %s ORDER BY kind"
-    rows = connection.execute(_sql(query, schema), [store_id]).fetchall()
+    rows = connection.execute(within(query, schema), [store_id]).fetchall()
     return {str(row[0]): Route(*cast("Any", row)) for row in rows}
 
 
@@ -59,7 +58,7 @@ def settled(connection: Connection, schema: str, store_id: int, seconds: float) 
 def wait(connection: Connection, schema: str, name: str | None) -> None:
     """Wait until no decision about the tree *name* is on its way. None stands for all trees of the schema."""
     query = "SELECT pg_advisory_xact_lock_shared(hashtext(%s), store_id) FROM {}.stores WHERE name = %s OR %s::text IS NULL"
-    connection.execute(_sql(query, schema), [f"crossfade route {quoted(schema)}", name, name])
+    connection.execute(within(query, schema), [f"crossfade route {quoted(schema)}", name, name])
 
 
 def side_of(routes: dict[str, Route], kind: str) -> Authority:
@@ -131,8 +130,8 @@ def set_sides(connection: Connection, schema: str, store_id: int, sides: Mapping
         "INSERT INTO {}.routes (store_id, kind, epoch, authority) SELECT %s, k, %s, a FROM unnest(%s::text[], %s::text[]) AS s (k, a)"
         " ON CONFLICT (store_id, kind) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()"
     )
-    connection.execute(_sql(query, schema), [store_id, epoch, list(sides), list(sides.values())])
-    connection.execute(_sql("UPDATE {}.routes SET epoch = %s WHERE store_id = %s", schema), [epoch + 1, store_id])
+    connection.execute(within(query, schema), [store_id, epoch, list(sides), list(sides.values())])
+    connection.execute(within("UPDATE {}.routes SET epoch = %s WHERE store_id = %s", schema), [epoch + 1, store_id])
 
 
 def epoch_of(routes: dict[str, Route]) -> int:
@@ -142,9 +141,5 @@ def epoch_of(routes: dict[str, Route]) -> int:
 
 def _locked(connection: Connection, schema: str, store_id: int) -> dict[str, Route]:
     query = "SELECT kind, epoch, authority FROM {}.routes WHERE store_id = %s ORDER BY kind FOR UPDATE"
-    rows = connection.execute(_sql(query, schema), [store_id]).fetchall()
+    rows = connection.execute(within(query, schema), [store_id]).fetchall()
     return {str(row[0]): Route(*cast("Any", row)) for row in rows}
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))

@@ -13,6 +13,7 @@ from psycopg import sql
 from crossfade.errors import GateShut, PhaseForbids
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.journal import Line
+from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 
 CHANNEL = "crossfade_wishes"
@@ -26,7 +27,7 @@ _DECIDED = ("handed over", "hand-over completed")
 def wish(connection: Connection, schema: str, migration: str, wanted: dict[str, Any], line: Line) -> None:
     """Want *wanted* beside what was wanted before, and have the runner hear of it, in the caller's transaction."""
     query = "UPDATE {}.migrations SET wanted = wanted || %s::jsonb WHERE migration_id = %s"
-    connection.execute(_sql(query, schema), [json.dumps(wanted), migration])
+    connection.execute(within(query, schema), [json.dumps(wanted), migration])
     connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, migration])
     journal.append(connection, schema, migration, line)
 
@@ -47,7 +48,7 @@ def give(connection: Connection, schema: str, migration: str, name: str, order: 
 def _given_by(connection: Connection, schema: str, migration: str, number: str) -> str:
     """Who gave the order *number*, and where, as the journal says."""
     query = "SELECT actor, host FROM {}.journal WHERE migration_id = %s AND position(%s IN detail) > 0 ORDER BY seq LIMIT 1"
-    row = connection.execute(_sql(query, schema), [migration, number]).fetchone()
+    row = connection.execute(within(query, schema), [migration, number]).fetchone()
     return f" by {row[0]} on {row[1]}" if row else ""
 
 
@@ -59,7 +60,7 @@ def take_back(connection: Connection, schema: str, migration: str, name: str, nu
     if is_decided(connection, schema, migration, name, number):
         return False
     query = "UPDATE {}.migrations SET wanted = wanted - %s WHERE migration_id = %s AND wanted -> %s ->> 'number' = %s"
-    connection.execute(_sql(query, schema), [name, migration, name, number])
+    connection.execute(within(query, schema), [name, migration, name, number])
     connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, migration])
     journal.append(connection, schema, migration, line)
     return True
@@ -73,7 +74,7 @@ def stands(connection: Connection, schema: str, migration: str, name: str, numbe
 def _locked(connection: Connection, schema: str, migration: str, name: str) -> str | None:
     """The number of what stands under *name*, which nobody changes until the caller's transaction ends."""
     query = "SELECT wanted #>> ARRAY[%s, 'number'] FROM {}.migrations WHERE migration_id = %s FOR NO KEY UPDATE"
-    row = connection.execute(_sql(query, schema), [name, migration]).fetchone()
+    row = connection.execute(within(query, schema), [name, migration]).fetchone()
     return cast("str | None", row[0]) if row else None
 
 
@@ -83,7 +84,7 @@ def age(connection: Connection, schema: str, migration: str, number: str) -> flo
         "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM {}.journal"
         " WHERE migration_id = %s AND position(%s IN detail) > 0 ORDER BY seq LIMIT 1"
     )
-    row = connection.execute(_sql(query, schema), [migration, number]).fetchone()
+    row = connection.execute(within(query, schema), [migration, number]).fetchone()
     return max(cast("float", row[0]), 0.0) if row else 0.0
 
 
@@ -96,14 +97,14 @@ def is_decided(connection: Connection, schema: str, migration: str, name: str, n
     query = (
         "SELECT EXISTS (SELECT FROM {}.journal WHERE migration_id = %s AND event = ANY(%s) AND position(%s IN detail) > 0)"
     )
-    row = connection.execute(_sql(query, schema), [migration, list(_DECIDED), number]).fetchone()
+    row = connection.execute(within(query, schema), [migration, list(_DECIDED), number]).fetchone()
     return bool(row and row[0])
 
 
 def read(connection: Connection, schema: str, migration: str) -> dict[str, Any]:
     """All that is wanted."""
     row = connection.execute(
-        _sql("SELECT wanted FROM {}.migrations WHERE migration_id = %s", schema), [migration]
+        within("SELECT wanted FROM {}.migrations WHERE migration_id = %s", schema), [migration]
     ).fetchone()
     return cast("dict[str, Any]", row[0]) if row else {}
 
@@ -140,7 +141,3 @@ def refuse_paused(wanted: dict[str, Any], migration: str) -> None:
     """Raises PhaseForbids where somebody wants the migration to be paused."""
     if text := paused_by(wanted):
         raise PhaseForbids(f"migration {migration} is {text}", hint=f"crossfade resume {migration}")
-
-
-def _sql(text: str, schema: str) -> sql.Composed:
-    return sql.SQL(cast("Any", text)).format(sql.Identifier(schema))
