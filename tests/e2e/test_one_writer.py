@@ -104,17 +104,28 @@ def test_one_that_slept_meanwhile_writes_nothing_any_more(person: Person, tiny: 
     assert database.one("SELECT count(*) FROM entries WHERE path = 'late.json'") == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("verb", "option", "number"),
+    [("start", "--once", signal.SIGINT), ("start", "--once", signal.SIGTERM), ("validate", "--repair", signal.SIGINT)],
+)
 def test_who_waits_for_a_runner_that_may_be_gone_says_so_and_may_stop(
-    terminal: Terminal, person: Person, tiny: Path, database: Database, tmp_path: Path, number: signal.Signals
+    terminal: Terminal,
+    person: Person,
+    tiny: Path,
+    database: Database,
+    tmp_path: Path,
+    verb: str,
+    option: str,
+    number: signal.Signals,
 ):
     """On another host nobody sees whether it lives: its lease is waited for."""
     assert person.types("start", tiny, database.url, "--once").status == 0
+    (tiny / "sessions/new.json").write_text("{}")
     gone = "host = 'elsewhere', pid = 4711, expires_at = clock_timestamp() - interval '1 s'"
     database.run(f"UPDATE leases SET {gone}")
     said, epoch = tmp_path / "said", database.one("SELECT epoch FROM leases")
     with said.open("wb") as talk:
-        process = terminal.popen("start", tiny, database.url, "--once", stderr=talk)
+        process = terminal.popen(verb, tiny, database.url, option, stderr=talk)
         try:
             wait_for("a word", lambda: b"waiting: process 4711 on elsewhere ran migration" in said.read_bytes(), 60)
             process.send_signal(number)

@@ -11,18 +11,17 @@ from datetime import datetime
 from typing import Any
 
 from crossfade.console import settings
-from crossfade.console.commands.start import interruptible
+from crossfade.console.commands.start import interruptible, patient
 from crossfade.console.finding import sought
 from crossfade.console.found_again import found_again, hints_found_again
 from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
 from crossfade.console.verdicts import judged, next_steps, spoken_path
-from crossfade.errors import CrossfadeError, OptionInvalid, PhaseForbids
+from crossfade.errors import AGAIN, CrossfadeError, Interrupted, OptionInvalid, PhaseForbids
 from crossfade.migrate.again import request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
-from crossfade.migrate.claiming import Patient
 from crossfade.migrate.decide import Task
 from crossfade.migrate.known import tree_option
 from crossfade.migrate.plan import Manner
@@ -124,7 +123,9 @@ def _carried_out(request: Request, options: Options, certificate: str, *, repair
             if dry_run:
                 _rehearse(request, ended.verdict)
                 break
-            mended = _mend(ended.request, ended.verdict)
+            mended = _mend(ended.request, ended.verdict, stop)
+            if stop.is_set():
+                raise Interrupted("stopped while it mended; what was mended stands", hint=f"{AGAIN} {options.again}".rstrip())
             say("validating again")
             before = ended.verdict.count
             ended = _compare(ended.request, options, stop, certificate)
@@ -244,8 +245,8 @@ def _rehearse(request: Request, verdict: Verdict) -> None:
             say(f"would mend {task.verb:<7} {spoken_path(task.entry.path)}")
 
 
-def _mend(request: Request, verdict: Verdict) -> Mended:
-    with prepared(replace(request, patient=Patient(say))) as run:
+def _mend(request: Request, verdict: Verdict, stop: threading.Event) -> Mended:
+    with prepared(replace(request, patient=patient(stop))) as run:
         if run.cut:
             raise PhaseForbids(
                 f"{', '.join(sorted(run.cut))} were cut over by themselves: neither side has the authority for all",
@@ -257,7 +258,7 @@ def _mend(request: Request, verdict: Verdict) -> Mended:
         for task in tasks:
             say(f"mending {task.verb:<7} {spoken_path(task.entry.path)}")
         run.ledger.note(run.migration, "repairing", _changes(tasks))
-        mended = mend(run, tasks)
+        mended = mend(run, tasks, stop.is_set)
         detail = {"paths": mended.paths, "left": len(mended.left), "orphans": mended.strays}
         run.ledger.note(run.migration, "repaired", detail)
         _say_mended(mended)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ from crossfade.migrate.to_type import refilling
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.sides import Sides
 from crossfade.migrate.validate.strays import remove_strays
-from crossfade.model.changes import Page
+from crossfade.model.changes import Page, Put
 from crossfade.model.entries import Entry
 from crossfade.model.paths import is_below
 from crossfade.store.backends.postgres.feed import announce
@@ -159,33 +159,37 @@ def _verb(source: Entry | None, target: Entry | None, difference: Difference, *,
     return "put"
 
 
-def mend(run: Run, tasks: list[Task]) -> Mended:
-    """Carry out *tasks*, what is in the way of files first, directories last; then take away what belongs to nobody."""
+def mend(run: Run, tasks: list[Task], stop: Callable[[], bool]) -> Mended:
+    """Carry out *tasks*, what is in the way of files first, directories last; then take away what belongs to nobody.
+
+    Once *stop* is true no page is begun any more.
+    """
     source, target = run.source.open(0), run.target.open(0)
-    mender = _Mender(source, target, skip_unreadable=run.request.manner.skip_unreadable)
+    mender = _Mender(source, target, stop=stop, skip_unreadable=run.request.manner.skip_unreadable)
     try:
         left = mender.mend(mender.cleared(tasks) if run.to_files else tasks)
     finally:
         source.close()
         target.close()
-    return Mended(len({task.entry.path for task in tasks} - left), tuple(sorted(left)), _without_strays(run))
+    return Mended(len(mender.mended - left), tuple(sorted(left)), 0 if stop() else _without_strays(run))
 
 
 class _Mender(Carrier):
-    """Carries what mends, as long as the target is what it was when it was looked at."""
+    """Carries what mends, as long as the target is what it was when it was looked at. ``mended`` are the paths that are done."""
 
-    def __init__(self, source: Store, target: Store, *, skip_unreadable: bool) -> None:
+    def __init__(self, source: Store, target: Store, *, stop: Callable[[], bool], skip_unreadable: bool) -> None:
         super().__init__(
             source,
             target,
             Limits(),
             ready=lambda *_: None,
             done=lambda _: None,
-            stop=lambda: False,
+            stop=stop,
             skip_unreadable=skip_unreadable,
         )
         self._seen: dict[bytes, Entry | None] = {}
         self._left: set[bytes] = set()
+        self.mended: set[bytes] = set()
 
     def cleared(self, tasks: Sequence[Task]) -> list[Task]:
         """*tasks* for a directory, once everything is gone that stands where something of another type belongs."""
@@ -197,6 +201,7 @@ class _Mender(Carrier):
             seen = {removal.entry.path: removal.entry for removal in removals if removal.entry.type != "dir"}
             self._left.update(self._target.apply(Page(removals, seen=dict(seen))).left)
         gone = {removal.entry.path for removal in removals}
+        self.mended |= gone
         rest = [task for task in tasks if not self._is_blocked(task)]
         rest = [task for task in rest if task.verb != "remove" or task.entry.path not in gone]
         return [Task(task.verb, task.source, None) if task.replaces else task for task in rest]
@@ -209,14 +214,20 @@ class _Mender(Carrier):
     def mend(self, tasks: Sequence[Task]) -> set[bytes]:
         """Do all of them; the paths that were left."""
         self._seen = {task.entry.path: task.target for task in tasks if task.entry.type != "dir"}
-        self.carry([task for task in tasks if task.entry.type != "dir"])
-        self.carry([task for task in reversed(tasks) if task.entry.type == "dir"])
+        for some in (
+            [task for task in tasks if task.entry.type != "dir"],
+            [task for task in reversed(tasks) if task.entry.type == "dir"],
+        ):
+            if self.carry(some).stopped:
+                break
         return self._left
 
     def _apply(self, page: Page, records: int) -> Applied:
         changes = tuple(change for change in page.changes if change.entry.path not in self._left)
         seen = {c.entry.path: self._seen[c.entry.path] for c in changes if c.entry.path in self._seen}
-        return super()._apply(msgspec.structs.replace(page, changes=changes, seen=seen), records)
+        applied = super()._apply(msgspec.structs.replace(page, changes=changes, seen=seen), records)
+        self.mended.update(c.entry.path for c in changes if not isinstance(c, Put) or c.block.last)
+        return applied
 
     def _overtaken(self, paths: Sequence[bytes]) -> None:
         self._left.update(paths)
