@@ -80,7 +80,9 @@ def too_long(figures: dict[str, Any], options: argparse.Namespace) -> str:
     of = "max" if options.rounds < _MOST_ROUNDS else "p99"
     if options.rounds < _MANY_ROUNDS or options.kill or (longest := figures["longest_write_ms"][of]) <= _LONGEST_MS:
         return ""
-    return f"a writer waited {longest} ms ({of}; the longest in round {figures['slowest_round']}), {_LONGEST_MS:.0f} are wanted"
+    return (
+        f"a writer waited {longest} ms ({of}; the longest in round {figures['slowest_round']}), {_LONGEST_MS:.0f} are wanted"
+    )
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -125,7 +125,9 @@ def _carried_out(request: Request, options: Options, certificate: str, *, repair
                 break
             mended = _mend(ended.request, ended.verdict, stop)
             if stop.is_set():
-                raise Interrupted("stopped while it mended; what was mended stands", hint=f"{AGAIN} {options.again}".rstrip())
+                raise Interrupted(
+                    "stopped while it mended; what was mended stands", hint=f"{AGAIN} {options.again}".rstrip()
+                )
             say("validating again")
             before = ended.verdict.count
             ended = _compare(ended.request, options, stop, certificate)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from typing import cast
 
-
 from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, cast
 
-
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, path_of, text_of
 from crossfade.store.backends.postgres import journal

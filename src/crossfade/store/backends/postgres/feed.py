@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-
 from crossfade.store.backends.postgres.names import quoted, within
 from crossfade.store.backends.postgres.server import Connection
 from crossfade.store.backends.postgres.statements import statement

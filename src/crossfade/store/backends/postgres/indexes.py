@@ -33,7 +33,9 @@ def build_one(connection: Connection, text: str) -> None:
 
 def build(connection: Connection, schema: str, kind: Kind) -> bool:
     """Build all that a kind lacks, and tell the planner about its table. False when there was nothing to do."""
-    row = connection.execute(within("SELECT indexed FROM {}.kinds WHERE name = %s FOR UPDATE", schema), [kind.name]).fetchone()
+    row = connection.execute(
+        within("SELECT indexed FROM {}.kinds WHERE name = %s FOR UPDATE", schema), [kind.name]
+    ).fetchone()
     if row is None or row[0]:
         return False
     connection.execute(_MEMORY)

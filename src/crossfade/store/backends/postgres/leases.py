@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-
 from crossfade.errors import Fenced, RunnerActive
 from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-
 from crossfade.model.entries import Entry, altered
 from crossfade.model.paths import key_of, path_of
 from crossfade.store.backends.postgres.arrays import numbers

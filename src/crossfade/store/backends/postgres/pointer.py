@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-
 from crossfade.store.backends.postgres import leases
 from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection

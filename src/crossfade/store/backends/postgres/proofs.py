@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-
 from crossfade.model.entries import Entry
 from crossfade.model.paths import key_of, path_of
 from crossfade.store.backends.postgres.journal import Line, append

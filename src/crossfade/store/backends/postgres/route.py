@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-
 from crossfade.store.backends.postgres.names import quoted, within
 from crossfade.store.backends.postgres.server import Connection
 
