@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossfade.testing import hazards
-from support.person import Person, said
+from support.person import Person, refused, said
 from support.running import ROOT, Run, compare
 from support.servers import NAMES, Database, Servers
 
@@ -274,6 +274,20 @@ def test_all_but_some_kinds(person: Person, store: Path, database: Database):
     person.moves(store, database.url, "--add", "events", "--add", "logs")
     assert database.one("SELECT kinds FROM migrations") is None
     assert database.one("SELECT count(*) FROM logs") > 0
+
+
+@pytest.mark.parametrize("options", [("--only", "sessions", "--add", "events"), ("--except", "events", "--add", "events")])
+def test_a_command_that_began_with_some_kinds_and_added_others_goes_on(
+    person: Person, tiny: Path, database: Database, options: tuple[str, ...]
+):
+    """A supervisor gives the same words again. What began with some kinds alone would be another plan."""
+    person.moves(tiny, database.url, *options)
+    assert database.one("SELECT count(*) FROM events") == 2
+    assert "already there" in person.moves(tiny, database.url, *options).out
+    planned = person.types("plan", tiny, database.url, *options)
+    assert planned.status == 0, planned
+
+    refused(person.types("start", tiny, database.url, "--once", *options[:2]), "CF701", 7)
 
 
 def test_transient_files_come_along_when_asked(person: Person, store: Path, database: Database, tmp_path: Path):

@@ -31,7 +31,8 @@ def chosen_kinds(request: Request, layout: Layout, before: MigrationRow | None) 
     every = frozenset(kind.name for kind in layout.kinds)
     asked = frozenset(request.only or every) - set(request.without)
     first = asked if before is None else every if before.kinds is None else frozenset(before.kinds)
-    if before is not None and (request.only or request.without) and asked != first:
+    repeated = asked | set(request.add)  # what the command came to that began with some kinds and added others
+    if before is not None and (request.only or request.without) and first not in (asked, repeated):
         raise PlanDiffers(
             f"migration {before.migration} moves the kinds {', '.join(sorted(first))}",
             hint="leave --only and --except out; --add KIND lets it grow",
