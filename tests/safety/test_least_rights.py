@@ -273,8 +273,9 @@ def test_the_doctor_names_a_database_that_may_not_be_looked_into(person: Person,
 def test_a_database_that_was_named_and_may_not_be_looked_into_is_an_error(person: Person, halves: tuple[str, str]):
     """It names the database."""
     for verb in ("list", "status"):
-        sentence, _ = refused(person.types(verb, "--store", halves[1]), "CF204", 2)
-        assert sentence.startswith(f"{halves[1]} does not allow")
+        for run in (person.types(verb, "--store", halves[1]), person.types(verb, CROSSFADE_STORE=halves[1])):
+            sentence, _ = refused(run, "CF204", 2)
+            assert sentence.startswith(f"{halves[1]} does not allow")
 
 
 def test_the_doctor_names_a_source_that_may_not_be_looked_into(person: Person, locked: Cluster, tiny: Path):
