@@ -15,7 +15,7 @@ from crossfade.console.talk import say
 from crossfade.errors import CrossfadeError, Interrupted, MigrationUnknown, SourceMissing, TargetUnreachable
 from crossfade.store.backends.postgres import pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
-from crossfade.store.backends.postgres.server import plain_errors
+from crossfade.store.backends.postgres.server import NO_DATABASE, plain_errors
 from crossfade.store.location import Location, parse
 from crossfade.store.registry import serving
 
@@ -35,11 +35,13 @@ class Sought:
 
 
 @contextmanager
-def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
-    """The migration that *words* mean. Raises MigrationUnknown, listing those that there are."""
+def sought(words: tuple[str, ...], store: str, *, changes: bool = False) -> Iterator[Sought]:
+    """The migration that *words* mean. Raises MigrationUnknown, listing those that there are; and where something *changes*,
+    also while it may be one in a place that cannot be looked into.
+    """
     begun: list[str] = []
     try:
-        with _found(words, store) as found:
+        with _found(words, store, changes=changes) as found:
             yield replace(found, _begun=begun)
     except KeyboardInterrupt:
         if not begun:
@@ -48,14 +50,17 @@ def sought(words: tuple[str, ...], store: str) -> Iterator[Sought]:
 
 
 @contextmanager
-def _found(words: tuple[str, ...], store: str) -> Iterator[Sought]:
+def _found(words: tuple[str, ...], store: str, *, changes: bool) -> Iterator[Sought]:
     places = _places(words, store)
     with ExitStack() as held:
         known: list[str] = []
-        found = [one for place in places for one in _meant(place, words, held, known, alone=len(places) == 1)]
+        away: list[Location] = []
+        found = [one for place in places for one in _meant(place, words, held, known, away, alone=len(places) == 1)]
         several = list({one.row.migration: one for one in found}.values())
         if len(several) > 1:
             raise _several([one.row for one in several])
+        if changes and away:
+            raise _hidden(away)
         if not several:
             raise _unknown(words, known)
         with _headed(several[0]):
@@ -76,8 +81,13 @@ def _headed(found: Sought) -> Iterator[None]:
         raise
 
 
-def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], *, alone: bool) -> Iterator[Sought]:
-    """Those at *place* that *words* mean; *known* gets the ids of all. One place of several that cannot be looked into is mentioned and passed over."""
+def _meant(
+    place: Location, words: tuple[str, ...], held: ExitStack, known: list[str], away: list[Location], *, alone: bool
+) -> Iterator[Sought]:
+    """Those at *place* that *words* mean; *known* gets the ids of all. One place of several that cannot be looked into is mentioned
+    and passed over; *away* gets it, unless there is nothing of the kind.
+    """
+    ledger: Ledger | None = None
     try:
         with plain_errors(place.url):
             ledger = held.enter_context(opened(place))
@@ -87,12 +97,19 @@ def _meant(place: Location, words: tuple[str, ...], held: ExitStack, known: list
         if alone:
             raise
         say(f"passed over: {error.sentence}")
+        if ledger is not None or not _is_gone(error):  # what is pointed to may be gone, and its own be there
+            away.append(place)
         return
     known += [row.migration for row in rows]
     for row in rows:
         if _is_meant(row, words):
             yield Sought(ledger, row, place)
     yield from pointed
+
+
+def _is_gone(error: CrossfadeError) -> bool:
+    """True where *error* says that there is no such directory, database or schema."""
+    return isinstance(error, SourceMissing) or error.sentence.endswith(NO_DATABASE)
 
 
 def _pointed(ledger: Ledger, words: tuple[str, ...], held: ExitStack) -> Iterator[Sought]:
@@ -168,6 +185,14 @@ def _is_meant(row: MigrationRow, words: tuple[str, ...]) -> bool:
 def _several(rows: list[MigrationRow]) -> MigrationUnknown:
     known = "; ".join(f"{row.migration} ({row.source} to {row.target})" for row in rows[:5])
     return MigrationUnknown(f"several migrations are meant: {known}", hint="name one by its id")
+
+
+def _hidden(away: list[Location]) -> MigrationUnknown:
+    """What is in sight may be the only one of several that can be seen just now."""
+    places = ", ".join(place.url for place in away)
+    return MigrationUnknown(
+        f"which migration is meant cannot be told: {places} could not be looked into", hint="name one by its id"
+    )
 
 
 def _unknown(words: tuple[str, ...], known: list[str]) -> MigrationUnknown:

@@ -67,7 +67,7 @@ def show_item(words: tuple[str, ...], store: str, number: int, *, content: bool,
 
 def deal(words: tuple[str, ...], store: str, wanted: Wish, numbers: list[int], *, as_json: bool) -> int:
     """Have items ignored or taken, by whoever runs the migration, or here; 3 where some are left open."""
-    with sought(words, store) as found:
+    with sought(words, store, changes=True) as found:
         for number in numbers:
             _item(found, number)
         found.begin()

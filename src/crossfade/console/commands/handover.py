@@ -35,7 +35,7 @@ _SPOKEN = {"cutover": "cut over", "rollback": "rolled back", "finish": "finished
 
 def hand_over(words: tuple[str, ...], store: str, order: Order, *, dry_run: bool, as_json: bool) -> int:
     """Carry out *order*; the exit status."""
-    with sought(words, store) as found:
+    with sought(words, store, changes=not dry_run) as found:
         _check_kinds(found, order.only)
         _refuse_phase(found, order, dry_run=dry_run)
         if dry_run:

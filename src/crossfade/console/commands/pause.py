@@ -23,7 +23,7 @@ _HEARD_SECONDS = 10.0
 
 def pause(words: tuple[str, ...], store: str, reason: str, *, as_json: bool) -> int:
     """Want it to be paused; return when it is, or when its runner has still something in hand after a while."""
-    with sought(words, store) as found:
+    with sought(words, store, changes=True) as found:
         state = look_again(found.ledger, found.row.migration)
         _check(found, state)
         if not paused_by(state.row.wanted):

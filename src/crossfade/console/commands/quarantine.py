@@ -50,9 +50,9 @@ def names_of(words: list[str]) -> list[str]:
 
 
 @contextmanager
-def _opened(words: tuple[str, ...], store: str) -> Iterator[tuple[Sought, list[Books]]]:
+def _opened(words: tuple[str, ...], store: str, *, changes: bool = False) -> Iterator[tuple[Sought, list[Books]]]:
     """The migration that is meant, and wherever something of it may be held."""
-    with sought(words, store) as found, books_of(found.ledger, found.row) as every:
+    with sought(words, store, changes=changes) as found, books_of(found.ledger, found.row) as every:
         yield found, every
 
 
@@ -83,7 +83,7 @@ def show_item(words: tuple[str, ...], store: str, name: str) -> int:
 
 def ignore(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Take items off the list; their bytes stay where they are, and come back on the way to files."""
-    with _opened(words, store) as (found, every):
+    with _opened(words, store, changes=True) as (found, every):
         found.begin()
         count = _settle(every, _held(every, names), "ignored")
         head, migration = _head(found), found.row.migration
@@ -97,7 +97,7 @@ def ignore(words: tuple[str, ...], store: str, names: list[str], *, as_json: boo
 
 def replay(words: tuple[str, ...], store: str, names: list[str], *, as_json: bool) -> int:
     """Try to place items again, as their kind's records."""
-    with _opened(words, store) as (found, every):
+    with _opened(words, store, changes=True) as (found, every):
         found.begin()
         chosen = _held(every, names)
         whole = [one for one in chosen if one.item.pos is None]

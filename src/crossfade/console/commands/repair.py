@@ -18,7 +18,7 @@ from crossfade.migrate.values import SCHEMA_VERSION
 
 def repair(words: tuple[str, ...], store: str, *, dry_run: bool, as_json: bool) -> int:
     """Mend one migration; with *dry_run*, say what would be done. The exit status."""
-    with sought(words, store) as found:
+    with sought(words, store, changes=not dry_run) as found:
         done = leftovers(found.ledger, found.row) if dry_run else _mended(found)
         head = found.ledger.journal_head(found.row.migration)
         _show(found, done, head.hex(), dry_run=dry_run, as_json=as_json)

@@ -24,7 +24,7 @@ Begin = Callable[[Request], int]
 
 def resume(words: tuple[str, ...], store: str, manner: Manner, begin: Begin, *, as_json: bool) -> int:
     """Let it go on. Where a runner lives, it is woken; else *begin* is called, and its exit status is this one's."""
-    with sought(words, store) as found:
+    with sought(words, store, changes=True) as found:
         state = look_again(found.ledger, found.row.migration)
         _check(found)
         if paused_by(state.row.wanted):

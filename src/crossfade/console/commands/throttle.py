@@ -23,7 +23,7 @@ def throttle(
         raise OptionInvalid(
             "throttle wants --rate-limit, --cpu-max, or both", hint="crossfade throttle ID --rate-limit 5000"
         )
-    with sought(words, store) as found:
+    with sought(words, store, changes=True) as found:
         ledger, migration = found.ledger, found.row.migration
         if found.row.phase == "finished":
             ending = PhaseForbids(f"migration {migration} is finished: nothing runs", hint=f"crossfade status {migration}")

@@ -88,7 +88,7 @@ def validate(
         skip_unreadable=options.skip_unreadable,
         patience_seconds=options.patience.deadline_seconds,
     )
-    request = _request(words, store, store_name, manner)
+    request = _request(words, store, store_name, manner, changes=repair and not dry_run)
     with hints_found_again(request.control.url):
         ended = _carried_out(request, options, certificate, repair=repair, dry_run=dry_run)
     return _show(ended, as_json=as_json)
@@ -152,12 +152,12 @@ def _show(ended: _Ended, *, as_json: bool) -> int:
     return ended.verdict.exit
 
 
-def _request(words: tuple[str, ...], store: str, store_name: str, manner: Manner) -> Request:
+def _request(words: tuple[str, ...], store: str, store_name: str, manner: Manner, *, changes: bool) -> Request:
     """The pair that *words* mean, as it was begun, where they name a migration."""
     if len(words) == 2:
         source, target = map(settings.location, words)
         return Request(source, target, store_name=store_name, manner=manner, verb="repair")
-    with sought(words, store) as found:
+    with sought(words, store, changes=changes) as found:
         request = request_again(found.row, found.store, manner, "repair")
     return replace(request, store_name=store_name or request.store_name)
 

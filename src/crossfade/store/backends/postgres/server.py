@@ -30,6 +30,9 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 OLDEST = 140000
 
+NO_DATABASE = "there is no such database"
+"""How the sentence ends that says so."""
+
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it would say on stderr, where nobody listens
 
 
@@ -120,7 +123,7 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
         return TargetDenied(f"{name} refused the login", hint=LOGIN)
     if state == "3D000" or (not state and "does not exist" in str(error) and "database" in str(error)):
         return TargetUnreachable(
-            f"{name}: there is no such database", hint="createdb --encoding=UTF8 --template=template0 NAME"
+            f"{name}: {NO_DATABASE}", hint="createdb --encoding=UTF8 --template=template0 NAME"
         )
     if state == "42501":
         return TargetDenied(
