@@ -22,7 +22,7 @@ from crossfade.store.backends.postgres.server import Server
 from crossfade.store.location import parse
 from crossfade.testing import prodigy
 from support.cluster import Cluster
-from support.person import Person
+from support.person import Person, refused
 from support.running import Run, finish
 from support.servers import Database
 
@@ -156,6 +156,10 @@ ODD = {
     "no slash": "postgresql:ada:{0}@127.0.0.1:1/db",
     "a space before it": " postgresql://ada:{0}@127.0.0.1:1/db",
     "no scheme of ours": "cockroach-db://ada:{0}@127.0.0.1:1/db",
+    "a backslash": "postgresql://ada:{0}\\b@127.0.0.1:1/db",
+    "quotes": "postgresql://ada:{0}'\"\\@127.0.0.1:1/db",
+    "a connection string": "host=127.0.0.1 port=1 user=ada password={0}",
+    "a word of one": "password={0}",
 }
 
 
@@ -187,6 +191,18 @@ def test_a_url_that_is_written_oddly_is_no_directory(
     assert list((tmp_path / "here").iterdir()) == []
     assert not (tmp_path / "pg").exists()
     silent("".join(path.read_text() for path in person.home.rglob("*") if path.is_file()), "hunter2")
+
+
+def test_a_pair_that_no_migration_is_of_is_named_without_its_password(person: Person, tiny: Path, database: Database):
+    """One with a backslash is quoted otherwise than it was typed."""
+    person.moves(tiny, database.url)
+    url = f"{database.url}&password=hunter2\\b'\""
+    heard = [person.types("status", tiny / "other", url), person.types("pause", tiny / "other", url)]
+
+    for run in heard:
+        sentence, _ = refused(run, "CF104", 1)
+        assert sentence.startswith(f"no migration of file://{tiny}/other to {database.location.url}; there are: ")
+    silent("\n".join(run.out + run.err for run in heard), "hunter2")
 
 
 def test_a_password_in_a_url_is_used_and_warned_about(person: Person, tiny: Path, cluster: Cluster):

@@ -197,7 +197,7 @@ def _hidden(away: list[Location]) -> MigrationUnknown:
 
 def _unknown(words: tuple[str, ...], known: list[str]) -> MigrationUnknown:
     """*known* are those of the databases that were looked into, if any was."""
-    wanted = f"no migration {' '.join(words)!r}" if words else "no migration"
+    wanted = f"no migration {_spoken(words)}" if words else "no migration"
     if known:
         there = ", ".join(known[-5:]) + (f", and {len(known) - 5} more" if len(known) > 5 else "")
         return MigrationUnknown(f"{wanted}; there are: {there}", hint="crossfade list --store URL")
@@ -205,3 +205,8 @@ def _unknown(words: tuple[str, ...], known: list[str]) -> MigrationUnknown:
     return MigrationUnknown(
         f"{wanted}; known on this machine: {here}", hint="from another host, name the database: --store URL"
     )
+
+
+def _spoken(words: tuple[str, ...]) -> str:
+    """*words* in an error; a pair as its locations show themselves, without a password."""
+    return repr(words[0]) if len(words) == 1 else "of {} to {}".format(*map(parse, words))

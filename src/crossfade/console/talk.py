@@ -14,7 +14,7 @@ from crossfade.errors import CrossfadeError, LocationInvalid
 from crossfade.store.location import parse
 
 _MAY_TELL = re.compile("[@=]")
-"""What stands in a URL that has a password."""
+"""What stands in a URL, or in a connection string of libpq, that has a password."""
 
 
 def say(text: str) -> None:
@@ -64,22 +64,23 @@ def this_command(more: str = "") -> str:
 
 
 def _discreet(text: str) -> str:
-    """*text*, where it quotes what was typed, in whatever case, without a password that stood in it."""
+    """*text*, where it quotes what was typed, in whatever case, as it is or as Python quotes it, without a password that stood in it."""
     for argument in sys.argv[1:]:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if (shown := _harmless(value)) != value:
-            text = re.sub(re.escape(value.strip()), shown.replace("\\", r"\\"), text, flags=re.IGNORECASE)
+            for quoted in {value.strip(), repr(value.strip())[1:-1]}:
+                text = re.sub(re.escape(quoted), shown.replace("\\", r"\\"), text, flags=re.IGNORECASE)
     return text
 
 
 def _harmless(argument: str) -> str:
     option, separator, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    if ":" not in value:
+    if not _MAY_TELL.search(value):
         return argument
     try:
         place = parse(value)
     except LocationInvalid:
-        return option + separator + "URL" if _MAY_TELL.search(value) else argument
+        return option + separator + "URL"
     return option + separator + place.url if place.secret else argument
 
 
