@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from crossfade.migrate.follow import drifting, taking
+from crossfade.migrate.follow.dealing import Dealing
 from crossfade.migrate.follow.drifting import Drifting
 from crossfade.store.backends.postgres import drift, server
 from crossfade.store.backends.postgres.drift import Item
@@ -318,6 +319,41 @@ def test_what_is_set_right_ends_by_itself_however_much_is_open(pair: Pair):
 
     wait_for("no drift", lambda: pair.open() == {}, 20)
     assert pair.database.all("SELECT DISTINCT state FROM drift") == [("undone",)]
+
+
+@pytest.mark.parametrize("moment", ["before it is put back", "once it is done"])
+def test_who_interrupts_it_waits_for_the_page_in_hand_and_no_more(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    """What was wished for stands, and whoever comes next does it; of what comes behind that page nothing was wished. A page is one item here."""
+    for path in (ONE, TWO):
+        (pair.root / path).write_text(f"rogue {path}")
+    pair.await_drift(sessions__one_json="changed", sessions__two_json="changed")
+    pair.stop()
+    place, name = (Dealing, "deal") if moment == "before it is put back" else (Drifting, "_end")
+    done, pressed = getattr(place, name), threading.Event()
+
+    def interrupted(*arguments: Any) -> Any:
+        if arguments[-1] and not pressed.is_set():
+            pressed.set()
+            signal.raise_signal(signal.SIGINT)
+        return done(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "PAGE", 1)
+        patched.setattr(place, name, interrupted)
+        run = pair.person.types("drift", "ignore", "--store", pair.database.url)
+    sentence, _ = refused(run, "CF601", 6)
+    assert sentence == "stopped; what was asked for before may stand"
+    assert run.seconds < 20
+    assert pair.database.one("SELECT count(*) FROM drift WHERE wish = 'ignore' OR state = 'ignored'") == 1
+
+    pair.drift("ignore", status=0)
+    assert pair.database.all("SELECT DISTINCT state FROM drift") == [("ignored",)]
+    for path in (ONE, TWO):
+        assert (pair.root / path).read_text() == DOCUMENT % path
+        (kept,) = pair.root.with_name("live.crossfade").glob(f"drift/*-{Path(path).name}")
+        assert kept.read_text() == f"rogue {path}"
 
 
 def test_what_somebody_writes_into_the_database_by_hand_is_drift_too(

@@ -129,15 +129,18 @@ def _carry_out(found: Sought, chosen: list[int]) -> bool:
 
 
 def _here(found: Sought) -> bool:
-    stop = threading.Event()
+    """False where somebody runs it by now. Raises KeyboardInterrupt once the page in hand is done, where that was heard meanwhile."""
+    stop, is_here = threading.Event(), True
     manner = as_begun(Manner(), found.row.wanted)
     request = replace(request_again(found.row, found.store, manner, "drift"), patient=patient(stop))
     try:
         with interruptible(stop), prepared(request) as run:
             Live(run, watch=lambda _: None, stop=stop, grace_seconds=0.0).deal_with_drift()
     except RunnerActive:  # somebody began to run it this moment
-        return False
-    return True
+        is_here = False
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return is_here
 
 
 # Looking

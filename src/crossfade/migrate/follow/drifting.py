@@ -103,11 +103,14 @@ class Drifting:
                 raise GateShut(what, hint="try again, or --hold-max")
             self._look_at_touched(float("inf"))
 
-    def deal(self, drain: Callable[[float], bool], seconds: float) -> None:
-        """Do what is wished, and no more, for *seconds* at most; *drain* brings over what is dirty."""
+    def deal(self, drain: Callable[[float], bool], seconds: float, *, is_stopped: Callable[[], bool]) -> None:
+        """Do what is wished, and no more, for *seconds* at most, or until it *is_stopped*; *drain* brings over what is dirty."""
         until = time.monotonic() + seconds
         self.begin()
-        while (self._put_back or len(self._dirty) or self._wishes_left) and (left := until - time.monotonic()) > 0:
+        while self._put_back or len(self._dirty) or self._wishes_left:
+            left = until - time.monotonic()
+            if left <= 0 or is_stopped():
+                return
             drain(left)
             self.turn(time.monotonic())
             if not self._put_back:  # then there is room for what did not fit

@@ -264,9 +264,9 @@ class Follower:
         self.drift.overrule(self.drain, seconds)
 
     def drain(self, seconds: float) -> bool:
-        """Bring over what is known to be out of step, for *seconds* at most. True where nothing is left."""
+        """Bring over what is known to be out of step, for *seconds* at most, and no longer than the grace. True where nothing is left."""
         until = time.monotonic() + seconds
-        while len(self._dirty) and time.monotonic() < until:
+        while len(self._dirty) and time.monotonic() < until and not self.grace.is_over():
             if not self._bring(self._dirty.take(float("inf"), BATCH)):
                 time.sleep(_IDLE_SECONDS)
         return not len(self._dirty)

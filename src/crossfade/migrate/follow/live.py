@@ -114,13 +114,13 @@ class Live(Engine):
             )
 
     def deal_with_drift(self) -> None:
-        """Carry out what is wished for what has drifted, and end."""
+        """Carry out what is wished for what has drifted, and end; what a stop leaves is wished for yet."""
         with self._holding_the_lease(), ExitStack() as held:
             held.callback(self._source.close)
             held.callback(self._target.close)
             for at, run in enumerate(lanes_of(self._run)):
                 follower = self._follower(run, at, held)
-                follower.drift.deal(follower.drain, _DRIFT_SECONDS)
+                follower.drift.deal(follower.drain, _DRIFT_SECONDS, is_stopped=self._stop.is_set)
         if self._lost is not None:
             raise self._lost
 
