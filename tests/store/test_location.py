@@ -124,7 +124,8 @@ def test_what_libpq_is_given_is_what_libpq_understands(text):
     ["", "a\0b", "mysql://h/db", "s3://bucket", "file://host/path", "embedded://relative", "embedded:///x?sslmode=off",
      "postgresql://h/db?schema=Upper", "postgresql://h/db?schema=a-b", "postgresql://h/db?schema=pg_x", "postgresql://h/db?schema=",
      "postgresql://h/db?store=%22;--", "postgresql://h/db?schema=" + "x" * 41,
-     "file:///data/a#b", "file:///data/a?", "file:///data/a?b", "file:/data", "file:///a\nb", "embedded:///x#y", "embedded:///x?schema=s#y"],
+     "file:///data/a#b", "file:///data/a?", "file:///data/a?b", "file:/data", "file:///a\nb", "embedded:///x#y", "embedded:///x?schema=s#y",
+     "file:///a%00b", "embedded:///a%00b"],
 )  # fmt: skip
 def test_what_names_no_store_is_refused_with_a_hint(text):
     """A schema's name goes into SQL, quoted, and is plain all the same."""
@@ -147,7 +148,8 @@ def test_any_directory_can_be_named(path):
 @pytest.mark.parametrize(
     "text",
     ["./x", "x", "x:y", "x/y:z", "file:///tmp/x", "File:///tmp/x", "file://localhost/tmp/x", "C:/x", "postgresql", "a b",
-     "./postgresql://me:pw@host/db", "/tmp/jdbc:x://y", "x/http://y"],
+     "./postgresql://me:pw@host/db", "/tmp/jdbc:x://y", "x/http://y",
+     "./service=web", "x/host=a", "dir=ectory", "/tmp/user=alice"],
 )  # fmt: skip
 def test_what_is_no_url_is_a_path(text, monkeypatch):
     """Nobody should have to think about colons in file names."""
@@ -155,6 +157,17 @@ def test_what_is_no_url_is_a_path(text, monkeypatch):
 
     assert (parse(text).scheme, parse(text).path.startswith(b"/tmp/")) == ("file", True)
     assert not parse(text).is_database
+
+
+@pytest.mark.parametrize("text", ["service=web", "user=alice", "host=a", " password = x"])
+def test_a_directory_that_is_called_like_a_connection_string_can_be_named(text):
+    """It may hold a password, so that it is taken for no path; how to say that it is one stands in the hint."""
+    with pytest.raises(LocationInvalid) as caught:
+        parse(text)
+
+    assert text not in str(caught.value)
+    assert caught.value.hint == "postgresql://user@host/database; a path may begin with ./"
+    assert parse(f"./{text}").path == os.path.abspath(os.fsencode(text))
 
 
 def test_places_within_one_another_are_entangled_also_through_links(tmp_path):

@@ -31,6 +31,7 @@ _SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_ser
 
 _ENCODED = "in a password, write %2F for a slash, %3F for ?, %5B and %5D for brackets; better, set PGPASSWORD"
 _HINT = "name a directory, or a URL like postgresql://user@host/database or embedded:///var/lib/crossfade"
+_PATH = "a path may begin with ./"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def parse(text: str) -> Location:
     if not text or "\0" in text:
         raise LocationInvalid("an empty text names no store", hint=_HINT)
     if _CONNINFO.match(text):
-        raise LocationInvalid("a connection string of libpq is no URL of a store", hint="postgresql://user@host/database")
+        raise LocationInvalid(
+            "a connection string of libpq is no URL of a store", hint=f"postgresql://user@host/database; {_PATH}"
+        )
     word, separator, rest = text.partition(":")
     scheme = word.lower()
     if separator and scheme == "memory":
@@ -80,7 +83,7 @@ def parse(text: str) -> Location:
 def _no_store(scheme: str) -> LocationInvalid:
     """What looks like a URL may hold a password, and a path is shown and written down: it is taken for none."""
     named = f" of the scheme {scheme!r}" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else " of such a URL"
-    return LocationInvalid(f"there is no store{named}", hint=f"{_HINT}; a path may begin with ./")
+    return LocationInvalid(f"there is no store{named}", hint=f"{_HINT}; {_PATH}")
 
 
 def _url(scheme: str, rest: str) -> Location:
@@ -107,7 +110,10 @@ def _url_path(text: str, foreign: str) -> bytes:
         raise LocationInvalid(
             f"a {parts.scheme} URL has three slashes and an absolute path", hint=f"{parts.scheme}:///absolute/path"
         )
-    return os.fsencode(unquote(parts.path, errors="surrogateescape"))
+    path = unquote(parts.path, errors="surrogateescape")
+    if "\0" in path:
+        raise LocationInvalid(f"a {parts.scheme} URL has no %00: no path has such a byte", hint=_HINT)
+    return os.fsencode(path)
 
 
 def _file(path: bytes) -> Location:
