@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,19 @@ def full() -> Iterator[int]:
     file = os.open("/dev/full", os.O_WRONLY)
     yield file
     os.close(file)
+
+
+@contextmanager
+def stuck() -> Iterator[int]:
+    """A full pipe whose writes do not wait, as those to a terminal that another program has made so."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"." * 4096)
+    yield writer
+    os.close(reader)
+    os.close(writer)
 
 
 def into(terminal: Terminal, stream: Any, *words: object) -> Run:
@@ -177,10 +190,20 @@ def test_streams_that_are_closed_are_nobody(terminal: Terminal, tiny: Path, data
     assert without(terminal, 0, 1, 2)("validate", tiny, database.url).status == 3
 
 
-def test_a_log_without_room_stops_nobody(terminal: Terminal, tiny: Path, database: Database):
+IMPATIENT = """
+from crossfade.console import streams
+from crossfade.console.main import run
+
+streams._ROOM_SECONDS = 0.5
+run()
+"""
+
+
+@pytest.mark.parametrize("stream", [full, stuck])
+def test_a_log_without_room_stops_nobody(terminal: Terminal, tiny: Path, database: Database, stream: Any):
     """Who follows goes on following; what it would have said is lost."""
-    with full() as number:
-        process = terminal.popen("start", tiny, database.url, "--cpu-max", "100", stderr=number)
+    with stream() as number:
+        process = terminal.popen("start", tiny, database.url, "--cpu-max", "100", stderr=number, program=IMPATIENT)
         try:
             table = f"{database.location.schema}.migrations"
             phase = "SELECT max(phase) FROM migrations"

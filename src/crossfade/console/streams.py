@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, TypeVar
@@ -17,6 +18,9 @@ T = TypeVar("T")
 OUT, ERR = 1, 2
 """Where data goes, and where talk goes."""
 
+_ROOM_SECONDS = 10.0
+"""How long to wait for room where a write does not wait by itself: another program has made a terminal so that it shares with us."""
+
 _failures: dict[int, OSError] = {}
 
 
@@ -25,10 +29,23 @@ class _Lenient(io.FileIO):
 
     def write(self, data: Any) -> int:
         try:
-            return super().write(data)
+            return self._written(data)
         except OSError as error:
             _failures.setdefault(self.fileno(), error)
             return memoryview(data).nbytes
+
+    def _written(self, data: Any) -> int:
+        """How much of *data* there was room for. Raises OSError; where there is no room for long, the one of a write that does not wait."""
+        while (count := super().write(data)) is None:
+            if not self._has_room():
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return count
+
+    def _has_room(self) -> bool:
+        """Wait for room, but for nobody who was waited for in vain before."""
+        number = self.fileno()
+        seconds = 0.0 if number in _failures else _ROOM_SECONDS
+        return bool(select.select([], [number], [], seconds)[1])
 
 
 def take_over() -> None:
