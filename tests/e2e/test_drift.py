@@ -322,9 +322,7 @@ def test_what_is_set_right_ends_by_itself_however_much_is_open(pair: Pair):
 
 
 @pytest.mark.parametrize("moment", ["before it is put back", "once it is done"])
-def test_who_interrupts_it_waits_for_the_page_in_hand_and_no_more(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, moment: str
-):
+def test_who_interrupts_it_waits_for_the_page_in_hand_and_no_more(pair: Pair, monkeypatch: pytest.MonkeyPatch, moment: str):
     """What was wished for stands, and whoever comes next does it; of what comes behind that page nothing was wished. A page is one item here."""
     for path in (ONE, TWO):
         (pair.root / path).write_text(f"rogue {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ from textwrap import indent
 from typing import Any
 
 from crossfade.errors import CrossfadeError, LocationInvalid
+from crossfade.model.paths import text_of
 from crossfade.store.location import parse
 
 _MAY_TELL = re.compile("[@=]")
@@ -64,13 +66,18 @@ def this_command(more: str = "") -> str:
 
 
 def _discreet(text: str) -> str:
-    """*text*, where it quotes what was typed, in whatever case, as it is or as Python quotes it, without a password that stood in it."""
+    """*text*, where it quotes what was typed, in whatever case, without a password that stood in it."""
     for argument in sys.argv[1:]:
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if (shown := _harmless(value)) != value:
-            for quoted in {value.strip(), repr(value.strip())[1:-1]}:
+            for quoted in _quoted(value.strip()):
                 text = re.sub(re.escape(quoted), shown.replace("\\", r"\\"), text, flags=re.IGNORECASE)
     return text
+
+
+def _quoted(value: str) -> set[str]:
+    """How a sentence may have *value*: as it was typed, as Python quotes it, and as a path is shown."""
+    return {value, repr(value)[1:-1], text_of(os.fsencode(value))}
 
 
 def _harmless(argument: str) -> str:

@@ -122,9 +122,7 @@ def translate(error: psycopg.Error, name: str) -> CrossfadeError:
     if state.startswith("28"):
         return TargetDenied(f"{name} refused the login", hint=LOGIN)
     if state == "3D000" or (not state and "does not exist" in str(error) and "database" in str(error)):
-        return TargetUnreachable(
-            f"{name}: {NO_DATABASE}", hint="createdb --encoding=UTF8 --template=template0 NAME"
-        )
+        return TargetUnreachable(f"{name}: {NO_DATABASE}", hint="createdb --encoding=UTF8 --template=template0 NAME")
     if state == "42501":
         return TargetDenied(
             f"{name} does not allow this role what it needs ({where})",
