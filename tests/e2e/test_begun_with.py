@@ -72,6 +72,39 @@ def test_strangers_that_may_stay_are_no_drift_without_a_runner_either(
     assert (merged / "theirs.txt").read_text() == "mine"
 
 
+def _drifts(person: Person, source: object, target: object, path: str) -> None:
+    """What somebody wrote at *path* keeps the authority from going back, and is shown."""
+    sentence, _ = refused(person.types("rollback", source, target, "--writers-stopped", "--timeout", "5"), "CF709", 7)
+    assert "1 paths drifted" in sentence
+    assert [item["path"] for item in person.asks("drift", source, target, "list")["items"]] == [path]
+
+
+def test_no_word_about_strangers_hides_what_is_written_into_retired_files(person: Person, tiny: Path, database: Database):
+    """``--merge`` is about a directory that is filled; it says nothing of files that were the source."""
+    person.moves(tiny, database.url, "--merge")
+    done = person.types("cutover", tiny, database.url, "--writers-stopped")
+    assert done.status == 0, done
+    (tiny / "sessions/rogue.json").write_text("{}")
+    _drifts(person, tiny, database.url, "sessions/rogue.json")
+
+
+def test_no_word_about_strangers_hides_what_is_written_into_a_retired_database(
+    person: Person, tiny: Path, merged: Path, database: Database
+):
+    """Once the directory decides, all that lies in it does, and strangers' files come along; in the database nobody is one."""
+    for words in (("cutover", tiny, database.url, "--writers-stopped"), ("finish", tiny, database.url)):
+        assert person.types(*words).status == 0
+    done = person.types("cutover", database.url, merged, "--writers-stopped")
+    assert done.status == 0, done
+    database.run(
+        "INSERT INTO entries (store_id, path, key, type, kind, form, generation, size, records, raws, mode, mtime_ns, link,"
+        " complete, unstable) SELECT store_id, 'by-hand', 'by-hand', 'link', '', 'blob', 1, 0, 0, 0, 511, 0, 'x', true, false"
+        " FROM stores"
+    )
+    _drifts(person, database.url, merged, "by-hand")
+    assert database.one("SELECT type FROM entries WHERE path = 'theirs.txt'") == "file"
+
+
 def test_strangers_are_deleted_again_only_where_that_is_said_again(
     person: Person, tiny: Path, database: Database, tmp_path: Path
 ):

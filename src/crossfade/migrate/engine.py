@@ -123,11 +123,10 @@ class Engine:
         settle_intents(self._run, self._source, self._target)
         if len(list(islice(self._target.entries(), 2))) < 2:
             return ()
-        manner = self._run.request.manner
         in_the_way, self._is_idle = survey(
             map(self._meant, self._every_task()),
             self._run.request.target.url,
-            strangers_may_stay=manner.merge or manner.delete_extra,
+            strangers_may_stay=self._run.keeps_strangers or self._run.request.manner.delete_extra,
         )
         return in_the_way
 

@@ -107,6 +107,14 @@ class Budget:
         return quarantined <= max(self.items, int(records * self.share))
 
 
+def keeps_strangers(*, merge: bool, target: Location, planned: str) -> bool:
+    """True where ``--merge`` counts: *target*, which is written, is a directory, and the one that was *planned* as that.
+
+    In a tree that was handed over, of files or in a database, what somebody else writes is drift, whatever was said of strangers.
+    """
+    return merge and not target.is_database and target.url == planned
+
+
 CPU_PERCENT = 25.0
 """Of the machine, while following: on two processors half of one, which leaves a whole one to the program and half to the server."""
 

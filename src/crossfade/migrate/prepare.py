@@ -31,7 +31,7 @@ from crossfade.migrate.inventory import Decide
 from crossfade.migrate.known import begun, chosen_kinds, find_store, layout_of, refuse_finished, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
-from crossfade.migrate.plan import Manner, Plan, tree_name
+from crossfade.migrate.plan import Manner, Plan, keeps_strangers, tree_name
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
 from crossfade.store.backends.file.walk import NOBODYS
@@ -107,6 +107,13 @@ class Run:
     def phases(self) -> Phases:
         """What this run's phases are called."""
         return OF_RESTORE if self.reversed and self.request.verb == "restore" else OF_COPY
+
+    @property
+    def keeps_strangers(self) -> bool:
+        """True where a stranger's files stay as they are. A restore fills what is no plan's target, and says so for itself."""
+        target = self.request.target
+        planned = target.url if self.phases is OF_RESTORE else self.plan.target
+        return keeps_strangers(merge=self.request.manner.merge, target=target, planned=planned)
 
     @property
     def from_files(self) -> bool:

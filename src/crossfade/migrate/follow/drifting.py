@@ -154,7 +154,7 @@ class Drifting:
 
     def saw(self, tasks: Iterable[Task]) -> None:
         """Write down what *tasks* found to be somebody else's. Raises Braked where all of it is gone."""
-        left, side = self._run.request.manner.merge, self._dealing.side
+        left, side = self._run.keeps_strangers, self._dealing.side
         found = [seen_of(side, task.source, task.target) for task in tasks if not (left and task.verb == "stranger")]
         again = {seen.key for seen in found if seen.key in self._put_back and seen.path not in self.anew}
         for key in again:
