@@ -39,6 +39,33 @@ def test_what_a_copy_beside_strangers_says_to_type_runs(person: Person, merged: 
     assert (merged / "theirs.txt").read_text() == "mine"
 
 
+def test_strangers_that_may_stay_take_no_proof_away(person: Person, merged: Path, database: Database):
+    """By the ID and by the two ends: a proof that is too old to cut over on is renewed, as the gate says."""
+    migration = person.asks("status", database.url, merged)["migration"]
+    for words in ((migration,), (database.url, merged)):
+        _in_phase(database, merged, "copied", ", proved_at = proved_at - interval '2 days'")
+        done = person.types("validate", *words, "--jobs", "1")
+        assert done.status == 0, done
+        proved = f"SELECT proved_at > now() - interval '1 hour' FROM migrations WHERE migration_id = '{migration}'"
+        assert database.one(proved) is True
+    assert person.asks("status", migration)["state"] == "copied"
+
+
+def test_only_what_was_never_brought_there_is_a_strangers(person: Person, tiny: Path, merged: Path, database: Database):
+    """What stands at a path that the source has differs, and so does what was brought and is gone from the source; both are mended."""
+    (tiny / "latest").unlink()
+    person.moves(tiny, database.url)
+    (merged / "sessions/one.json").write_text("theirs")
+    found = person.asks("validate", database.url, merged)
+    classes = {each["path"]: each["class"] for each in found["differences"] if each["class"] not in ("metadata", "query")}
+    assert classes == {"latest": "extra", "sessions/one.json": "content"}
+
+    done = person.types("validate", found["migration"], "--repair", "--delete-extra", "--jobs", "1")
+    assert done.status == 0, done
+    assert not (merged / "latest").is_symlink()
+    assert (merged / "theirs.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("phase", ["copying", "planned"])
 def test_a_copy_beside_strangers_that_was_interrupted_goes_on(phase: str, person: Person, merged: Path, database: Database):
     """By the command that the status names; and ends as it was begun, with a proof."""

@@ -28,6 +28,7 @@ from crossfade.migrate.validate.parts import (
     compare_answers,
     held_items,
     is_much,
+    is_stranger,
     kinds_of,
     task_for,
     totals_of,
@@ -234,8 +235,7 @@ class _Ending:
         assert entry is not None
         if entry.path in self._not_read:
             return True
-        task = self._run.decide(one, other) if one is None or one.type == "gone" else None
-        return task is not None and task.verb == "stranger" and self._run.request.manner.merge
+        return self._run.keeps_strangers and is_stranger(one, other)
 
     def _has_moved(self, one: Entry | None, other: Entry | None) -> bool:
         if self._run.origin is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
+from crossfade.migrate.decide import toward_files
 from crossfade.migrate.validate.crew import Task
 from crossfade.migrate.validate.differences import Difference
 from crossfade.migrate.validate.queries import ask, refused
@@ -62,12 +63,18 @@ class Lists:
         self._opened: list[Store] = [recipe.open(0) for recipe in sides.recipes]
         self.source, self.target = (Retrying(store, options.patience, lambda _: None) for store in self._opened)
 
+    def both(self, after: bytes | None = None) -> tuple[Iterator[Entry], Iterator[Entry]]:
+        """What each has to show, from *after* on. Where strangers may stay, tombstones tell what is not theirs: we wrote it."""
+        return self.source.entries(after=after, tombstones=self._sides.keeps_strangers), self.target.entries(after=after)
+
     def is_outside(self, one: Entry | None, other: Entry | None) -> bool:
-        """True for kinds that are not moved, and for what lies where nobody can look."""
+        """True for kinds that are not moved, for what lies where nobody can look, and for a stranger that may stay."""
         entry = one or other
         assert entry is not None
         kinds = self._sides.kinds
         if kinds is not None and entry.kind and entry.kind not in kinds:
+            return True
+        if self._sides.keeps_strangers and is_stranger(one, other):
             return True
         return any(isinstance(store, FileStore) and store.hides(entry.path) for store in self._opened)
 
@@ -84,6 +91,12 @@ class Lists:
         """Let go of both sides."""
         self.source.close()
         self.target.close()
+
+
+def is_stranger(source: Entry | None, target: Entry | None) -> bool:
+    """True for what somebody else put into a directory, where the source has nothing, and had nothing that was written there."""
+    task = toward_files(source, target) if source is None or source.type == "gone" else None
+    return task is not None and task.verb == "stranger"
 
 
 def kinds_of(sides: Sides) -> list[Kind]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from crossfade.errors import MigrationUnknown, SourceMissing
 from crossfade.migrate.known import came_from, find_store
+from crossfade.migrate.plan import keeps_strangers
 from crossfade.migrate.prepare import check_pair
 from crossfade.migrate.to_type import start_again
 from crossfade.model import layouts
@@ -52,6 +53,14 @@ class Sides:
         """The kinds that were to be moved; None for all."""
         named = self.migration.kinds if self.migration else None
         return None if named is None else frozenset(named)
+
+    @property
+    def keeps_strangers(self) -> bool:
+        """True where the migration was begun with ``--merge``: what a stranger has in the target does not count."""
+        row = self.migration
+        if row is None:
+            return False
+        return keeps_strangers(merge=bool(row.wanted.get("merge")), target=self.target, planned=row.target)
 
     @property
     def recipes(self) -> tuple[Recipe, Recipe]:

@@ -90,8 +90,7 @@ class _Validation:
     def _recall(self) -> Findings:
         lists = Lists(self._sides, self._options)
         try:
-            both = merge(lists.source.entries(), lists.target.entries())
-            return self._memory.recall(pair for pair in both if not lists.is_outside(*pair))
+            return self._memory.recall(pair for pair in merge(*lists.both()) if not lists.is_outside(*pair))
         finally:
             lists.close()
 
@@ -109,7 +108,7 @@ class _Validation:
         )
         try:
             with crew(task_for(sides, options, self._held), options.jobs, apart=self._is_much) as workers:
-                one, other = (store.entries(after=findings.after) for store in (lists.source, lists.target))
+                one, other = lists.both(findings.after)
                 Validator(workers, scope, is_over=self._stop.is_set).run(one, other, findings, told=self._told)
                 findings.see_not(lists.unseen())
                 findings.left_out = lists.left_out()
