@@ -148,6 +148,7 @@ def test_strangers_are_deleted_again_only_where_that_is_said_again(
     assert [step["command"].endswith("--delete-extra --once") for step in steps] == [True]
     refused(person.types("resume", migration), "CF703", 7)
     assert (target / "theirs.txt").read_text() == "mine"
+    assert _status(person, database, target) == steps, "a run that may not delete them does not forget that they were to go"
     commands_run(person, steps)
     assert not (target / "theirs.txt").exists()
 

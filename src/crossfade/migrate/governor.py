@@ -231,9 +231,13 @@ def limits_of(manner: Manner) -> dict[str, Any]:
     }
 
 
-def wanted_of(manner: Manner, *, once: bool) -> dict[str, Any]:
-    """What a run keeps to, written down for whoever looks from elsewhere, or goes on with it."""
-    left = {name: getattr(manner, name) for name in ("merge", "delete_extra", "skip_unreadable")}
+def wanted_of(manner: Manner, *, once: bool, goes_on: bool = False) -> dict[str, Any]:
+    """What a run keeps to, written down for whoever looks from elsewhere, or goes on with it.
+
+    A run that *goes on* with what was begun may not delete, and takes nothing back of what its beginning was told to.
+    """
+    names = ["merge", "skip_unreadable", *([] if goes_on else ["delete_extra"])]
+    left = {name: getattr(manner, name) for name in names}
     return {**limits_of(manner), "once": once, "error_budget": asdict(manner.budget), **left}
 
 

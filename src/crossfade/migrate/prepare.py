@@ -394,6 +394,6 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
 def _wanted(request: Request) -> dict[str, Any]:
     """What the run keeps to. A restore into lost files has limits of its own; whoever hands over, or mends, takes those that stand."""
     is_copied = request.verb == "restore" and not request.target.is_database  # into files that were never brought from there
-    if request.verb == "start" or is_copied:
-        return wanted_of(request.manner, once=request.once or is_copied)
+    if request.verb in ("start", "resume") or is_copied:
+        return wanted_of(request.manner, once=request.once or is_copied, goes_on=request.verb == "resume")
     return limits_of(request.manner) if request.verb == "restore" else {}

@@ -55,7 +55,7 @@ def request_of(row: MigrationRow, store: Location, manner: Manner) -> Request:
     *store* is where it was found, and how to get in there. A copy that was to end goes on to its end; one that has ended follows.
     """
     once = bool(row.wanted.get("once")) and row.phase != "copied" and not row.reversed
-    return replace(request_again(row, store, _with_limits(manner, row.wanted, once=once), "start"), once=once)
+    return replace(request_again(row, store, _with_limits(manner, row.wanted, once=once), "resume"), once=once)
 
 
 def _with_limits(manner: Manner, wanted: dict[str, Any], *, once: bool) -> Manner:
