@@ -9,7 +9,7 @@ import pytest
 from support.cluster import Cluster
 from support.person import Person, commands_run, refused, said, words_of
 from support.powerless import obey_permissions
-from support.running import Terminal, finish
+from support.running import Run, Terminal, finish
 from support.servers import Database
 
 
@@ -171,6 +171,29 @@ def test_what_cannot_be_read_is_left_out_by_who_goes_on(terminal: Terminal, stor
     cluster.database("begun_with").run("UPDATE migrations SET phase = 'copying'")
     code, _, err = types("resume", state["migration"], "--workers", "1")
     assert (code, f"left out, could not be read: sessions/{secret.name}" in err) == (4, True), err
+
+
+def test_what_cannot_be_read_is_left_out_by_whoever_validates_it_again(terminal: Terminal, store: Path, cluster: Cluster):
+    """As the copy was begun, by its ID; and as it was said, in the command that a validation ends with."""
+    secret = next((store / "sessions").iterdir())
+    terminal.environment["PGPASSWORD"] = cluster.password
+    url, database = cluster.url("begun_readable"), cluster.database("begun_readable")
+
+    def types(*words: object) -> Run:
+        return finish(terminal.popen(*words, preexec_fn=obey_permissions))
+
+    assert types("start", store, url, "--once", "--workers", "1", "--skip-unreadable").status == 0
+    secret.chmod(0)
+    found = types("validate", store, url, "--skip-unreadable", "--json")
+    assert found.status == 3, found
+    (step,) = said(terminal.run("status", store, url, "--json"))["next_steps"]
+    done = types(*words_of(step["command"]))
+    assert done.status == 4, done
+
+    database.run("UPDATE entries SET mode = 384 WHERE path = 'sessions'")
+    (step,) = said(types("validate", store, url, "--skip-unreadable", "--json"))["next_steps"]
+    done = types(*words_of(step["command"]))
+    assert done.status == 4, done
 
 
 def test_a_restore_that_was_interrupted_ends_with_its_proof(person: Person, tiny: Path, database: Database, tmp_path: Path):

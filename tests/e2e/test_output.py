@@ -18,7 +18,7 @@ import pytest
 from crossfade.errors import every_code
 from support import snapshots
 from support.cluster import Cluster
-from support.person import Person, commands_run, refused, said
+from support.person import Person, commands_run, refused, said, words_of
 from support.running import CROSSFADE, Terminal, compare, finish, wait_for
 from support.servers import NAMES, Database, Servers
 
@@ -64,6 +64,21 @@ def test_a_validation_tells_programs_what_to_type_next(person: Person, tiny: Pat
 
     commands_run(person, steps)
     assert person.asks("validate", moved)["state"] == "equal"
+
+
+def test_a_validation_of_two_that_have_nothing_in_common_says_what_is_not_refused(
+    person: Person, tiny: Path, database: Database, moved: str, tmp_path: Path
+):
+    """Not to mend the live files of a migration, whose ends were exchanged; nor the directory of somebody else."""
+    del moved
+    (tiny / "sessions/new.json").write_text("{}")
+    for target, verb in ((tiny, "validate"), (tmp_path / "elsewhere", "start")):
+        target.mkdir(exist_ok=True)
+        (step,) = person.asks("validate", database.url, target)["next_steps"]
+        _, hint = refused(person.types("validate", database.url, target, "--repair"), "CF708", 7)
+        assert (hint, words_of(step["command"])[0]) == (step["command"], verb)
+        assert f"\ndifferent: {step['command']}   # no migration of" in person.types("validate", database.url, target).out
+        commands_run(person, [step])
 
 
 def test_what_is_not_moved_is_counted_at_the_end(person: Person, tiny: Path, database: Database):

@@ -75,12 +75,10 @@ Sides = tuple[Location, Location]
 """The two that are compared, the one with the authority first."""
 
 
-def next_steps(verdict: Verdict, sides: Sides, again: str, first: str) -> list[dict[str, str]]:
-    """What to type next, and why. *again* compares the same two; *first* is the command without which nothing is to be mended, or empty."""
-    if verdict.exit == 3 and first:
-        return [{"command": first, "why": f"a restore of {sides[0]} was begun and not proven"}]
+def next_steps(verdict: Verdict, mending: dict[str, str]) -> list[dict[str, str]]:
+    """What to type next, and why. *mending* is what mends the two where they differ, or what has to come first."""
     if verdict.exit == 3:
-        return [{"command": f"{again} --repair", "why": f"mends {sides[1]}"}]
+        return [mending]
     if verdict.count:
         return [{"command": f"crossfade quarantine {verdict.migration} list", "why": "see what could not be placed"}]
     return []

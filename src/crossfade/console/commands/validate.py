@@ -18,7 +18,7 @@ from crossfade.console.progress import display
 from crossfade.console.talk import counted, say, say_head, show, show_json, this_command
 from crossfade.console.verdicts import judged, next_steps, spoken_path
 from crossfade.errors import AGAIN, CrossfadeError, Interrupted, OptionInvalid, PhaseForbids
-from crossfade.migrate.again import request_again
+from crossfade.migrate.again import as_begun, request_again
 from crossfade.migrate.audit.record import refused
 from crossfade.migrate.certificate import certificate as certificate_of
 from crossfade.migrate.certificate import check_file, write
@@ -89,6 +89,7 @@ def validate(
         patience_seconds=options.patience.deadline_seconds,
     )
     request = _request(words, store, store_name, manner, changes=repair and not dry_run)
+    options = replace(options, skip_unreadable=request.manner.skip_unreadable)
     with hints_found_again(request.control.url):
         ended = _carried_out(request, options, certificate, repair=repair, dry_run=dry_run)
     return _show(ended, as_json=as_json)
@@ -98,15 +99,13 @@ def validate(
 class _Ended:
     """The verdict on two *sides*, the one with the authority first; the head of the journal.
 
-    By *request* what differs can be mended, with the plan that this pair was begun with; *again* is the command that compares it once
-    more, *first* the one that comes before.
+    By *request* what differs can be mended, with the plan that this pair was begun with; *steps* are what to type next.
     """
 
     verdict: Verdict
     sides: tuple[Location, Location]
     request: Request
-    again: str
-    first: str
+    steps: list[dict[str, str]]
     head: bytes
 
 
@@ -138,10 +137,7 @@ def _carried_out(request: Request, options: Options, certificate: str, *, repair
 
 def _show(ended: _Ended, *, as_json: bool) -> int:
     source, target = ended.sides
-    steps = [
-        {**step, "command": found_again(step["command"], ended.request.control.url)}
-        for step in next_steps(ended.verdict, ended.sides, ended.again, ended.first)
-    ]
+    steps = [{**step, "command": found_again(step["command"], ended.request.control.url)} for step in ended.steps]
     if as_json:
         value = ended.verdict.values() | {"head": ended.head.hex() or None, "next_steps": steps}
         show_json({"source": source.url, "target": target.url, **value})
@@ -158,7 +154,7 @@ def _request(words: tuple[str, ...], store: str, store_name: str, manner: Manner
         source, target = map(settings.location, words)
         return Request(source, target, store_name=store_name, manner=manner, verb="repair")
     with sought(words, store, changes=changes) as found:
-        request = request_again(found.row, found.store, manner, "repair")
+        request = request_again(found.row, found.store, as_begun(manner, found.row.wanted), "repair")
     return replace(request, store_name=store_name or request.store_name)
 
 
@@ -187,8 +183,20 @@ def _compare(request: Request, options: Options, stop: threading.Event, certific
         if certificate:
             write(certificate, certificate_of(pair, verdict))
             say(f"certificate {certificate}")
-        first = "" if pair.source.is_database else way_to_mend(pair.migration)
-        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), _again(request, pair), first, head)
+        steps = next_steps(verdict, _mending(request, pair) if verdict.exit == 3 else {})
+        return _Ended(verdict, (pair.source, pair.target), _as_begun(request, pair), steps, head)
+
+
+def _mending(request: Request, pair: Sides) -> dict[str, str]:
+    """What mends the target of *pair*; or, where that is refused, what leads on from there."""
+    try:
+        check_mendable(pair)
+    except PhaseForbids as error:
+        command, _, why = error.hint.partition("   # ")
+        return {"command": command, "why": why or error.sentence}
+    if not pair.source.is_database and (first := way_to_mend(pair.migration)):
+        return {"command": first, "why": f"a restore of {pair.source} was begun and not proven"}
+    return {"command": f"{_again(request, pair)} --repair", "why": f"mends {pair.target}"}
 
 
 def _again(request: Request, pair: Sides) -> str:
@@ -198,7 +206,8 @@ def _again(request: Request, pair: Sides) -> str:
         name = tree_option(pair.ledger, source, target, pair.store)
     elif request.store_name:
         name = ["--store-name", request.store_name]
-    return shlex.join(["crossfade", "validate", source.url, target.url, *name])
+    skip = ["--skip-unreadable"] if request.manner.skip_unreadable else []
+    return shlex.join(["crossfade", "validate", source.url, target.url, *name, *skip])
 
 
 def _as_begun(request: Request, pair: Sides) -> Request:
