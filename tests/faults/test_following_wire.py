@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from support.cluster import Cluster
 from support.following import stopped_at_the_end
 from support.proxy import Proxy
-from support.running import Terminal, once_each, wait_for
+from support.running import Terminal, finish, kill_group, once_each, wait_for
 
 _SCHEMA = count(1)
 LINE = b'{"id":"%d","timestamp":"2026-11-23T00:00:00Z"}\n'
@@ -33,11 +35,13 @@ class Line:
         self._terminal = Terminal(terminal.home, {"PGPASSWORD": cluster.password})
         self.process: subprocess.Popen[bytes] | None = None
 
-    def follow(self) -> None:
+    def follow(self, *options: str) -> None:
         """Start the follower; it has arrived when what is written now comes through."""
         with self.said.open("wb") as said:
             url = self.cluster.url(self.schema, self.proxy.port)
-            self.process = self._terminal.popen("start", self.root, url, "--cpu-max", "100", stdout=said, stderr=said)
+            self.process = self._terminal.popen(
+                "start", self.root, url, "--cpu-max", "100", *options, stdout=said, stderr=said
+            )
         wait_for("following", lambda: "following" in self.said.read_text(), 60)
         self.arrives()
 
@@ -113,6 +117,32 @@ def test_a_connection_that_stalls_is_sat_out_and_said_so(line: Line):
     line.says("waiting: the database has not answered for 2 s")
     line.proxy.go_on()
     line.arrives()
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_has_nothing_to_do_hears_that_it_is_to_stop_though_the_server_is_away(
+    told: signal.Signals, cluster: Cluster, terminal: Terminal, tmp_path: Path
+):
+    """Only what it looks after once a second is asked for then, and that it waits is said; no longer than the grace once it is told."""
+    root = tmp_path / "live"
+    root.mkdir()
+    with Proxy(cluster.port) as proxy:
+        line = Line(cluster, proxy, terminal, root)
+        line.follow("--grace", "2s")
+        assert line.process is not None
+        try:
+            time.sleep(2)  # nothing is left to bring
+            before = len(line.said.read_text())
+            proxy.stop()
+            line.says("waiting: trying again after", before)
+            line.process.send_signal(told)
+            done = finish(line.process, 30)
+        finally:
+            kill_group(line.process)
+    assert done.status == 2, line.said.read_text()
+    assert "error[CF203]" in line.said.read_text()
+    with cluster.connect() as connection:
+        connection.execute(f'DROP SCHEMA "{line.schema}" CASCADE')
 
 
 def test_a_long_transaction_in_another_database_holds_nobody_up(line: Line):

@@ -61,8 +61,10 @@ class Live(Engine):
         stop: threading.Event,
         grace_seconds: float,
     ) -> None:
-        super().__init__(run, watch=watch, stop=stop)
         self._grace = Grace(stop, grace_seconds)
+        super().__init__(run, watch=watch, stop=stop)
+        for ledger in filter(None, (run.ledger, run.origin)):
+            ledger.tell = self._waiting
         self.left = ""
         self.unread = ""
         self.outcome: Outcome = ""
@@ -278,7 +280,7 @@ class Live(Engine):
         return Retrying(recipe.open(number), _FOR_EVER, self._waiting)
 
     def _waiting(self, error: BaseException) -> None:
-        """A store failed, and is asked again; once somebody has said stop, for as long as the grace lasts."""
+        """A store failed, or the control state, and is asked again; once somebody has said stop, for as long as the grace lasts."""
         if self._grace.is_over():
             raise error
         self._retried(Retried(ENGINE, fault_of(error)))

@@ -108,8 +108,8 @@ class Item:
 class Ledger:
     """The control state in one schema. One connection, reopened when it breaks; not for use by two threads.
 
-    ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun. The server knows the session by
-    its *purpose*.
+    ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun. ``tell`` hears of each, and may
+    raise to end the waiting. The server knows the session by its *purpose*.
     """
 
     def __init__(self, server: Server, schema_name: str, purpose: str = "ledger") -> None:
@@ -117,6 +117,7 @@ class Ledger:
         self._purpose = purpose
         self.schema = schema_name
         self.patience_seconds = 0.0
+        self.tell: Callable[[BaseException], None] = lambda _: None
         self._connection: Connection | None = None
 
     # Schema
@@ -363,7 +364,7 @@ class Ledger:
         """One transaction around *work*, which may run again: a fault that passes is waited for, as long as there is patience."""
         if self.patience_seconds <= 0:
             return self._once(work, name)
-        return patiently(lambda: self._once(work, name), Patience(self.patience_seconds), lambda _: None)
+        return patiently(lambda: self._once(work, name), Patience(self.patience_seconds), self.tell)
 
     def _once(self, work: Callable[[Connection], T], name: str | None) -> T:
         connection = self._open()
