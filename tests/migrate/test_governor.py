@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +247,37 @@ def test_a_server_tells_who_waits_for_us_and_what_it_uses(database: Database, pu
         ours.rollback()
         wait_for("it is over", lambda: watch.health().blocked == 0)
         assert waiting.is_alive() is False or wait_for("it goes on", lambda: not waiting.is_alive())
+
+
+PARALLEL = [(NAMES[0], "abcdef012345 worker", True), (NAMES[0], "fedcba543210 worker", False)]
+PARALLEL += [(name, "ledger", True) for name in NAMES]
+
+
+@pytest.mark.parametrize(("database", "purpose", "is_ours"), PARALLEL, indirect=["database"])
+def test_who_works_beside_a_session_works_for_whom_that_works(database: Database, purpose: str, is_ours: bool):
+    """An index that is built in parallel costs what its builders use, and none of them was opened by anybody."""
+    watch = ServerWatch(database.server, "abcdef012345")
+    with ExitStack() as held:
+        held.callback(watch.close)
+        session = database.server.connect(purpose) if is_ours else _in_another_process(database, purpose)
+        held.callback(session.close)
+        setting = "debug_parallel_query" if session.info.server_version >= 160000 else "force_parallel_mode"
+        session.execute(f"SET {setting} = on")
+        watch.begin()
+        wait_for("a first look", lambda: watch.health().cpu_seconds is not None)
+        before = watch.health().cpu_seconds
+
+        def long() -> None:
+            with suppress(psycopg.errors.QueryCanceled):
+                session.execute("SELECT sum(length(md5(n::text))) FROM generate_series(1, 100000000) AS n")
+
+        with _in_background(long):
+            beside = "SELECT count(*) FROM pg_stat_activity WHERE leader_pid = %s"
+            wait_for("somebody beside it", lambda: database.one(beside, session.info.backend_pid))
+            time.sleep(4.5)  # longer than between three looks
+            used = watch.health().cpu_seconds - before
+            session.cancel()
+    assert used > 0.5 if is_ours else used < 0.3
 
 
 def _in_another_process(database: Database, purpose: str) -> psycopg.Connection:

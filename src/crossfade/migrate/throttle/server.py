@@ -26,16 +26,17 @@ _FIRST_SECONDS = 0.5
 _SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
-_MINE = "^crossfade {migration} (?!validate$)[a-z-]+$"
+MINE = "^crossfade {migration} (?!validate$)[a-z-]+$"
 """What sessions are called that a run of *migration* has; whoever compares its two sides has names and a terminal of their own.
 
-Sessions for the control state bear no migration's name: they are a run's if its own process has opened them.
+Sessions for the control state bear no migration's name: they are a run's if its own process has opened them. Who works beside a
+session, where a statement of it runs in parallel, bears its name, and a number that nobody here has opened.
 """
 
 _QUERY = b"""
 WITH ours AS (
     SELECT coalesce(array_agg(pid), '{}') AS pids,
-        coalesce(array_agg(pid) FILTER (WHERE application_name ~ %s), '{}') AS mine
+        coalesce(array_agg(pid) FILTER (WHERE application_name ~ %s OR coalesce(leader_pid, pid) = ANY (%s)), '{}') AS mine
     FROM pg_stat_activity
     WHERE usename = session_user AND application_name ~ '^crossfade ([0-9a-f]+ )?[a-z-]+$'
       AND application_name <> 'crossfade writer' -- a program's own, which may wait for us like any other
@@ -114,7 +115,7 @@ class ServerWatch:
 
     def __init__(self, server: Server, migration: str) -> None:
         self._server = server
-        self._mine = _MINE.format(migration=migration)
+        self._mine = MINE.format(migration=migration)
         self._health = Health(unseen=("the server (not asked yet)",))
         since = uptime_seconds() - 1
         self._used, self._waited = Ever(cpu_seconds_of, since), Ever(waited_seconds_of, since)
@@ -157,7 +158,7 @@ class ServerWatch:
             connection.close()
 
     def _ask(self, connection: Session) -> Health:
-        row = cast("tuple[Any, ...]", connection.execute(_QUERY, [self._mine]).fetchone())
+        row = cast("tuple[Any, ...]", connection.execute(_QUERY, [self._mine, list(opened_here())]).fetchone())
         connection.rollback()
         pids, mine, blocked, replicas, seen, lag, mode, last, position, segment = row
         unseen = [] if seen == replicas else ["how far replicas are behind (needs pg_monitor)"]
@@ -165,7 +166,7 @@ class ServerWatch:
         unseen += ["how far the archive is behind"] if mode != "off" and archived is None else []
         self._is_here = _is_here(connection)
         if self._is_here:
-            self._used.meet([*mine, *opened_here().intersection(pids)])
+            self._used.meet(mine)
             self._waited.meet(pids)
         else:
             unseen.append("what the server uses of its processors (it is on another machine)")
