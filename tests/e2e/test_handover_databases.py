@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from crossfade.migrate.throttle.server import MINE
 from support.person import typed
 from support.running import Terminal, compare, finish, kill_group, wait_for
 from support.servers import NAMES, Database, Servers
@@ -203,6 +205,26 @@ def test_rounds_between_two_schemas_of_a_server(
 def test_rounds_between_two_servers(terminal: Terminal, one: Database, far: Database, follow: Callable):
     """Each has a clock, a feed and locks of its own."""
     judge(rounds(terminal, one, far, follow, 1), one, far)
+
+
+def test_the_server_knows_a_runs_sessions_whichever_way_it_goes(
+    terminal: Terminal, one: Database, other: Database, follow: Callable
+):
+    """By their names: what they cost is the migration's, and that they wait for a processor makes nobody give way."""
+    process = follow(one, other)
+    (migration,) = other.all("SELECT migration_id FROM migrations")[0]
+    names = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE position(%s IN application_name) > 0"
+    arrived, purposes = "SELECT count(*) FROM entries WHERE path = %s AND type = 'file'", []
+    for verb, side, far in (("cutover", other, one), ("rollback", one, other)):
+        handed(terminal, other, verb)
+        assert writes(side, f"sessions/{verb}.json") == ""
+        wait_for("what was written", lambda far=far, verb=verb: far.one(arrived, f"sessions/{verb}.json") == 1, 30)
+        purposes.append({name for (name,) in other.all(names, migration)})
+    quiet(process)
+
+    mine = MINE.format(migration=migration)
+    assert [{name for name in found if not re.search(mine, str(name))} for found in purposes] == [set(), set()]
+    assert all({f"crossfade {migration} worker", f"crossfade {migration} reader"} <= found for found in purposes)
 
 
 def handed(terminal: Terminal, other: Database, verb: str, *options: str, status: int = 0):

@@ -231,7 +231,8 @@ def turned(run: Run) -> Run:
     """The same migration, under the same lease, in the other direction."""
     request = replace(run.request, source=run.request.target, target=run.request.source)
     if isinstance(run.source, DatabaseRecipe) and isinstance(run.target, DatabaseRecipe):
-        reading, writing = replace(run.target, epoch=0), replace(run.source, migration=run.migration, epoch=run.epoch)
+        reading = replace(run.target, epoch=0, purpose="reader")
+        writing = replace(run.source, migration=run.migration, epoch=run.epoch, purpose="worker")
         return replace(run, request=request, source=reading, target=writing, decide=toward_database)
     place = request.source if request.source.is_database else request.target
     database = DatabaseRecipe(place, run.ledger.server, run.store_id, run.layout, run.migration)
