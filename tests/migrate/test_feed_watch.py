@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -14,7 +14,9 @@ import pytest
 from crossfade.migrate.follow import feed as watching
 from crossfade.migrate.follow.dirty import NEVER, Dirty
 from crossfade.migrate.follow.feed import FeedWatch, Place, begin
+from crossfade.migrate.handover.control import Tree
 from crossfade.store.backends.postgres import feed
+from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.backends.postgres.session import Session
 from support.running import wait_for
 from support.servers import Database
@@ -313,6 +315,45 @@ def test_a_reader_that_was_retired_leaves_no_place_behind(read: Feed):
         watch.has_looked()
     assert read.database.one("SELECT count(*) FROM cursors") == 0
     assert read.database.one("SELECT bool_or(fed) FROM stores") is False
+
+
+def _reading(read: Feed, reader: str, connection: psycopg.Connection, how: str) -> None:
+    """*reader* begins in the transaction of *connection*, which does not end: as a follower, or by a hand-over."""
+    place = replace(read.place, migration=reader)
+    if how == "follows":
+        assert watching._begin(connection, place)
+        return
+    Tree(Ledger(place.server, place.schema), place.store_id, reader).begin_feed(connection)
+
+
+@pytest.mark.parametrize("how", ["follows", "is handed over to"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["who begins is first", "who lets go is first"])
+def test_nobody_lets_go_of_a_feed_that_somebody_begins_to_read(read: Feed, how: str, is_first: bool):
+    """The last reader goes, another one comes, and neither sees the other's transaction: who comes would never hear anything."""
+    schema, store_id, other = read.place.schema, read.place.store_id, "fedcba543210"
+    with ExitStack() as held:
+        comes, goes = (held.enter_context(closing(connection_of(read.database))) for _ in range(2))
+        for connection in (comes, goes):
+            connection.execute("SELECT set_config('lock_timeout', '10s', false)")
+            connection.commit()
+        acts = [
+            (comes, lambda: _reading(read, other, comes, how)),
+            (goes, lambda: feed.retire(goes, schema, MINE, store_id)),
+        ]
+        (first, act), (second, act_too) = acts if is_first else reversed(acts)
+        act()
+        thread = threading.Thread(target=lambda: (act_too(), second.commit()))
+        thread.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        wait_for("who waits", lambda: read.database.one(waits, second.info.backend_pid) or not thread.is_alive(), 10)
+        first.commit()
+        thread.join(10)
+
+    assert read.database.all("SELECT migration_id FROM cursors") == [(other,)]
+    assert read.database.one("SELECT fed FROM stores") is True
+    before = read.noted()
+    read.put(THREE)
+    assert read.noted() != before
 
 
 WEEK_OLD = """

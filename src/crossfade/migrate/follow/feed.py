@@ -97,8 +97,8 @@ def _begin(connection: Session, place: Place) -> bool:
     is_on = feed.is_on(connection, place.schema, place.store_id)
     if is_on and feed.load(connection, place.schema, place.migration, place.store_id) is not None:
         return False
-    if not is_on:
-        connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
+    connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_LOCK_MS}ms"])
+    if not feed.keep_on(connection, place.schema, place.store_id):
         feed.turn_on(connection, place.schema, place.store_id)
     feed.drop_foreign(connection, place.schema, place.store_id)
     feed.save(connection, place.schema, place.migration, place.store_id, feed.position(connection, place.schema))

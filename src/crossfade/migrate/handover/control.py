@@ -67,7 +67,8 @@ class Tree:
 
     def begin_feed(self, connection: Connection) -> None:
         """Have the migration read on from here, if it does not read yet."""
-        self._turn_on(connection)
+        if not feed.keep_on(connection, self.schema, self.store_id):
+            feed.turn_on(connection, self.schema, self.store_id)
         if feed.load(connection, self.schema, self.migration, self.store_id) is None:
             feed.save(connection, self.schema, self.migration, self.store_id, feed.position(connection, self.schema))
 
@@ -84,10 +85,6 @@ class Tree:
                 f"migration {row.migration}, of {row.source} and {row.target}, has handed this tree over, and is not finished",
                 hint=f"crossfade finish {row.migration} --store {shlex.quote(self.ledger.server.name)}   # or rollback",
             )
-
-    def _turn_on(self, connection: Connection) -> None:
-        if not feed.is_on(connection, self.schema, self.store_id):
-            feed.turn_on(connection, self.schema, self.store_id)
 
     def _found(self, routes: dict[str, Route]) -> dict[str, Route]:
         if not routes:

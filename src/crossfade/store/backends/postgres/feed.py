@@ -107,6 +107,15 @@ def is_on(connection: Connection, schema: str, store_id: int) -> bool:
     return row is not None and bool(row[0])
 
 
+def keep_on(connection: Connection, schema: str, store_id: int) -> bool:
+    """Have nobody let go of a feed that is on before the caller's transaction ends; False where it is off.
+
+    For a reader that begins: as long as its cursor is not committed, it is one that nobody else sees.
+    """
+    query = "SELECT FROM {}.stores WHERE store_id = %s AND fed FOR NO KEY UPDATE"
+    return connection.execute(within(query, schema), [store_id]).rowcount == 1
+
+
 def position(connection: Connection, schema: str) -> Cursor:
     """Where the feed is now. What is read after this call holds everything before it."""
     row = connection.execute(statement("feed_position", schema), {"feed": f"{quoted(schema)}.changes"}).fetchone()
@@ -220,7 +229,11 @@ def retire(connection: Connection, schema: str, migration: str, store_id: int) -
 
 
 def rest(connection: Connection, schema: str, store_id: int) -> None:
-    """Note nothing any more of a tree that has no reader."""
+    """Note nothing any more of a tree that has no reader.
+
+    One that begins is waited for. What it has committed by then only a statement sees that is begun afterwards.
+    """
+    connection.execute(within("SELECT FROM {}.stores WHERE store_id = %s FOR NO KEY UPDATE", schema), [store_id])
     query = (
         "UPDATE {0}.stores SET fed = false WHERE store_id = %s AND NOT EXISTS (SELECT FROM {0}.cursors WHERE store_id = %s)"
     )
