@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crossfade.migrate import prepare
 from support.cluster import Cluster
 from support.person import Person, commands_run, refused, said, words_of
 from support.powerless import obey_permissions
@@ -194,6 +197,44 @@ def test_what_cannot_be_read_is_left_out_by_whoever_validates_it_again(terminal:
     (step,) = said(types("validate", store, url, "--skip-unreadable", "--json"))["next_steps"]
     done = types(*words_of(step["command"]))
     assert done.status == 4, done
+
+
+def test_a_restore_of_files_that_followed_leaves_what_was_wished_of_them(person: Person, merged: Path, database: Database):
+    """A container's files follow a database, beside strangers, and vanish: whoever goes on with a restore brings what is missing."""
+    mine = f"FROM migrations WHERE target = 'file://{merged}'"
+    database.run("UPDATE migrations SET wanted = wanted || '{\"once\": false}'")
+    shutil.rmtree(merged)
+    restored = person.types("restore", database.url, merged, "--if-empty", "--workers", "1", "--rate-limit", "5MB")
+    assert restored.status == 0, restored
+    kept = "wanted ->> 'once', wanted ->> 'merge', (wanted ->> 'bytes_per_second')::float"
+    assert database.all(f"SELECT {kept} {mine}") == [("true", "true", 5_000_000.0)]
+    _in_phase(database, merged, "copying")
+    (merged / "theirs.txt").write_text("mine")
+    (merged / "sessions" / "one.json").unlink()
+    commands_run(person, _status(person, database, merged))
+    assert (merged / "theirs.txt").read_text() == "mine"
+    assert (merged / "sessions" / "one.json").exists()
+    assert person.asks("status", database.url, merged)["state"] == "copied"
+
+
+def test_what_is_refused_once_the_lease_is_had_is_told_once_and_nobodys_wish(
+    person: Person, tiny: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """Another runner has added a kind while the lease was waited for: what was typed meets another migration than was looked at."""
+    person.moves(tiny, database.url, "--only", "sessions")
+    claim = prepare.claim
+
+    def claimed_late(*arguments: Any) -> int:
+        epoch = claim(*arguments)
+        database.run("""UPDATE migrations SET kinds = '["events", "sessions"]'""")
+        return epoch
+
+    monkeypatch.setattr(prepare, "claim", claimed_late)
+    before = database.all("SELECT wanted FROM migrations")
+    refused(person.types("start", tiny, database.url, "--only", "sessions", "--merge", "--rate-limit", "5MB"), "CF701", 7)
+
+    assert before == database.all("SELECT wanted FROM migrations")
+    assert database.one("SELECT count(*) FROM journal WHERE event = 'refused'") == 1
 
 
 def test_a_restore_that_was_interrupted_ends_with_its_proof(person: Person, tiny: Path, database: Database, tmp_path: Path):

@@ -10,13 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossfade.errors import AGAIN, Interrupted, PhaseForbids, RunnerActive
 from crossfade.migrate.audit.record import refused
+from crossfade.migrate.governor import limits_of, wanted_of
 from crossfade.store.backends.postgres import leases
 from crossfade.store.backends.postgres.leases import Term
-from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
+
+if TYPE_CHECKING:
+    from crossfade.migrate.prepare import Request
 
 _LOOK_SECONDS = 0.25
 _SOON_SECONDS = 1.0
@@ -51,6 +55,23 @@ def claim(ledger: Ledger, row: dict[str, Any], kinds: frozenset[str] | None, pat
         return ledger.claim(row, None if kinds is None else sorted(kinds))
     except (PhaseForbids, RunnerActive) as error:
         raise refused(ledger, migration, error) from None
+
+
+def wanted_by(request: Request, before: MigrationRow | None) -> dict[str, Any]:
+    """What *request* has its run keep to, as it is written down. *before* is the migration as it was begun, if it was.
+
+    A restore has limits of its own. Into files that were never brought to the store it is a copy that ends, or what is missing
+    would be taken for removed by whoever goes on with it; of one that followed until then all else stays as it was wished.
+    Whoever hands over, or mends, takes what stands.
+    """
+    if request.verb in ("start", "resume"):
+        return wanted_of(request.manner, once=request.once, goes_on=request.verb == "resume")
+    if request.verb != "restore":
+        return {}
+    if request.target.is_database:
+        return limits_of(request.manner)
+    was_followed = before is not None and not before.wanted.get("once")
+    return {**limits_of(request.manner), "once": True} if was_followed else wanted_of(request.manner, once=True)
 
 
 def _outlast(ledger: Ledger, migration: str, patient: Patient) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import psycopg
 
@@ -24,9 +23,9 @@ from crossfade.errors import (
 )
 from crossfade.migrate.audit.record import recorded, refused
 from crossfade.migrate.audit.scribe import Scribe
-from crossfade.migrate.claiming import Patient, claim
+from crossfade.migrate.claiming import Patient, claim, wanted_by
 from crossfade.migrate.decide import toward_database, toward_files
-from crossfade.migrate.governor import Governor, governor_of, limits_of, wanted_of
+from crossfade.migrate.governor import Governor, governor_of
 from crossfade.migrate.inventory import Decide
 from crossfade.migrate.known import begun, chosen_kinds, find_store, layout_of, refuse_finished, tree_of
 from crossfade.migrate.obstacles import make_directory
@@ -171,7 +170,9 @@ def prepared(request: Request, make: Make | None = None) -> Iterator[Run]:
         held.callback(run.governor.close)
         try:
             with recorded(run.ledger, run.scribe, run.migration):
-                run = make.directed(_read_again(run))
+                claimed = _read_again(run)
+                run = make.directed(claimed)
+                _keep_to(claimed)
                 _be_known(run)
                 yield run
         finally:
@@ -190,10 +191,17 @@ def _read_again(run: Run) -> Run:
         return run
     row = next(row for row in run.ledger.migrations() if row.migration == run.migration)
     refuse_finished(row)
-    kinds = _kinds(run.request, run.layout, row, run.ledger)
+    kinds = chosen_kinds(run.request, run.layout, row)
     if kinds != (None if row.kinds is None else frozenset(row.kinds)):
         run.ledger.move_kinds(run.migration, run.epoch, kinds)
     return replace(run, before=row, kinds=kinds)
+
+
+def _keep_to(run: Run) -> None:
+    """Have written down what *run* keeps to, once nothing speaks against it any more: what is refused is nobody's wish."""
+    wanted = wanted_by(run.request, run.before)
+    if run.before is not None and wanted:
+        run.ledger.keep_to(run.migration, run.epoch, wanted)
 
 
 def _give_back(run: Run) -> None:
@@ -387,14 +395,6 @@ def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: f
         "target": plan.target,
         "plan": plan.values(),
         "verb": request.verb,
-        "wanted": _wanted(request),
+        "wanted": wanted_by(request, None),
     }
     return claim(ledger, row, kinds, request.patient)
-
-
-def _wanted(request: Request) -> dict[str, Any]:
-    """What the run keeps to. A restore into lost files has limits of its own; whoever hands over, or mends, takes those that stand."""
-    is_copied = request.verb == "restore" and not request.target.is_database  # into files that were never brought from there
-    if request.verb in ("start", "resume") or is_copied:
-        return wanted_of(request.manner, once=request.once or is_copied, goes_on=request.verb == "resume")
-    return limits_of(request.manner) if request.verb == "restore" else {}

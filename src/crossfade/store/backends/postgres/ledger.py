@@ -182,11 +182,13 @@ class Ledger:
         return [MigrationRow(*cast("Any", row)) for row in self._rows(query)]
 
     def claim(self, row: dict[str, Any], kinds: list[str] | None) -> int:
-        """Write the migration down, with *kinds*, or find it; become its runner. The epoch. Raises RunnerActive, and PhaseForbids while paused, but to repair."""
+        """Write the migration down, with *kinds* and what is wanted of it, or find it; become its runner. The epoch. Raises
+        RunnerActive, and PhaseForbids while paused, but to repair.
+        """
         insert = self._sql(
             "INSERT INTO {0}.migrations (migration_id, store_id, source, target, plan, kinds, phase, wanted)"
             " VALUES (%(migration)s, %(store_id)s, %(source)s, %(target)s, %(plan)s, %(kinds)s, 'planned', %(wanted)s)"
-            " ON CONFLICT (migration_id) DO UPDATE SET wanted = {0}.migrations.wanted || excluded.wanted"
+            " ON CONFLICT (migration_id) DO NOTHING"
         )
         texts = {"plan": json.dumps(row["plan"]), "wanted": json.dumps(row.get("wanted", {}))}
         values = {**row, **texts, "kinds": None if kinds is None else json.dumps(kinds)}
@@ -206,12 +208,18 @@ class Ledger:
 
     def move_kinds(self, migration: str, epoch: int, kinds: frozenset[str] | None) -> None:
         """Have the migration move *kinds* from now on, None for all. Not by a runner that was replaced."""
+        self._set("kinds = %s", None if kinds is None else json.dumps(sorted(kinds)), migration, epoch)
+
+    def keep_to(self, migration: str, epoch: int, wanted: dict[str, Any]) -> None:
+        """Have the migration keep to *wanted*, beside what was wished before. Not by a runner that was replaced."""
+        self._set("wanted = m.wanted || %s::jsonb", json.dumps(wanted), migration, epoch)
+
+    def _set(self, change: str, value: str | None, migration: str, epoch: int) -> None:
         query = self._sql(
-            "UPDATE {0}.migrations m SET kinds = %s FROM {0}.leases l"
+            f"UPDATE {{0}}.migrations m SET {change} FROM {{0}}.leases l"
             " WHERE m.migration_id = %s AND l.migration_id = m.migration_id AND l.epoch = %s"
         )
-        values = [None if kinds is None else json.dumps(sorted(kinds)), migration, epoch]
-        self._run(lambda c: c.execute(query, values), name="postgres.ledger")
+        self._run(lambda c: c.execute(query, [value, migration, epoch]), name="postgres.ledger")
 
     def renew(self, migration: str, epoch: int) -> bool:
         """Hold the lease for another term."""
