@@ -452,3 +452,19 @@ def test_nobody_waits_while_a_finish_reads_what_was_written_in_a_week(
     assert "not all was looked at since; nothing was handed over" in str(database.one(put_off))
     assert database.one("SELECT count(*) FROM changes") == 0
     assert '"id": "s1", "status": "' in (root / "sessions/s1.json").read_text()
+
+
+def test_a_finish_waits_for_nobody_who_only_holds_the_feed_back(person: Person, root: Path, database: Database):
+    """Somebody's transaction, in any database of the server, may run for hours: what came since is looked up past it."""
+    assert person.types("start", "--once", root, database.url).status == 0
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+    with database.connect(origin="") as program, database.connect() as report:
+        report.autocommit = False
+        report.execute("SELECT pg_current_xact_id()")
+        program.execute("SELECT put(%s, %s)", ["sessions/s1.json", '{"id": "s1", "status": "late"}'])
+        database.run("UPDATE changes SET at = clock_timestamp() - interval '1 hour'")
+        done = person.types("finish", root, database.url, "--timeout", "20s")
+
+    assert done.status == 0, done
+    assert phase(database) == "finished"
+    assert '"status": "late"' in (root / "sessions/s1.json").read_text()

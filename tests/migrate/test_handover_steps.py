@@ -259,6 +259,18 @@ def test_a_status_calls_that_proof_stale_which_shuts_the_gate(age: float | None,
     assert (found is not None) == is_stale
 
 
+def test_who_holds_a_feed_back_does_not_hold_up_an_end():
+    """A report in another database runs for hours; what is heard of is brought, and the rest is looked up past that."""
+    held = replace(GOOD, lag_seconds=3600.0, behind=7, unread=7)
+    assert shut(to_end(Order("finish"), held, "0123")) is None
+    found = shut(to_end(Order("finish"), replace(held, behind=8), "0123"))
+    assert found is not None
+    assert found.name == "lag"
+    turned = shut(gates(Order("rollback"), held, "0123"))
+    assert turned is not None
+    assert turned.name == "lag"
+
+
 def test_somebody_may_vouch_for_the_writers_and_a_database_has_none():
     busy = replace(GOOD, writers=None, still_seconds=0.0)
 

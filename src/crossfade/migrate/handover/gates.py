@@ -19,7 +19,7 @@ class Facts:
 
     ``in_step``: every change is heard of, and the whole was looked at since one may not have been.
     ``lag_seconds``: how far the other side is behind; None where nobody follows.
-    ``behind``: how many paths may be out of step.
+    ``behind``: how many paths may be out of step; ``unread``: how many of those are changes that a feed cannot name yet.
     ``proved_seconds``: the age of the last proof of the whole; None without one.
     ``unverified``: how many changes were applied and not verified since.
     ``drift``: how many paths somebody wrote on the side that does not decide.
@@ -47,6 +47,7 @@ class Facts:
     held_by: str = ""
     unheard: str = ""
     unplaceable: str = ""
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,13 @@ def gates(order: Order, facts: Facts, migration: str) -> list[GateState]:
 
 
 def to_end(order: Order, facts: Facts, migration: str) -> list[GateState]:
-    """What a ``finish`` waits for: that little is left to bring over, as the side that decides waits while the last of it is looked up."""
+    """What a ``finish`` waits for: that little is left to bring over, as the side that decides waits while the last of it is looked up.
+
+    What the feed cannot name yet is looked up then, past whoever's transaction holds it back: it may run for hours.
+    """
     hint = f"crossfade resume {migration}   # let it follow until it is in step, then again; or raise --timeout"
-    return [_looked_over(facts, migration), replace(_lag(order, facts, migration), hint=hint)]
+    heard = facts if facts.behind > facts.unread else replace(facts, lag_seconds=0.0)
+    return [_looked_over(facts, migration), replace(_lag(order, heard, migration), hint=hint)]
 
 
 def with_reasons(unreadable: Mapping[bytes, str]) -> tuple[str, ...]:

@@ -58,6 +58,10 @@ class Following(Protocol):
         """By how many paths."""
 
     @property
+    def unread(self) -> int:
+        """How many of those are changes that cannot be read yet."""
+
+    @property
     def still_seconds(self) -> float:
         """Since when nothing was heard of the source."""
 
@@ -347,6 +351,7 @@ def facts_of(lane: Lane, order: Order) -> Facts:
         in_step=follower.is_in_step,
         lag_seconds=follower.lag_seconds,
         behind=follower.behind,
+        unread=follower.unread,
         proved_seconds=run.ledger.ask(lambda c: direction.proof_age(c, run.ledger.schema, run.migration)),
         unverified=follower.unverified,
         quarantined=held,
