@@ -14,10 +14,12 @@ import pytest
 
 from crossfade.errors import Interrupted
 from crossfade.migrate.validate import ending, validation, validator
+from crossfade.migrate.validate.parts import Held
 from crossfade.migrate.validate.sides import sides
 from crossfade.migrate.validate.validation import validate as compare_sides
 from crossfade.migrate.validate.validator import Extent
 from crossfade.migrate.validate.verdict import Options
+from crossfade.model.entries import Entry, altered
 from crossfade.store.location import parse
 from crossfade.testing import prodigy
 from support.person import Person, refused, said
@@ -150,6 +152,49 @@ def test_what_is_old_or_nobody_can_place_is_compared_again(
 
     assert found["resumed"] is False
     assert len(compared) == 2 * COUNT
+
+
+HOLD = """
+INSERT INTO quarantine (migration_id, path, key, kind, entry_id, pos, size, code)
+SELECT m.migration_id, e.path, e.key, e.kind, e.entry_id, NULL, 2, 'CF401' FROM migrations AS m, entries AS e
+WHERE e.path = 'notes/030.txt'
+"""
+
+
+def test_what_is_held_back_no_more_does_not_count_where_it_goes_on(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Somebody looks at it while the validation is stopped, and says that it does not matter."""
+    database.run(HOLD)
+    _interrupt(tree, database.url, monkeypatch, after=COUNT + 20)
+    assert person.types("quarantine", "ignore", "--store", database.url).status == 0
+    found, _ = _again(person, tree, database, monkeypatch)
+
+    assert (found["state"], found["classes"], found["ignored"]) == ("equal", {}, 1)
+    records = [Held({(30, 0): "held"}), Held({(30, 0): "ignored"}), Held(), Held({(30, 1): "held"})]
+    assert len({held.digest for held in records}) == 4
+
+
+def test_a_proof_is_as_old_as_what_was_looked_at_first(
+    person: Person, database: Database, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What an earlier run has read may have gone wrong since, in bytes that no list tells of."""
+    _interrupt(tree, database.url, monkeypatch, after=COUNT + 20)
+    database.run("UPDATE validations SET basis = basis - interval '2 hours'", "UPDATE migrations SET proved_at = NULL")
+    basis = database.one("SELECT basis FROM validations")
+    found, _ = _again(person, tree, database, monkeypatch)
+
+    assert found["resumed"] is True
+    assert database.one("SELECT proved_at FROM migrations") == basis
+    assert person.types("validate", tree, database.url, "--jobs", "1").status == 0
+    assert database.one("SELECT proved_at > clock_timestamp() - interval '1 minute' FROM migrations") is True
+
+
+def test_what_a_list_says_of_an_entry_that_is_being_written_is_remembered():
+    """Such an entry is as large as before once it stands, and has the same name, mode and time."""
+    entry = Entry(b"a", "file", "notes", "blob")
+    changed = [altered(entry, complete=False), altered(entry, unstable=True)]
+    assert len({validator.listed(b"", one, None) for one in (entry, *changed)}) == 3
 
 
 def test_states_are_few_however_long_it_takes(
@@ -363,6 +408,8 @@ def test_the_validation_at_the_end_of_a_copy_goes_on_where_it_was_stopped(
         interrupted.setattr(ending._Ending, "_told", telling)
         assert person.types("start", *pair, "--once").status == 6
     assert stopped
+    database.run("UPDATE validations SET basis = basis - interval '2 hours'")
+    basis = database.one("SELECT basis FROM validations")
     compared: list[str] = []
     made = validator.Pair
 
@@ -375,4 +422,5 @@ def test_the_validation_at_the_end_of_a_copy_goes_on_where_it_was_stopped(
     assert said(done)["validation"]["resumed"] is True
     assert 0 < len(compared) <= 2 * COUNT - stopped[0]
     assert said(done)["validation"]["files"] == 2 * COUNT
+    assert database.one("SELECT proved_at FROM migrations WHERE migration_id = %s", wanted) == basis
     assert database.one("SELECT count(*) FROM validations") == 0

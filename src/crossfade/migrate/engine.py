@@ -317,6 +317,7 @@ class Engine:
         throttle = {"active": False, "reason": "", "seconds_total": self._teller.progress.throttled_seconds}
         final |= {"throttle": throttle, "steps": self._teller.steps, "duration_seconds": round(self._teller.seconds, 3)}
         self._judge(verdict, final)
+        since = verdict.holds_from(since)
         final["proved_at"] = since.isoformat()
         self._run.ledger.proved(self._run.migration, since, final)
         return Result(final, unreadable=tuple(verdict.findings.unreadable), head=self.head(), verdict=verdict)

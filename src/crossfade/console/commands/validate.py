@@ -238,7 +238,7 @@ def _noted(pair: Sides, verdict: Verdict, since: datetime | None) -> bytes:
         if verdict.exit == 3:
             proofs.withdraw(connection, ledger.schema, migration)
         elif verdict.proves:
-            proofs.renew(connection, ledger.schema, migration, since)
+            proofs.renew(connection, ledger.schema, migration, verdict.holds_from(since))
 
     ledger.change(work)
     return ledger.journal_head(migration)

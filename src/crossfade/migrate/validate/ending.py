@@ -114,7 +114,7 @@ class _Ending:
         self._reads = {total.kind for total in totals} - brought.passed.keys()
         self._is_much = is_much(total for total in totals if total.kind in self._reads)
         words = f"the end of a copy {LIMIT} {options.skip_unreadable}"
-        self._memory = None if brought.passed else Memory(self._sides, words)
+        self._memory = None if brought.passed else Memory(self._sides, words, self._held.digest)
         self._resumed = False
 
     def run(self) -> Verdict:
@@ -145,10 +145,16 @@ class _Ending:
             questions, unasked = compare_answers(self._sides, findings, self._options.limit, changed)
         if not findings.moved_count:
             check_roots(findings, self._options.limit)
-        seconds, read = time.monotonic() - began, tuple(sorted(self._reads))
-        name = self._run.migration
         return Verdict(
-            findings, self._options, seconds, name, self._resumed, questions=questions, unasked=unasked, read=read
+            findings,
+            self._options,
+            time.monotonic() - began,
+            self._run.migration,
+            self._resumed,
+            questions=questions,
+            unasked=unasked,
+            read=tuple(sorted(self._reads)),
+            basis=self._memory.basis if self._memory is not None else None,
         )
 
     def _compare(self, workers: Crew, passed: dict[str, Passed]) -> tuple[Findings, set[str]]:

@@ -1,13 +1,15 @@
 """What a validation has found so far, kept in the database: one that was interrupted goes on where it stopped.
 
-What was found is of use for a day, for the same pair and the same options, and up to the first path that changed since: on
-either side's list, or in the rows themselves. For that several states are kept, each a stretch behind the one before.
+What was found is of use for a day, for the same pair, the same options and what was held back then, and up to the first path that
+changed since: on either side's list, or in the rows themselves. For that several states are kept, each a stretch behind the one
+before. It was found when the first of them was begun, whoever goes on with it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -34,20 +36,26 @@ class Footing(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct):
-    """What is kept: how the rows stood, and findings, the newest last."""
+    """What is kept: how the rows stood, what was held back, as a hash, and findings, the newest last."""
 
     footings: list[Footing]
+    held: str
     pins: list[msgspec.Raw]
 
 
 class Memory:
-    """Remembers findings every few seconds."""
+    """Remembers findings every few seconds. *held* is a hash over what is held back.
 
-    def __init__(self, sides: Sides, options: str) -> None:
+    ``basis`` is the time before the first of them, by the clock of the database where they are kept; None until ``begin``.
+    """
+
+    def __init__(self, sides: Sides, options: str, held: str) -> None:
         self._ledger = sides.ledger
         self._trees = list(_trees(sides))
         self._pair = f"{sides.source.url} {sides.target.url} {sides.store_id}"
         self._options = options
+        self._held = held
+        self.basis: datetime | None = None
         self._state: State | None = None
         self._last = time.monotonic()
         self._pause = _SECONDS
@@ -55,14 +63,15 @@ class Memory:
 
     def recall(self, both: Iterator[tuple[Entry | None, Entry | None]]) -> Findings:
         """Where an interrupted validation stood, up to the first change; new findings where there is none. *both* are the inventories."""
-        state = self._read()
-        if state is None:
+        kept = self._read()
+        if kept is None or kept[0].held != self._held:
             return Findings()
+        state, basis = kept
         pins = [msgspec.json.decode(pin, type=Findings) for pin in state.pins]
         found = _still_true(pins, self._first_change(state), both)
         if found is None:
             return Findings()
-        self._state = State(state.footings, state.pins[: pins.index(found) + 1])
+        self._state, self.basis = State(state.footings, self._held, state.pins[: pins.index(found) + 1]), basis
         found.waypoints = [point for point in pins[-1].waypoints if point[0] <= found.rooted]
         return found
 
@@ -79,7 +88,8 @@ class Memory:
     def begin(self) -> None:
         """Note how the rows stand, before anything is compared."""
         if self._state is None:
-            self._state = State([footing(*tree) for tree in self._trees], [])
+            self.basis = self._ledger.now()
+            self._state = State([footing(*tree) for tree in self._trees], self._held, [])
 
     def forget(self) -> None:
         """It is done: the next one begins anew."""
@@ -93,26 +103,27 @@ class Memory:
             if ledger is not self._ledger:
                 ledger.close()
 
-    def _read(self) -> State | None:
+    def _read(self) -> tuple[State, datetime] | None:
         query = (
-            f"SELECT state FROM {self._table()} WHERE pair = %s AND options = %s"
+            f"SELECT state, basis FROM {self._table()} WHERE pair = %s AND options = %s"
             " AND updated_at > clock_timestamp() - make_interval(hours => %s)"
         )
         values = [self._pair, self._options, _USEFUL_HOURS]
-        row = self._ledger.change(lambda connection: connection.execute(query.encode(), values).fetchone())
+        row: Any = self._ledger.change(lambda connection: connection.execute(query.encode(), values).fetchone())
         try:
-            return msgspec.json.decode(str(row[0]), type=State) if row else None
+            return (msgspec.json.decode(str(row[0]), type=State), row[1]) if row else None
         except msgspec.ValidationError:  # of another release
             return None
 
     def _write(self, state: State, findings: Findings) -> None:
         bare = msgspec.json.encode(findings)
         query = (
-            f"INSERT INTO {self._table()} (pair, options, state, basis) VALUES (%s, %s, %s, clock_timestamp())"
-            " ON CONFLICT (pair, options) DO UPDATE SET state = excluded.state, updated_at = clock_timestamp()"
+            f"INSERT INTO {self._table()} (pair, options, state, basis) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (pair, options) DO UPDATE"
+            " SET state = excluded.state, basis = excluded.basis, updated_at = clock_timestamp()"
         )
-        text = msgspec.json.encode(State(state.footings, [*state.pins, msgspec.Raw(bare)])).decode()
-        values = [self._pair, self._options, text]
+        text = msgspec.json.encode(State(state.footings, state.held, [*state.pins, msgspec.Raw(bare)])).decode()
+        values = [self._pair, self._options, text, self.basis]
         self._ledger.change(lambda connection: connection.execute(query.encode(), values))
         self._pin(state, findings)
 

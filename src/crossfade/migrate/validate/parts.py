@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -33,6 +34,12 @@ class Held:
 
     places: dict[tuple[int, int], str] = field(default_factory=dict)
     whole: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """A hash over all of it."""
+        said = sorted(self.places.items()), sorted(self.whole.items())
+        return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def held_items(sides: Sides) -> Held:

@@ -39,9 +39,11 @@ def validate(sides: Sides, options: Options, *, watch: Callable[[Progress], None
     """Compare *sides*. Raises Interrupted, with what was found so far kept for the next time."""
     for ledger in (sides.ledger, sides.asked):
         ledger.patience_seconds = options.patience.deadline_seconds
-    memory = Memory(sides, f"{options.extent.percentage} {options.extent.seed} {options.limit} {options.skip_unreadable}")
+    held = held_items(sides)
+    words = f"{options.extent.percentage} {options.extent.seed} {options.limit} {options.skip_unreadable}"
+    memory = Memory(sides, words, held.digest)
     try:
-        return _Validation(sides, options, memory, watch, stop).run()
+        return _Validation(sides, options, held, memory, watch, stop).run()
     finally:
         memory.close()
 
@@ -53,6 +55,7 @@ class _Validation:
         self,
         sides: Sides,
         options: Options,
+        held: Held,
         memory: Memory,
         watch: Callable[[Progress], None],
         stop: threading.Event,
@@ -60,7 +63,7 @@ class _Validation:
         self._sides = sides
         self._options = options
         self._stop = stop
-        self._held: Held = held_items(sides)
+        self._held = held
         self._memory = memory
         totals = totals_of(sides)
         self._telling = Telling(watch, totals)
@@ -78,7 +81,7 @@ class _Validation:
             self._memory.forget()
             findings, resumed = Findings(), False
             seen = self._compare(findings)
-        verdict = Verdict(findings, self._options, 0.0, self._sides.name, resumed)
+        verdict = Verdict(findings, self._options, 0.0, self._sides.name, resumed, basis=self._memory.basis)
         if self._options.extent.is_whole:
             verdict = self._ask(verdict, seen, since)
         else:

@@ -362,7 +362,9 @@ def _said(e: Entry) -> bytes:
         e.mtime_ns,
         e.generation,
         e.row,
+        e.complete,
+        e.unstable,
         *((s.ctime_ns, s.inode, s.mtime_ns, s.size) if s else (0,) * 4),
     )
     words = b"%b\0%b\0%b\0%b\0" % (e.path, e.type.encode(), e.kind.encode(), e.link)
-    return words + (e.digest or b"") + b"\0%d %d %d %d %d %d %d %d %d\0" % numbers
+    return words + (e.digest or b"") + b"\0%d %d %d %d %d %d %d %d %d %d %d\0" % numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from crossfade.migrate.validate.differences import Difference
@@ -36,7 +37,8 @@ class Verdict:
 
     ``questions`` is how many queries were answered by both sides; ``unasked`` are kinds whose answers tell nothing, each with
     the reason. ``moving`` names paths that are on their way; ``shaken`` says that something was looked at again, so that the
-    roots are not of one instant. ``read`` are the kinds whose records had to be read for it.
+    roots are not of one instant. ``read`` are the kinds whose records had to be read for it. ``basis`` is when the first of it was
+    looked at, by whomever, where that is written down.
     """
 
     findings: Findings
@@ -49,6 +51,7 @@ class Verdict:
     moving: tuple[bytes, ...] = ()
     shaken: bool = False
     read: tuple[str, ...] = ()
+    basis: datetime | None = None
 
     @property
     def count(self) -> int:
@@ -67,6 +70,10 @@ class Verdict:
     def proves(self) -> bool:
         """True where all was compared, and nothing differs but what is in quarantine or on its way."""
         return self.exit in (0, 4) and self.options.extent.is_whole and not self.findings.unreadable
+
+    def holds_from(self, began: datetime) -> datetime:
+        """As of when it holds: since this validation *began*, or since the one began with which it went on."""
+        return began if self.basis is None else min(began, self.basis)
 
     @property
     def state(self) -> str:
