@@ -7,8 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from crossfade.migrate.follow.follower import Follower
 from crossfade.store.writer import Writer
-from support.person import typed
+from support.person import Person, typed
 from support.running import Terminal, compare, kill_group, wait_for
 from support.servers import Database
 from support.sql_programs import SqlProgram, follower, in_step, new_tree, quiet
@@ -49,6 +50,31 @@ def test_a_database_hands_over_to_files_and_takes_it_back_again_and_again(
         kill_group(process)
     assert typed(terminal, "start", database.url, tmp_path / "back", "--once").status == 0
     compare(files, tmp_path / "back")
+
+
+def test_what_no_other_tree_of_files_would_move_is_heard_of_before_it_is_taken_back(
+    person: Person, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All of a tree that came out of a database is moved, locks and temporary files as well: it may have come with some."""
+    new_tree(database)
+    SqlProgram(database, seed=3).work(5)
+    files, schema = tmp_path / "files", database.location.schema
+    person.moves(database.url, files)
+    asked = ("--store", database.url, "--writers-stopped", "--hold-max", "10s")
+    cut = person.types("cutover", *asked)
+    assert cut.status == 0, cut
+    lock, settle = files / "locks/r/x.lock", Follower.settle
+    lock.parent.mkdir(parents=True)
+
+    def late(self: Follower, paths: list[bytes], seconds: float) -> None:
+        lock.write_bytes(b"4711")
+        settle(self, paths, seconds)
+
+    monkeypatch.setattr(Follower, "settle", late)
+    taken = person.types("rollback", *asked)
+
+    assert taken.status == 0, taken
+    assert database.one(f"SELECT type FROM {schema}.entries WHERE path = 'locks/r/x.lock'") == "file"
 
 
 def _hand_over(terminal: Terminal, verb: str, database: Database) -> None:

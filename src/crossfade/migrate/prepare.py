@@ -33,7 +33,7 @@ from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, keeps_strangers, tree_name
 from crossfade.model import layouts
 from crossfade.model.layouts import Layout
-from crossfade.store.backends.file.walk import NOBODYS
+from crossfade.store.backends.file.walk import NOBODYS, left_out_by
 from crossfade.store.backends.postgres import leases, pointer
 from crossfade.store.backends.postgres.ledger import Ledger, MigrationRow
 from crossfade.store.backends.postgres.pointer import Pointer
@@ -123,6 +123,12 @@ class Run:
     def to_files(self) -> bool:
         """True where the target is a directory."""
         return not self.request.target.is_database
+
+    @property
+    def leaves_out(self) -> Callable[[bytes, bool], bool]:
+        """Says of a path in the source, files, and whether it is a directory, that it does not move (``left_out_by``)."""
+        assert isinstance(self.source, FileRecipe)
+        return left_out_by(self.layout, include_transient=self.source.include_transient)
 
     @property
     def from_control(self) -> bool:

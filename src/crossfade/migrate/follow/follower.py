@@ -40,7 +40,6 @@ from crossfade.migrate.prepare import Run
 from crossfade.migrate.telling import Teller
 from crossfade.model.changes import Page
 from crossfade.store.backends.file.gate import Gate
-from crossfade.store.backends.file.walk import left_out_by
 from crossfade.store.port import Store
 
 _IDLE_SECONDS = 0.05
@@ -158,8 +157,7 @@ class Follower:
         """What hints at changes of the source."""
         if not self._run.from_files:
             return FeedWatch(place_of(self._run), self._dirty, self._run.scribe.say)
-        leaves_out = left_out_by(self._run.layout, include_transient=self._run.plan.include_transient)
-        self._watch = Watch(self._run.request.source.path, self._hear, self._dirty.miss, leaves_out)
+        self._watch = Watch(self._run.request.source.path, self._hear, self._dirty.miss, self._run.leaves_out)
         return self._watch
 
     # For a hand-over
