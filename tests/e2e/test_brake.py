@@ -12,13 +12,22 @@ from pathlib import Path
 import pytest
 
 from crossfade.migrate import engine
+from crossfade.migrate.follow import gone
 from crossfade.store.backends.file import mounts
 from support.following import following, stopped_at_the_end
 from support.person import Person, refused
-from support.running import Run, Terminal, finish, wait_for
+from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
 FILES = 20
+SEES = """
+from crossfade.store.backends.file import mounts
+mounts._TABLE = {!r}
+from crossfade.console.main import run
+run()
+"""
+"""A runner that is told by a file what is mounted."""
+
 BEGINNINGS = {"start": (), "once": ("--once",), "incremental": ("--incremental",)}
 
 
@@ -263,6 +272,97 @@ def test_a_volume_that_vanishes_in_the_middle_stops_a_copy(
     )
     assert "--allow-removals" in hint
     assert len(_files(database)) == (FILES // 2 if is_first else FILES)
+
+
+def _mounted(directory: Path, table: Path) -> None:
+    """A volume of its own, by what the system says."""
+    table.write_bytes(b"26 25 8:2 / %s rw - ext4 /dev/sda2 rw\n" % os.fsencode(directory.resolve()))
+
+
+def _is_asked_about_each_time(person: Person, root: Path, database: Database, place: str) -> None:
+    """A supervisor gives the command again and again; a person decides."""
+    before = _files(database)
+    for _ in range(2):
+        sentence, _ = refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
+        assert sentence.startswith(f"what was mounted at {place} in the source is not there any more")
+        assert _files(database) == before
+
+
+def test_a_volume_that_vanishes_while_it_is_counted_what_is_gone_takes_nothing_away(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The count met all of it; the run that stops then knows of it still, and so does the next one."""
+    table = tmp_path / "mountinfo"
+    _mounted(root / "sessions", table)
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    person.moves(root, database.url)
+    (root / "events/r/j0/events-1.jsonl").write_bytes(b'{"id":"another"}\n')
+
+    def counted(*sides):
+        found = gone.moved(*sides)
+        _vanishes(root / "sessions", table)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "moved", counted)
+        refused(_without_talk(person.types("start", root, database.url, "--once")), "CF707", 7)
+    assert len(_files(database)) == FILES
+    _is_asked_about_each_time(person, root, database, "sessions")
+
+
+def test_a_volume_that_is_mounted_in_the_middle_is_known_to_the_next_run(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It was copied with the rest, though it was not there when the copy began."""
+    table, parked = tmp_path / "mountinfo", tmp_path / "parked"
+    table.touch()
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    (root / "sessions").rename(parked)
+    (root / "sessions").mkdir()
+    share_out, at = engine.shared_out, root.stat().st_mtime_ns
+
+    def late(work, *rest, **options):
+        (root / "sessions").rmdir()
+        parked.rename(root / "sessions")
+        os.utime(root, ns=(at, at))
+        _mounted(root / "sessions", table)
+        return share_out(work, *rest, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "shared_out", late)
+        person.moves(root, database.url)
+    assert len(_files(database)) == FILES
+    _vanishes(root / "sessions", table)
+    _is_asked_about_each_time(person, root, database, "sessions")
+
+
+def test_a_volume_that_was_mounted_while_it_was_followed_takes_nothing_away(
+    terminal: Terminal, person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Few files are on it. Whoever follows stops, and whoever begins next has heard of the volume from nobody else."""
+    table, late = tmp_path / "mountinfo", root / "late"
+    table.touch()
+    process = following(terminal, root, database, program=SEES.format(str(table)))
+    try:
+        _mounted(late, table)
+        late.mkdir()
+        for number in range(5):
+            (late / f"{number}.json").write_bytes(b'{"n":%d}' % number)
+        wait_for("what is mounted", lambda: len(_files(database)) == FILES + 5)
+        table.write_bytes(b"")
+        late.rename(tmp_path / "unmounted")
+        late.mkdir()
+        done = finish(process, 60)
+    finally:
+        kill_group(process)
+
+    assert done.status == 7, done
+    assert "what was mounted at late in the source is not there any more: nothing more was removed" in done.err
+    assert len(_files(database)) == FILES + 5
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    _is_asked_about_each_time(person, root, database, "late")
+    person.moves(root, database.url, "--allow-removals")
+    assert len(_files(database)) == FILES
 
 
 def test_a_volume_that_vanishes_in_what_does_not_move_stops_no_copy(

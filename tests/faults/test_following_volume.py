@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from crossfade.migrate.follow import live
 from crossfade.migrate.follow.hints import Watch
+from crossfade.store.backends.file import mounts
 from crossfade.testing import prodigy
 from support.person import Person, refused
 from support.running import Terminal
@@ -88,3 +91,30 @@ def test_an_empty_volume_is_no_deletion_once_kinds_were_cut_over(
     assert "CF707" in done.err
     assert "nothing was removed" in done.err
     assert rows_of(database, "sessions") == before > 0
+
+
+def test_a_volume_below_the_root_that_vanishes_while_it_is_counted_stays_known_once_kinds_were_cut_over(
+    person: Person, root: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The run that stops for it does not tell the next one that nothing was mounted there."""
+    table, sessions = tmp_path / "mountinfo", root / "sessions"
+    table.write_bytes(b"26 25 8:2 / %s rw - ext4 /dev/sda2 rw\n" % os.fsencode(sessions.resolve()))
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    person.moves(root, database.url)
+    done = person.types("cutover", "--only", "events", "--store", database.url, "--writers-stopped")
+    assert done.status == 0, done
+    before, census_of = rows_of(database, "sessions"), live.census_of
+
+    def counted(*sides):
+        census = census_of(*sides)
+        table.write_bytes(b"")
+        emptied(sessions)
+        return census
+
+    monkeypatch.setattr(live, "census_of", counted)
+    sentence, _ = refused(person.types("start", root, database.url), "CF707", 7)
+
+    assert sentence.startswith("what was mounted at sessions in the source is not there any more")
+    assert rows_of(database, "sessions") == before > 0
+    noted = f"""SELECT count(*) FROM "{database.location.schema}".journal WHERE event = 'mounted'"""
+    assert database.one(noted) == 1

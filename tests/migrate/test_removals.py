@@ -147,6 +147,25 @@ def test_where_something_was_mounted_nothing_is_believed_to_be_gone(root: Path, 
     watching.check(_removals(3))
 
 
+@pytest.mark.parametrize("is_off", [False, True])
+def test_where_something_is_mounted_since_is_told_once(root: Path, monkeypatch: pytest.MonkeyPatch, is_off: bool):
+    """Before anything of it is brought, so that whoever begins next knows of it; with all places of before."""
+    table, told = root.with_name("mountinfo"), list[list[bytes]]()
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    line = b"26 25 8:2 / %s/%s rw - ext4 /dev/sda rw\n"
+    table.write_bytes(line % (bytes(root), b"sessions"))
+    watching = Brake(bytes(root), footing_of(bytes(root)), 1000, lambda places: told.append(sorted(places)))
+    watching.is_off = is_off
+    task = Task("put", Entry(b"late/new"), None)
+    watching.check([task])
+    assert told == []
+    table.write_bytes(line % (bytes(root), b"late"))
+    watching.check([task])
+    table.write_bytes(b"")
+    watching.check([task])
+    assert told == [[b"late", b"sessions"]]
+
+
 def _census(source: Sequence[Entry], target: Sequence[Entry], *hidden: bytes) -> tuple[int, int]:
     census = Census(toward_database, lambda path: path in hidden)
     list(tasks(iter(source), iter(target), census.decide, None))

@@ -18,7 +18,7 @@ from typing import Any
 from crossfade.errors import AGAIN, Interrupted, WorkerDied
 from crossfade.migrate.carry import Carried, Outcome
 from crossfade.migrate.decide import FOREIGN, Task
-from crossfade.migrate.follow.gone import Ground, check_gone, moved, note_volumes
+from crossfade.migrate.follow.gone import Ground, check_gone, moved
 from crossfade.migrate.indexing import build_indexes
 from crossfade.migrate.intents import settle_intents
 from crossfade.migrate.inventory import tasks
@@ -103,6 +103,7 @@ class Engine:
         self._settle_directories()
         self._check_stop()
         self._ground.check()
+        self._ground.note()
         self._check_held()
         if not self._run.to_files:
             self._teller.step("building indexes")
@@ -166,7 +167,7 @@ class Engine:
         if first is not None and self._move():
             ahead = self._tasks()
             first = next(ahead, None)
-        note_volumes(self._run)
+        self._ground.note()
         return chain([first] if first is not None else [], ahead)
 
     def _move(self) -> bool:

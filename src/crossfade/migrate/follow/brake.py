@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossfade.errors import SourceMissing
@@ -110,26 +110,31 @@ class Brake:
     """Watches over the removals of a follower whose *root* stood on *footing* before any of it was copied; None for no tree of files.
 
     *total* is how many files there are. Where there are some, a root that is empty was not always so: whoever begins anew on an
-    empty volume finds it empty from the first. With ``is_off`` everything is believed.
+    empty volume finds it empty from the first. With ``is_off`` everything is believed. *note* hears, once there is a new one, of
+    all places below the root where something was mounted, before anything is brought from there.
     """
 
-    def __init__(self, root: bytes, footing: Footing | None, total: int) -> None:
+    def __init__(
+        self, root: bytes, footing: Footing | None, total: int, note: Callable[[Collection[bytes]], object] = lambda _: None
+    ) -> None:
         self._root = root
         self._footing = replace(footing, empty=footing.empty and not total) if footing is not None else None
         self._removals = Removals()
+        self._note = note
         self.total = total
         self.is_off = False
 
     def check(self, tasks: Sequence[Task]) -> None:
         """Raises Braked where what *tasks* remove is not to be believed."""
-        if self._footing is None or self.is_off or not tasks:
+        if self._footing is None or not tasks:
             return
         now, before = footing_of(self._root), self._footing
         removed = [task.entry for task in tasks if task.verb == "remove"]
-        if removed and (why := self._why(removed, before, now)):
+        if removed and not self.is_off and (why := self._why(removed, before, now)):
             raise Braked(why)
-        if now is not None:
-            self._footing = replace(before, mounts={**now.mounts, **before.mounts})
+        if now is not None and not now.mounts.keys() <= before.mounts.keys():
+            self._footing = also_on(before, now)
+            self._note(self._footing.mounts)
 
     def _why(self, removed: Sequence[Entry], before: Footing, now: Footing | None) -> str:
         """Why it is not to be believed that these are gone; where it is, they count for the next minute."""
@@ -140,6 +145,11 @@ class Brake:
         if not why:
             self._removals.add(count, at)
         return why
+
+
+def also_on(before: Footing, now: Footing | None) -> Footing:
+    """*before*, with what is mounted *now*: what was learnt of a volume stays known when it is gone."""
+    return before if now is None else replace(before, mounts={**now.mounts, **before.mounts})
 
 
 def lost_of(root: bytes, before: Iterable[bytes], now: Container[bytes]) -> list[bytes]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from crossfade.migrate.carry import Outcome
 from crossfade.migrate.decide import Task
@@ -23,6 +24,7 @@ from crossfade.migrate.follow.dirty import Dirt, Dirty
 from crossfade.migrate.follow.drifting import Drifting
 from crossfade.migrate.follow.earlier import earlier
 from crossfade.migrate.follow.feed import FeedWatch, place_of
+from crossfade.migrate.follow.gone import note_volumes
 from crossfade.migrate.follow.grace import NO_END, left_behind
 from crossfade.migrate.follow.hints import Hints, Watch, check_heard, check_knows
 from crossfade.migrate.follow.lanes import entries_of
@@ -84,7 +86,7 @@ class Follower:
         self._take = take
         self._keep_pause = keep_pause
         self._dirty = Dirty(must=lambda path: path in self.drift.anew)
-        self.brake = Brake(run.request.source.path, footing, entries_of(run))
+        self.brake = Brake(run.request.source.path, footing, entries_of(run), partial(note_volumes, run))
         self._beat = 0.0
         self.watches: list[Hints] = []
         self.grace = NO_END

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 
@@ -11,6 +11,7 @@ from crossfade.errors import Removed
 from crossfade.migrate.decide import Task
 from crossfade.migrate.follow.brake import (
     Footing,
+    also_on,
     footing_of,
     is_counted,
     lost_of,
@@ -26,13 +27,13 @@ from crossfade.migrate.restore import ARRIVED, check_restored, restoring
 from crossfade.model.changes import Move, Page
 from crossfade.model.entries import Entry
 from crossfade.model.paths import from_text, text_of
-from crossfade.store.backends.file.walk import left_out_by, lies_left_out
+from crossfade.store.backends.file.walk import lies_left_out
 from crossfade.store.backends.postgres import journal
 from crossfade.store.backends.postgres.ledger import Ledger
 from crossfade.store.port import Store
 
 MOUNTED = "mounted"
-"""The line of the journal which says what was mounted below the source's root, once that is something, or was."""
+"""The line of the journal which says where volumes that move were mounted below the source's root, once there was one."""
 
 _NAMED = 100
 _TOGETHER = 500
@@ -170,29 +171,37 @@ class Ground:
         if self.footing is not None and not self._run.request.manner.allow_removals and (why := self._why(self.footing)):
             raise removed(self._run, why, self._nothing)
 
+    def note(self) -> None:
+        """Have later runs know what they stood on: also a volume that is gone again by now, and one that came since."""
+        if self.footing is not None:
+            self.footing = also_on(self.footing, footing_of(self._root))
+            note_volumes(self._run, self.footing.mounts)
+
     def _why(self, before: Footing) -> str:
         now = footing_of(self._root)
         lost = lost_of(self._root, before.mounts, now.mounts) if now is not None else []
-        leaves_out = left_out_by(self._run.layout, include_transient=self._run.plan.include_transient)
-        missed = (path for path in lost if not lies_left_out(leaves_out, path, directory=True))
-        return why_not_there(before, now) or next(map(not_mounted, missed), "")
+        return why_not_there(before, now) or next(map(not_mounted, _that_move(self._run, lost)), "")
 
 
 # Volumes below the root
 
 
 def lost_volumes(ledger: Ledger, migration: str, root: bytes) -> list[bytes]:
-    """Where something was mounted below *root*, the source's, when an earlier run began, and nothing is now. The root's own may be any."""
+    """Where an earlier run saw something mounted below *root*, the source's, and nothing is now. The root's own may be any."""
     now = footing_of(root)
     return [] if now is None else lost_of(root, _known_volumes(ledger, migration), now.mounts)
 
 
-def note_volumes(run: Run) -> None:
-    """Have later runs know what is mounted below the source's root."""
-    now = footing_of(run.request.source.path) if run.from_files else None
-    there = sorted(now.mounts)[:_NAMED] if now is not None else []
-    if now is not None and there != _known_volumes(run.ledger, run.migration):
+def note_volumes(run: Run, mounts: Collection[bytes]) -> None:
+    """Have later runs know that something is, or was, mounted at *mounts* below the source's root, which is a directory."""
+    there = sorted(_that_move(run, mounts))[:_NAMED]
+    if there != _known_volumes(run.ledger, run.migration):
         run.ledger.note(run.migration, MOUNTED, {"paths": list(map(text_of, there))})
+
+
+def _that_move(run: Run, mounts: Collection[bytes]) -> list[bytes]:
+    """Those of *mounts* that hold something of what moves: a build mounts and unmounts in its worktree as it likes."""
+    return [path for path in mounts if not lies_left_out(run.leaves_out, path, directory=True)]
 
 
 def _known_volumes(ledger: Ledger, migration: str) -> list[bytes]:

@@ -17,7 +17,7 @@ from crossfade.migrate.engine import ENGINE, Engine
 from crossfade.migrate.follow.brake import Braked, footing_of
 from crossfade.migrate.follow.feed import begin, place_of
 from crossfade.migrate.follow.follower import Follower
-from crossfade.migrate.follow.gone import census_of, check_gone, note_volumes, removed
+from crossfade.migrate.follow.gone import Ground, census_of, check_gone, removed
 from crossfade.migrate.follow.grace import Grace, unread
 from crossfade.migrate.follow.lanes import beside, lanes_of, standing_as
 from crossfade.migrate.handover.completing import complete
@@ -190,21 +190,23 @@ class Live(Engine):
             self._settle_directories()
             self._check_stop()
             self._ground.check()
+            self._ground.note()
             self._check_held()
 
     def _check_lanes(self) -> None:
         """What is gone, or not there yet, in each direction that comes out of files, once kinds were cut over."""
         for lane in lanes_of(self._run):
             if lane.from_files:
+                self._ground = Ground(lane)
                 self._check_lane(lane)
-            note_volumes(lane)
+                self._ground.note()
 
     def _check_lane(self, lane: Run) -> None:
         with (
             closing(self._open_side(lane, "source", ENGINE)) as source,
             closing(self._open_side(lane, "target", ENGINE)) as to,
         ):
-            check_gone(lane, census_of(lane, source, to), footing_of(lane.request.source.path))
+            check_gone(lane, census_of(lane, source, to), self._ground.footing)
 
     def _follow(self) -> Outcome:
         """Follow in one direction, until told to stop; what a hand-over has led to, if there was one."""
