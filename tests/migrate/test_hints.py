@@ -221,6 +221,78 @@ def test_what_came_while_the_queue_was_full_is_heard_from_then_on(root: Path):
         assert {b"late/below/x", b"moved/y"} <= watches.read().paths.keys()
 
 
+def busy(monkeypatch: pytest.MonkeyPatch, root: Path, events: int) -> None:
+    """While a directory is watched, somebody touches two files in *root*, so that nothing of it is merged: so many times."""
+
+    def add(self: INotify, path: bytes, mask: int, add: Callable[..., int] = INotify.add_watch) -> int:
+        for number in range(events):
+            os.utime(root / f"busy-{number % 2}")
+        return add(self, path, mask)
+
+    for number in range(2):
+        (root / f"busy-{number}").touch()
+    monkeypatch.setattr(INotify, "add_watch", add)
+
+
+OVERFLOW = Event(-1, flags.Q_OVERFLOW, 0, "")
+
+
+def test_to_watch_a_large_tree_in_which_much_happens_misses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """At the beginning, and after the queue was full: or it would be full again each time, and the tree never in step."""
+    most, directories = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()), 1000
+    for number in range(directories):
+        (root / f"a/{number}").mkdir()
+    busy(monkeypatch, root, most // directories + 2)
+    with Watches(os.fsencode(root), is_nothing) as watches:
+        news = watches.read()
+        assert (news.lost, watches.trouble) == (False, "")
+        assert {b"busy-0", b"busy-1"} <= news.paths.keys()
+        with monkeypatch.context() as full:
+            full.setattr(watches._queue, "read", lambda timeout: [OVERFLOW])
+            assert watches.read().lost
+        assert watches.read().lost, "all is watched anew, and looked at"
+        assert (watches.read().lost, watches.trouble) == (False, "")
+        (root / "a/0/file").touch()
+        assert b"a/0/file" in watches.read().paths
+
+
+def test_what_waits_to_be_heard_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is more than that waits in the queue, which says that it was full."""
+    for name in ("_EVERY", "_AHEAD_MOST"):
+        monkeypatch.setattr(f"crossfade.migrate.follow.inotify.{name}", 1)
+    for number in range(10):
+        (root / f"a/{number}").mkdir()
+    busy(monkeypatch, root, 4)
+    with Watches(os.fsencode(root), is_nothing) as watches:
+        assert len(watches._ahead) <= 8
+        assert {b"busy-0", b"busy-1"} <= watches.read().paths.keys()
+
+
+@pytest.mark.parametrize("goes", [Path.rmdir, lambda path: path.rename(path.with_name("moved"))], ids=["removed", "moved"])
+def test_a_directory_without_a_watch_that_went_while_the_queue_was_full_is_no_trouble_any_more(
+    root: Path, monkeypatch: pytest.MonkeyPatch, goes: Callable[[Path], object]
+):
+    """Nobody tells that it went: all is watched anew, and what is not met is not there."""
+
+    def shut(self: Watches, path: bytes, add: Callable[..., bool] = Watches._watch) -> bool:
+        if path == b"a/b":
+            self._leave_out(path, OSError(errno.EACCES, "permission denied"))
+            return False
+        return add(self, path)
+
+    monkeypatch.setattr(Watches, "_watch", shut)
+    monkeypatch.setattr("crossfade.migrate.follow.inotify._NAMED", 1)
+    with Watches(os.fsencode(root), is_nothing) as watches:
+        watches._leave_out(b"another", OSError(errno.EACCES, "permission denied"))
+        goes(root / "a/b")
+        list(watches._queue.read(timeout=0))
+        with monkeypatch.context() as full:
+            full.setattr(watches._queue, "read", lambda timeout: [OVERFLOW])
+            assert watches.read().lost
+        assert watches.read().lost
+        assert watches.trouble == ""
+
+
 def test_what_a_directory_holds_that_opens_is_to_be_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch):
     """Nothing was known of it. Root may read everything, so it is a stand-in that is shut."""
     (root / "a/b/before").touch()

@@ -31,6 +31,12 @@ _LIMIT = "the machine's limit on watches is reached (fs.inotify.max_user_watches
 _RESTS = 9
 """Times as long as it took to watch everything anew, until that is done once more."""
 
+_EVERY = 256
+"""Directories that are watched between two looks at the queue, which would overflow while a large tree is."""
+
+_AHEAD_MOST = 65_536
+"""Events that were taken out of the queue meanwhile, and are not heard yet; any more have to wait in it."""
+
 _NAMED = 1000
 """Directories without a watch that are kept by name, to be tried again; of any more it is known only that there are some."""
 
@@ -66,6 +72,8 @@ class Watches:
         self._is_behind = False
         self._anew_at = 0.0
         self._left: set[bytes] = set()
+        self._ahead: list[Event] = []
+        self._steps = 0
         try:
             self._standing = _identity(root)
             self._volumes = self._mounted()
@@ -119,7 +127,8 @@ class Watches:
     def read(self) -> News:
         """What happened since the last call. Raises OSError where the root is gone, or watches ended that nobody told of."""
         news = News()
-        for event in self._queue.read(timeout=0):
+        events, self._ahead = [*self._ahead, *self._queue.read(timeout=0)], []
+        for event in events:
             self._hear(event, news)
         self._watch_again()
         self._is_behind |= news.lost
@@ -131,6 +140,8 @@ class Watches:
     def _watch_anew(self) -> None:
         """Watch what came while the queue was full, and know where it stands what moved. Not all the time, where it is full again and again."""
         began = time.monotonic()
+        self._unwatched.clear()  # what of it is still there is met again
+        self._are_more = False
         self._watch_all()
         self._is_behind = False
         self._anew_at = time.monotonic() + _RESTS * (time.monotonic() - began)
@@ -196,7 +207,16 @@ class Watches:
         """Watch every directory below *path*, which is watched: what comes into it from now on is heard of."""
         waiting = [path]
         while waiting and self._full_at is None:
-            waiting += [below for below in self._directories(waiting.pop()) if self._watch(below)]
+            for below in self._directories(waiting.pop()):
+                if self._watch(below):
+                    waiting.append(below)
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Take out of the queue what happened meanwhile, now and then; the next ``read`` hears it, before what came later."""
+        self._steps += 1
+        if self._steps % _EVERY == 0 and len(self._ahead) < _AHEAD_MOST:
+            self._ahead += self._queue.read(timeout=0)
 
     def _directories(self, path: bytes) -> Iterator[bytes]:
         try:
