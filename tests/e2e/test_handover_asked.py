@@ -84,7 +84,7 @@ def test_where_other_hosts_may_write_all_files_are_looked_at_whoever_hands_over(
         looked.append(until)
         rush(self, hear, until)
 
-    monkeypatch.setattr(hints, "shared_with_others", lambda root: "nfs4")
+    monkeypatch.setattr(hints, "shared_with_others", lambda root, moves: "nfs4")
     monkeypatch.setattr(Sweep, "rush", noting)
     person.moves(root, database.url)
     for verb in ("cutover", "rollback"):

@@ -379,6 +379,20 @@ def test_a_volume_in_what_is_not_moved_is_no_news(root: Path, monkeypatch: pytes
             watches.check_root()
 
 
+def test_a_volume_of_others_in_what_is_not_moved_makes_no_tree_shared(
+    root: Path, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A worktree on a file server: whoever hands over need not look at everything for that."""
+    table, barrier = tmp_path / "mountinfo", tmp_path / "barrier"
+    barrier.mkdir()
+    monkeypatch.setattr("crossfade.store.backends.file.mounts._TABLE", str(table))
+    watch = Watch(os.fsencode(root), ear.hear, ear.miss, left_out_by(layouts.load("prodigy"), include_transient=False))
+    for place, is_shared in ((b"worktrees/r/w", False), (b"a", True)):
+        table.write_bytes(b"36 30 0:31 / %s/%s rw - nfs4 host:/export rw\n" % (os.fsencode(root.resolve()), place))
+        watch.meet_in(os.fsencode(barrier))
+        assert watch.is_shared is is_shared
+
+
 def test_a_root_that_is_replaced_is_watched_anew_and_all_may_have_been_missed(watch: Watch, ear: Ear, root: Path):
     root.rename(root.parent / "old")
     root.mkdir()

@@ -41,10 +41,24 @@ def test_a_tree_that_other_hosts_may_write_into_is_known_by_its_file_system(root
     """That of its root, or of something below."""
     table = TABLE.replace(b"/data/tree/a/b rw - ext4", b"/data/tree/sshfs rw - fuse.sshfs", 1) if "sshfs" in root else TABLE
     table += b"36 30 0:31 / /data/nfs rw - nfs4 host:/export rw\n37 21 0:32 / /homes rw - nfs host:/homes rw\n"
-    assert read_shared(root.encode(), table) == kind
+    assert read_shared(root.encode(), table, lambda _: True) == kind
+
+
+def test_a_file_system_of_others_counts_where_something_moves():
+    """That of the root counts in any case."""
+    table = TABLE.replace(b"/data/tree/a/b rw - ext4", b"/data/tree/sshfs rw - fuse.sshfs", 1)
+    asked: list[bytes] = []
+
+    def moves(path: bytes) -> bool:
+        asked.append(path)
+        return False
+
+    assert read_shared(b"/data/tree", table, moves) == ""
+    assert b"sshfs" in asked
+    assert read_shared(b"/data/tree/sshfs", table, moves) == "fuse.sshfs"
 
 
 def test_a_system_that_does_not_tell_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / "not there"))
     assert mounts_below(b"/") == {}
-    assert shared_with_others(b"/") == ""
+    assert shared_with_others(b"/", lambda _: True) == ""

@@ -15,6 +15,7 @@ from typing import Protocol
 from crossfade.errors import GateShut
 from crossfade.migrate.follow.inotify import News, Watches
 from crossfade.store.backends.file.mounts import shared_with_others
+from crossfade.store.backends.file.walk import lies_left_out
 
 _STEP_SECONDS = 0.02
 _AGAIN_SECONDS = 2.0
@@ -108,10 +109,13 @@ class Watch:
         the tree, of which nothing is heard.
         """
         self._barrier = barrier
-        self.is_shared = bool(shared_with_others(self._root))
+        self.is_shared = bool(shared_with_others(self._root, self._moves))
         with self._news:
             if self._watches is not None:
                 self._watches.also(barrier)
+
+    def _moves(self, directory: bytes) -> bool:
+        return not lies_left_out(self._leaves_out, directory, directory=True)
 
     def has_met(self, seconds: float) -> bool:
         """True once all that happened before this call is heard; False where that takes longer than *seconds*.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _TABLE = "/proc/self/mountinfo"
 _escapes = re.compile(rb"\\([0-7]{3})")
@@ -30,21 +30,24 @@ def read_below(root: bytes, table: bytes) -> dict[bytes, bytes]:
     return {path[len(above) :]: device for path, device, _ in _read(table) if path.startswith(above)}
 
 
-def shared_with_others(root: bytes) -> str:
-    """The kind of the file system that other hosts may write into, where the directory *root* or what is below it is on one; or nothing."""
+def shared_with_others(root: bytes, moves: Callable[[bytes], bool]) -> str:
+    """The kind of a file system that other hosts may write into: that of the directory *root*, or of a place below it that *moves*.
+
+    Empty where they may not.
+    """
     try:
         with open(_TABLE, "rb") as table:
-            return read_shared(root, table.read())
+            return read_shared(root, table.read(), moves)
     except OSError:
         return ""
 
 
-def read_shared(root: bytes, table: bytes) -> str:
+def read_shared(root: bytes, table: bytes, moves: Callable[[bytes], bool]) -> str:
     """The same, out of what the system says of all mounts."""
     real = os.path.realpath(root).rstrip(b"/") + b"/"
     kinds = {path.rstrip(b"/") + b"/": kind for path, _, kind in _read(table)}
     standing = max((place for place in kinds if real.startswith(place)), key=len, default=b"")
-    below = [place for place in kinds if place.startswith(real)]
+    below = [place for place in kinds if place.startswith(real) and moves(place[len(real) : -1])]
     return next((kinds[place].decode() for place in (standing, *below) if place and _SHARED(kinds[place])), "")
 
 
