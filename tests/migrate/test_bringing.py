@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossfade.migrate.decide import Task
+from crossfade.migrate.follow import bring as module
 from crossfade.migrate.follow.bring import Bringer, Brought
 from crossfade.migrate.follow.stillness import Stillness
 from crossfade.migrate.follow.tails import Tails
@@ -163,3 +164,43 @@ def test_what_may_change_in_the_tick_of_its_reading_is_marked_so_though_it_is_as
 
     assert [mark.ctime_ns for mark in marks if mark is not None] == [0]
     assert brought.blurred == [path]
+
+
+@pytest.mark.parametrize("becomes", ["whole", "still"])
+def test_what_was_half_written_once_is_not_remembered_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: str
+):
+    """A program that writes a thousand documents an hour leaves nothing behind in who follows it."""
+    path = b"half.json"
+    (tmp_path / "tree").mkdir()
+    document = tmp_path / "tree/half.json"
+    document.write_bytes(b'{"id":')
+    live = FileStore(parse(str(tmp_path / "tree")), LAYOUT, waits=False)
+    bench = Bench(lambda: MemoryStore(parse("memory:"), LAYOUT))
+    bringer = Bringer(
+        live,
+        bench.store,
+        Limits(),
+        tails=Tails(),
+        ready=lambda page, records: None,
+        done=lambda outcome: None,
+        stop=lambda: False,
+        patient=lambda path: True,
+        took=lambda page, applied: None,
+        grew=lambda path: True,
+    )
+
+    def held() -> list[bytes]:
+        (source,) = live.look([path])
+        return bringer.bring([Task("put", source, bench.standing(path))]).held
+
+    assert held() == [path]
+    assert held() == [path]
+    assert list(bringer._stillness._seen) == [path]
+    if becomes == "whole":
+        document.write_bytes(b'{"id":1}')
+    else:
+        monkeypatch.setattr(module, "TORN_SECONDS", 0.0)
+    assert held() == []
+    assert bench.content(path) == document.read_bytes()
+    assert not bringer._stillness._seen

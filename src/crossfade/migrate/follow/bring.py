@@ -111,10 +111,16 @@ class Bringer(Carrier):
         for block in super()._blocks(readings):
             if block.entry.signature is not None and not block.entry.signature.ctime_ns:
                 self._brought.blurred.append(block.entry.path)
-            if block.last and block.entry.form == "log":
-                yield self._whole_lines(block)
-                continue
-            yield self._whole_document(block) if block.entry.unstable else block
+            yield self._whole(block)
+
+    def _whole(self, block: Block) -> Block:
+        """*block*, or as much of it as is whole. Raises BlockingIOError while it is to be waited for."""
+        if block.entry.form == "log":
+            return self._whole_lines(block) if block.last else block
+        if block.entry.unstable:
+            return self._whole_document(block)
+        self._stillness.forget(block.entry.path)
+        return block
 
     @contextmanager
     def final(self) -> Iterator[None]:
@@ -128,6 +134,7 @@ class Bringer(Carrier):
     def _whole_document(self, block: Block) -> Block:
         """*block*, which may be half written. Raises BlockingIOError while it is to be waited for; what never holds still is taken."""
         if self._is_still(block):
+            self._stillness.forget(block.entry.path)
             return msgspec.structs.replace(block, entry=altered(block.entry, unstable=False))
         if self._patient(block.entry.path) and not self.is_final:
             raise BlockingIOError(errno.EAGAIN, _BEING_WRITTEN)
