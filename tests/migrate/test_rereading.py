@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from crossfade.migrate.follow.rereading import Rereading
 from crossfade.store.backends.file.store import FileStore
 from crossfade.store.backends.memory import MemoryStore
 from crossfade.store.location import parse
+from crossfade.store.port import Span
 from crossfade.testing.contract import LAYOUT, Bench, puts
 
 PATH = b"log.jsonl"
@@ -167,3 +169,32 @@ def test_what_cannot_be_looked_at_is_owed(rereading: Rereading, source: FileStor
         assert (rereading.owed, rereading.position) == (1, before)
     assert rereading.rush(time.monotonic() + 5) == ([], True)
     assert rereading.owed == 0
+
+
+@pytest.mark.parametrize("is_hidden", [True, False], ids=["a look", "a read"])
+def test_what_cannot_be_read_holds_up_no_other_log(
+    is_hidden: bool, source: FileStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever ends has a moment for all of them: one that is shut is owed, and the others are read."""
+    other = b"other.jsonl"
+    bench = Bench(lambda: MemoryStore(parse("memory:"), LAYOUT))
+    rereading = Rereading(source, bench.store, lambda _: 0.0, clock)
+    for path in (PATH, other):
+        bench.apply(*puts(bench.entry(path), DATA))
+        (tmp_path / os.fsdecode(path)).write_bytes(DATA.replace(b"0", b"1", 1))
+        rereading.grew(path)
+    look, weigh = source.look, source.weigh
+
+    def weighed(spans: Sequence[Span]) -> Iterator[tuple[int, bytes]]:
+        if any(span.entry.path == PATH for span in spans):
+            raise OSError(errno.EACCES, "permission denied")
+        return iter(weigh(spans))
+
+    if is_hidden:
+        monkeypatch.setattr(source, "look", lambda paths: look([path for path in paths if path != PATH]))
+        monkeypatch.setattr(source, "hides", lambda path, *, looked: looked and path == PATH)
+    else:
+        monkeypatch.setattr(source, "weigh", weighed)
+    until = time.monotonic() + 60
+    assert rereading.settle(until) == ([other], False)
+    assert (rereading.owed, time.monotonic() < until) == (1, True)

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crossfade.errors import GateShut
@@ -91,7 +91,9 @@ class Rereading:
         if self._earlier is None:
             return None
         path = self._earlier.next()
-        if path is not None and path not in self._grown:
+        if path is not None and path in self._grown:
+            self._since[path] = replace(self._since[path], since=self._earlier.since)
+        elif path is not None:
             self._owe(path, _Grew(time.monotonic(), self._earlier.since))
         self._earlier = None if self._earlier.is_over() else self._earlier
         return path
@@ -125,21 +127,26 @@ class Rereading:
         return len(self._grown) + (self._log is not None) + (self._earlier is not None)
 
     def _read_until(self, until: float, choose: Callable[[], bytes | None]) -> list[bytes]:
+        """Read what *choose* names, until that is nothing, or cannot be read; the paths of logs that are not what they were.
+
+        What cannot be read just now holds up no other one: it ends this where it is named for the second time.
+        """
         found: list[bytes] = []
-        while time.monotonic() < until and (self._log is not None or self._take(choose())):
+        passed: set[bytes] = set()
+        while time.monotonic() < until and (self._log is not None or self._take(choose(), passed)):
             try:
                 found += self._read_on()
             except OSError:
-                self._put_off()
-                break
+                passed.add(self._put_off())
         return found
 
-    def _put_off(self) -> None:
-        """The log cannot be read just now: it is owed, and a hand-over waits for it."""
+    def _put_off(self) -> bytes:
+        """The log, whose path this gives, cannot be read just now: it is owed, and a hand-over waits for it."""
         log, self._log = self._log, None
         assert log is not None
         self._since.pop(log.source.path, None)
         self._owe(log.source.path, log.grew)
+        return log.source.path
 
     def _first(self, now: float) -> bytes | None:
         """One of an earlier run; or the log that has been still for the longest time, if it has for a while; or one not read for long."""
@@ -158,19 +165,20 @@ class Rereading:
         stale = time.monotonic() - _FRESH_SECONDS
         return next((path for path in self._grown if self._read_at.get(path, stale) <= stale), None)
 
-    def _take(self, path: bytes | None) -> bool:
-        """Begin with the log at *path*; False for none, or where it cannot be looked at just now, and is owed.
+    def _take(self, path: bytes | None, passed: set[bytes]) -> bool:
+        """Begin with the log at *path*; where it cannot be looked at just now, it is *passed*, and owed. False for none, or one of those.
 
         What is out of step, or no log any more, will be looked at anyway.
         """
-        if path is None:
+        if path is None or path in passed:
             return False
         del self._grown[path]
         grew = self._since.pop(path)
         source = next(iter(self._source.look([path])), None)
         if source is None and self._source.hides(path, looked=True):
             self._owe(path, grew)
-            return False
+            passed.add(path)
+            return True
         target = next(iter(self._target.look([path])), None)
         if source is not None and target is not None and _is_comparable(source, target):
             self._log = _Log(source, target, iter(self._books(target)), grew)
