@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from crossfade.model.changes import Touch
 from crossfade.model.entries import SEGMENT, Entry, altered
+from crossfade.store.backends.file import staging
 from crossfade.store.backends.file.aside import Aside
 from crossfade.store.backends.file.staging import staging_of
 from crossfade.store.backends.file.store import FileStore
@@ -66,6 +68,34 @@ def test_a_program_that_stages_leaves_the_roots_time_alone(root: Path):
     tree.close()
 
     assert root.stat().st_mtime_ns == TIME
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["where it serves", "where it is on another volume"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EBUSY], ids=errno.errorcode.get)
+def test_a_directory_that_cannot_be_tidied_away_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_apart: bool
+):
+    """Somebody else made it for us, where only they may remove it, or it is a mount."""
+    root, beside = tmp_path / "root", tmp_path / "root.crossfade"
+    root.mkdir()
+    beside.mkdir(0o700)
+    rmdir, is_one_mount = os.rmdir, staging.is_one_mount
+
+    def kept(path: bytes, **how: int) -> None:
+        if path == os.fsencode(beside):
+            raise OSError(code, os.strerror(code))
+        rmdir(path, **how)
+
+    def is_one(one: int, other: int) -> bool:
+        return not (is_apart and os.path.samestat(os.fstat(one), beside.stat())) and is_one_mount(one, other)
+
+    monkeypatch.setattr(os, "rmdir", kept)
+    monkeypatch.setattr(staging, "is_one_mount", is_one)
+    bench = bench_of(root)
+    bench.put(b"doc.json", b"{}")
+    bench.store.close()
+
+    assert (os.listdir(root), os.listdir(beside)) == (["doc.json"], [])
 
 
 @pytest.mark.parametrize("again", ["whole", "short", "link", "touched"])

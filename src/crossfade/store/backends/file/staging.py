@@ -258,8 +258,6 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _remove_if_empty(path: bytes) -> None:
-    try:
+    """It is only tidied away: somebody else may have made it for us where we may not remove it, or it may be a mount of its own."""
+    with suppress(OSError):
         os.rmdir(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise
