@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from crossfade.migrate.follow import drifting, taking
 from crossfade.migrate.follow.dealing import Dealing
 from crossfade.migrate.follow.drifting import Drifting
+from crossfade.migrate.plan import Limits
 from crossfade.store.backends.postgres import drift, server
 from crossfade.store.backends.postgres.drift import Item
 from support.following import following
@@ -34,6 +36,22 @@ drifting._KNOWN = 1
 run()
 """
 """A runner that knows one open item by heart."""
+
+
+STOPS_WHILE_IT_TAKES = """
+import os, signal
+from crossfade.console.main import run
+from crossfade.migrate.follow import taking
+
+carry = taking._carry
+
+def stop(*words):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    carry(*words)
+
+taking._carry, taking._SILENCE_SECONDS = stop, 1.0
+run()
+"""
 
 
 @pytest.fixture
@@ -188,6 +206,52 @@ def test_writers_wait_for_as_long_as_something_is_taken(pair: Pair, monkeypatch:
     put.join()
     assert waited == [True]
     assert pair.content(ONE) == "a program's"
+
+
+def test_a_page_after_the_other_keeps_writers_waiting(pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    """The silence of the connection that holds them off means that nothing goes on; however long it takes, a page is a word."""
+    (pair.root / LOG).write_text("".join(f'{{"id":"rogue {number}"}}\n' for number in range(6)))
+    numbers = pair.await_drift(**{LOG: "changed"})
+    pair.stop()
+    carrying = taking.Carrier._apply
+
+    def slow(self: Any, page: Any, records: int) -> Any:
+        time.sleep(0.4)
+        return carrying(self, page, records)
+
+    monkeypatch.setattr(taking.Carrier, "_apply", slow)
+    monkeypatch.setattr(taking, "Limits", lambda: Limits(page_records=1))
+    monkeypatch.setattr(taking, "_SILENCE_SECONDS", 1.0)
+    assert pair.drift("take", numbers[LOG], status=0)["items"][0]["state"] == "taken"
+    assert pair.content(LOG) == (pair.root / LOG).read_text()
+
+
+def test_writers_do_not_wait_for_whoever_stands_still(pair: Pair):
+    """Stopped while it takes something, or waiting for a disk that is gone. It finds out when it goes on, and writes nothing."""
+    (pair.root / ONE).write_text("rogue one")
+    numbers = pair.await_drift(sessions__one_json="changed")
+    pair.stop()
+    taker = pair.terminal.popen(
+        "drift", "take", numbers[ONE], "--store", pair.database.url, "--json", program=STOPS_WHILE_IT_TAKES
+    )
+    try:
+        wait_for("a taker that stands still", lambda: _state(taker.pid) == "T", 60)
+        began = time.monotonic()
+        pair.put(ONE, "a program's")
+        assert time.monotonic() - began < 20
+        os.kill(taker.pid, signal.SIGCONT)
+        done = finish(taker, 60)
+    finally:
+        kill_group(taker)
+
+    assert done.status == 3, done
+    (left,) = said(done)["items"]
+    assert (left["state"], left["outcome"]) == ("open", "it took so long that the database let its writers go on")
+    assert pair.content(ONE) == "a program's"
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
 
 
 def test_what_changed_since_it_was_seen_is_left_open(pair: Pair):

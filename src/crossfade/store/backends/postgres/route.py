@@ -99,11 +99,6 @@ def limit_silence(connection: Connection, seconds: float) -> None:
     connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [limit])
 
 
-def allow_silence(connection: Connection) -> None:
-    """Have the caller's transaction last however long it says nothing; that its client is gone shows by itself."""
-    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
-
-
 def switch(
     connection: Connection, schema: str, store_id: int, kinds: Iterable[str], authority: Authority, expected_epoch: int
 ) -> bool:
