@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,21 +77,49 @@ def test_a_runner_whose_migration_is_finished_has_done_what_it_was_told(
 def test_where_other_hosts_may_write_all_files_are_looked_at_whoever_hands_over(
     person: Person, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of what they write nothing is told: before a cut-over it is to be brought, before a roll back it is drift."""
-    looked: list[float] = []
-    rush = Sweep.rush
-
-    def noting(self: Sweep, hear: Callable[[list[Task]], object], until: float) -> None:
-        looked.append(until)
-        rush(self, hear, until)
-
+    """Of what they write nothing is told: before a cut-over it is to be brought, before a roll back it is drift. How long that takes is
+    found out before anybody waits for it.
+    """
+    looked: list[str] = []
+    noted(monkeypatch, looked)
     monkeypatch.setattr(hints, "shared_with_others", lambda root, moves: "nfs4")
-    monkeypatch.setattr(Sweep, "rush", noting)
     person.moves(root, database.url)
     for verb in ("cutover", "rollback"):
         done = person.types(verb, root, database.url, "--writers-stopped", "--hold-max", "10s")
-        assert (done.status, len(looked)) == (0, 1), done
+        assert (done.status, looked) == (0, ["looked", "closed", "looked"]), done
         looked.clear()
+
+
+def test_writers_do_not_wait_for_a_look_at_everything_that_takes_too_long(
+    person: Person, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """It would be in vain, and be tried again and again."""
+    looked: list[str] = []
+    noted(monkeypatch, looked, seconds=0.6)
+    monkeypatch.setattr(hints, "shared_with_others", lambda root: "nfs4")
+    person.moves(root, database.url)
+    verb = ("cutover", root, database.url, "--writers-stopped", "--hold-max", "0.5s", "--timeout", "3s")
+    sentence, _ = refused(person.types(*verb), "CF709", 7)
+
+    assert "all of the tree has to be looked at once more" in sentence
+    assert set(looked) == {"looked"}
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, looked: list[str], seconds: float = 0.0) -> None:
+    """Have *looked* say when everything is looked at, which takes *seconds*, and when writers of the files have to wait."""
+    whole, closed = Sweep.whole, Gate.closed
+
+    def looking(self: Sweep) -> Iterator[list[Task]]:
+        looked.append("looked")
+        time.sleep(seconds)
+        return whole(self)
+
+    def closing(self: Gate, seconds: float) -> AbstractContextManager[None]:
+        looked.append("closed")
+        return closed(self, seconds)
+
+    monkeypatch.setattr(Sweep, "whole", looking)
+    monkeypatch.setattr(Gate, "closed", closing)
 
 
 def test_a_supervisor_does_not_follow_again_what_a_person_rolled_back(

@@ -214,13 +214,14 @@ class Follower:
         """How many changes were applied and not verified yet."""
         return self.proving.unverified
 
-    def prepare(self) -> None:
-        """Have a barrier, behind which every hint is heard, and little left to verify."""
+    def prepare(self, seconds: float) -> None:
+        """Have a barrier, behind which every hint is heard, and little left to verify. Raises GateShut where it takes more than *seconds*."""
         if self._watch is not None:
             gate = Gate(self._run.request.source.path)
             gate.make()
             self._watch.meet_in(gate.barrier())
         self.drift.prepare()
+        self._sweep.measure(self._found, seconds, is_needed=any(watch.is_shared for watch in self.watches))
         self._reread()
         for _ in range(2):  # so that little is left to do while writers wait
             self._mend(self.proving.rush(time.monotonic() + _PREPARE_SECONDS))
@@ -240,8 +241,7 @@ class Follower:
         until = time.monotonic() + seconds
         self._dirty.add(dict.fromkeys(paths, False), time.monotonic())
         check_heard(self._watch, seconds)
-        if any(watch.is_shared for watch in self.watches):
-            self._sweep.rush(self._found, until)
+        self._sweep.rush(self._found, until)
         self.drift.settle(max(until - time.monotonic(), 0.0))
         with self._bringer.final():
             while len(self._dirty) and time.monotonic() < until:

@@ -40,6 +40,8 @@ class Sweep:
 
     *is_short* says that following has to wait for processors just now. ``held`` counts the files that the target holds, as far as the
     round has come.
+
+    ``measure`` comes before a hand-over, in which ``rush`` looks at everything once more.
     """
 
     def __init__(self, ahead: Callable[[], Iterator[Task | None]], is_short: Callable[[], bool] = lambda: False) -> None:
@@ -48,6 +50,7 @@ class Sweep:
         self._round: Iterator[Task | None] | None = None
         self._due = self._hurried_until = 0.0
         self._sought, self._sought_in = 0, -1
+        self._takes: float | None = None
         self.rounds = 0
         self.began = 0.0
         self.held = 0
@@ -77,16 +80,29 @@ class Sweep:
             self._due = 0.0
             yield self.slice(time.monotonic())
 
+    def measure(self, hear: Callable[[list[Task]], object], seconds: float, *, is_needed: bool) -> None:
+        """Look at everything while nobody waits, where that *is_needed* in a hold of *seconds*. Raises GateShut where they are too few."""
+        self._takes = None
+        if is_needed:
+            began = time.monotonic()
+            self._look_at_all(hear, began + seconds)
+            self._takes = time.monotonic() - began
+
     def rush(self, hear: Callable[[list[Task]], object], until: float) -> None:
-        """Look at everything, while nobody may write. Raises GateShut where that is not done by *until*."""
+        """Look at everything while nobody may write, where that is needed. Raises GateShut where that is not done by *until*, and at
+        once where it cannot be.
+        """
+        if self._takes is None:
+            return
+        if time.monotonic() + self._takes >= until:
+            raise _too_much()
+        self._look_at_all(hear, until)
+
+    def _look_at_all(self, hear: Callable[[list[Task]], object], until: float) -> None:
         for found in self.whole():
             hear(found)
             if time.monotonic() >= until:
-                raise GateShut(
-                    "all of the tree has to be looked at once more, since other hosts may write into its file system, and that takes"
-                    " longer; nothing was handed over",
-                    hint="give the order again, with a longer --hold-max, or --timeout where nobody waits",
-                )
+                raise _too_much()
 
     def slice(self, now: float) -> list[Task]:
         """What a little of the round found. A round's time is spread, so that the sweep keeps to its share."""
@@ -113,6 +129,14 @@ class Sweep:
         if self._is_short():
             return SHARE if is_sought else SHARE_WHILE_SHORT
         return SHARE_WHILE_SOUGHT if is_sought else SHARE
+
+
+def _too_much() -> GateShut:
+    return GateShut(
+        "all of the tree has to be looked at once more, since other hosts may write into its file system, and that takes"
+        " longer; nothing was handed over",
+        hint="give the order again, with a longer --hold-max, or --timeout where nobody waits",
+    )
 
 
 def look_over(

@@ -72,8 +72,8 @@ class Following(Protocol):
     def overrule(self, seconds: float) -> None:
         """Put the authority's version back over all that has drifted."""
 
-    def prepare(self) -> None:
-        """Have what is needed to settle within a moment."""
+    def prepare(self, seconds: float) -> None:
+        """Have what is needed to settle within *seconds*. Raises GateShut where they are too few."""
 
     def settle(self, paths: list[bytes], seconds: float) -> None:
         """Bring over all that happened until now, *paths* among it. Raises GateShut where it takes longer than *seconds*."""
@@ -236,7 +236,7 @@ class Orders:
             far,
             order,
             move,
-            prepare=follower.prepare,
+            prepare=lambda: follower.prepare(order.hold_max),
             drain=follower.settle,
             prove=follower.prove,
             check=self._check_stands,
@@ -252,7 +252,7 @@ class Orders:
 
     def _finish(self, order: Order) -> None:
         """Bring over what is known, and follow no more: the side that decides stands alone from here on."""
-        self._lanes[0].follower.prepare()
+        self._lanes[0].follower.prepare(order.timeout)
         run = self._run
         paths = control_of(run).noted_until_now(order.hold_max) if run.from_control else []
         self._lanes[0].follower.settle(paths, order.timeout)
