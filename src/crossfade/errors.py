@@ -171,8 +171,8 @@ class TargetUnfit(Failed):
 class TargetUnwritable(Failed):
     code = "CF206"
     meaning = (
-        "The target does not accept writes: a read-only directory or file system, a standby, a read-only database; or a part of a "
-        "tree is mounted by itself, where no rename leads. Files that hand over are written, too: they follow. Nothing was changed."
+        "The target does not accept writes: a read-only directory, file system or database, a standby; or a part of a tree is mounted "
+        "by itself, or another account's, which sets its modes. Files that hand over are written, too: they follow. Nothing was changed."
     )
 
 

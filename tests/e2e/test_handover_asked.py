@@ -96,7 +96,7 @@ def test_writers_do_not_wait_for_a_look_at_everything_that_takes_too_long(
     """It would be in vain, and be tried again and again."""
     looked: list[str] = []
     noted(monkeypatch, looked, seconds=0.6)
-    monkeypatch.setattr(hints, "shared_with_others", lambda root: "nfs4")
+    monkeypatch.setattr(hints, "shared_with_others", lambda root, moves: "nfs4")
     person.moves(root, database.url)
     verb = ("cutover", root, database.url, "--writers-stopped", "--hold-max", "0.5s", "--timeout", "3s")
     sentence, _ = refused(person.types(*verb), "CF709", 7)

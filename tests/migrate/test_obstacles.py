@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
-from crossfade.errors import TargetForeign
+from crossfade.errors import TargetForeign, TargetUnwritable
 from crossfade.migrate.decide import Task, Verb
-from crossfade.migrate.obstacles import survey
+from crossfade.migrate.obstacles import check_way_back, survey
 from crossfade.model.changes import Remove
 from crossfade.model.entries import Entry
+from crossfade.model.layouts import load
+from crossfade.store.location import parse
 
 
 def _file(path: bytes, row: int = 0) -> Entry:
@@ -49,3 +55,30 @@ def test_what_is_in_the_way_goes_before_what_holds_it():
     assert [change.entry.path for change in in_the_way] == [b"d/y", b"d/x", b"d"]
     assert all(isinstance(change, Remove) for change in in_the_way)
     assert [change.entry.row for change in in_the_way] == [0, 0, 7], "under which its mark is kept"
+
+
+def _fails(code: int) -> None:
+    raise OSError(code, os.strerror(code))
+
+
+def _look(root: Path) -> None:
+    check_way_back(parse(str(root)), load("prodigy"), None, include_transient=False)
+
+
+def test_a_file_system_that_does_not_say_whether_it_is_read_only_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "statvfs", lambda _: _fails(errno.ENOSYS))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: _fails(errno.ENOSYS))
+    _look(tmp_path)
+
+
+def test_files_that_cannot_be_looked_at_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is said of them, and nothing stays open."""
+    open_now = os.listdir("/proc/self/fd")
+    with pytest.raises(TargetUnwritable, match="No such file"):
+        _look(tmp_path / "absent")
+    monkeypatch.setattr(os, "statvfs", lambda _: _fails(errno.EIO))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: _fails(errno.EIO))
+    with pytest.raises(TargetUnwritable, match="error"):
+        _look(tmp_path)
+
+    assert os.listdir("/proc/self/fd") == open_now

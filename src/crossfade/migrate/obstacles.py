@@ -6,10 +6,10 @@ are copied side by side, so a file may arrive before the link goes that stands w
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 
 from crossfade.errors import TargetForeign, TargetUnwritable
@@ -19,10 +19,14 @@ from crossfade.model.changes import Page, Remove, Touch
 from crossfade.model.entries import altered
 from crossfade.model.layouts import Layout
 from crossfade.model.paths import text_of
-from crossfade.store.backends.file.reach import out_of_reach
-from crossfade.store.backends.file.walk import left_out_by, lies_left_out
+from crossfade.store.backends.file.reach import is_read_only, of_others, out_of_reach
+from crossfade.store.backends.file.tree import Tree
+from crossfade.store.backends.file.walk import fates_of, left_out_by, lies_left_out
 from crossfade.store.location import Location
 from crossfade.store.port import Applied
+
+WRITABLE = "mount the tree as one volume, and let all of it belong to the account that runs crossfade (chown -R)"
+"""What to do about files that cannot be written as pages are."""
 
 _NAMED = 3
 _TOGETHER = 5000
@@ -123,28 +127,43 @@ def make_directory(location: Location, layout: Layout, *, include_transient: boo
         raise TargetUnwritable(
             f"cannot make {location}: {error.strerror}", hint="choose a place that you may write"
         ) from None
-    if not os.access(location.path, os.W_OK | os.X_OK) or _is_read_only(location.path):
+    if not os.access(location.path, os.W_OK | os.X_OK) or is_read_only(location.path):
         raise TargetUnwritable(f"{location} is read-only", hint="choose a place that you may write")
     check_reach(location, layout, include_transient=include_transient)
 
 
 def check_reach(location: Location, layout: Layout, *, include_transient: bool) -> None:
     """Raises TargetUnwritable, which names it, where the root of a tree, or a volume below it that moves, cannot be written."""
+    with _looked_at(location) as tree:
+        _refuse_volumes(location, tree, layout, include_transient=include_transient)
 
+
+def check_way_back(location: Location, layout: Layout, kinds: frozenset[str] | None, *, include_transient: bool) -> None:
+    """The same for files of *kinds* that have the authority, and would follow from then on: also where one of them, or a directory, is
+    not this account's. Looks at all that moves.
+    """
+    with _looked_at(location) as tree:
+        _refuse_volumes(location, tree, layout, include_transient=include_transient)
+        for path, why in of_others(tree, layout, fates_of(include_transient=include_transient), kinds):
+            raise TargetUnwritable(f"{location} cannot be written at {text_of(path)}: {why}", hint=WRITABLE)
+
+
+def _refuse_volumes(location: Location, tree: Tree, layout: Layout, *, include_transient: bool) -> None:
     leaves_out = left_out_by(layout, include_transient=include_transient)
 
     def moves(path: bytes) -> bool:
         return not lies_left_out(leaves_out, path, directory=os.path.isdir(os.path.join(location.path, path)))
 
-    for path, why in out_of_reach(location.path, moves).items():
+    for path, why in out_of_reach(tree, moves):
         place = f"{location} cannot be written below {text_of(path)}" if path else f"{location} cannot be written"
-        raise TargetUnwritable(f"{place}: {why}", hint="mount the tree as one volume, which this account may write")
+        raise TargetUnwritable(f"{place}: {why}", hint=WRITABLE)
 
 
-def _is_read_only(path: bytes) -> bool:
+@contextmanager
+def _looked_at(location: Location) -> Iterator[Tree]:
+    """The tree at *location*, open. Raises TargetUnwritable where it cannot be looked at."""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        with closing(Tree(location.path)) as tree:
+            yield tree
     except OSError as error:
-        if error.errno == errno.ENOSYS:
-            return False
-        raise
+        raise TargetUnwritable(f"{location} cannot be written: {error.strerror}", hint=WRITABLE) from None

@@ -18,7 +18,7 @@ from crossfade.migrate.handover.hold import Hold
 from crossfade.migrate.handover.noting import in_time
 from crossfade.migrate.handover.order import WISH, Order
 from crossfade.migrate.handover.standing import Move
-from crossfade.migrate.obstacles import check_reach
+from crossfade.migrate.obstacles import check_way_back
 from crossfade.migrate.prepare import Run
 from crossfade.observe.failpoints import durable
 from crossfade.store.backends.postgres import direction, drift, journal, leases, route
@@ -107,7 +107,7 @@ class Acts:
         self._control.refuse_others()
         source = self._run.source
         if isinstance(source, FileRecipe):
-            check_reach(source.location, self._run.layout, include_transient=source.include_transient)
+            check_way_back(source.location, self._run.layout, self._run.kinds, include_transient=source.include_transient)
         self._far.make(() if self._run.from_control else self._move.kinds)
         self._prepare()
         self._control.note_changes()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from crossfade.migrate.handover.order import Order
+from crossfade.migrate.obstacles import WRITABLE
 from crossfade.model.paths import text_of
 from crossfade.store.backends.postgres.proofs import doubted
 
@@ -122,8 +123,7 @@ def _readable(facts: Facts, order: Order, migration: str) -> list[GateState]:
 
 def _way_back(facts: Facts) -> list[GateState]:
     """A gate for files that could not be written afterwards; whoever hands over looks itself, before anything is changed."""
-    hint = "mount the tree as one volume, which this account may write"
-    return [GateState("way back", False, facts.unplaceable, hint)] if facts.unplaceable else []
+    return [GateState("way back", False, facts.unplaceable, WRITABLE)] if facts.unplaceable else []
 
 
 def _lag(order: Order, facts: Facts, migration: str) -> GateState:

@@ -14,7 +14,7 @@ from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
 from crossfade.migrate.handover.steps import Step, steps, steps_of_databases
-from crossfade.migrate.obstacles import check_reach
+from crossfade.migrate.obstacles import check_way_back
 from crossfade.migrate.plan import Budget
 from crossfade.store.backends.postgres import direction, drift
 from crossfade.store.backends.postgres.leases import Runner, this_runner
@@ -82,17 +82,24 @@ def _facts(ledger: Ledger, row: MigrationRow, order: Order, authority: Location,
         writers=(writers_of(authority.path) if sees else None) if asks else (),
         unreadable=tuple(lag.get("unreadable", ())),
         unheard=lag.get("unheard", ""),
-        unplaceable=_unplaceable(ledger, row, authority) if from_files else "",
+        unplaceable=_unplaceable(ledger, row, authority) if from_files and sees else "",
     )
 
 
 def _unplaceable(ledger: Ledger, row: MigrationRow, files: Location) -> str:
-    """Why *files*, which would follow from then on, could not be written; empty where they could, or cannot be seen from here."""
+    """Why *files*, which would follow from then on, could not be written by this account, which is the runner's, or will be; empty
+    where they could, or are not here.
+    """
     if not os.path.isdir(files.path):
         return ""
     layout = Books(row.migration, ledger, row.store_id, ledger).layout()
     try:
-        check_reach(files, layout, include_transient=row.plan["include_transient"])
+        check_way_back(
+            files,
+            layout,
+            None if row.kinds is None else frozenset(row.kinds),
+            include_transient=files.url == row.target or row.plan["include_transient"],
+        )
     except TargetUnwritable as error:
         return f"{error}: there would be no way back"
     return ""
