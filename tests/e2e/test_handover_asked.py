@@ -22,7 +22,7 @@ from crossfade.store.backends.file.gate import Gate
 from crossfade.store.backends.postgres import feed
 from support.following import following
 from support.person import Person, bad, refused
-from support.running import Terminal, finish, kill_group, meanwhile, wait_for
+from support.running import Run, Terminal, finish, kill_group, meanwhile, wait_for
 from support.servers import Database
 
 
@@ -278,7 +278,7 @@ def test_doctor_says_nothing_of_a_finished_migration_whose_tree_moved_on(
 
 
 def test_a_rehearsal_says_what_would_end_and_ends_nothing(person: Person, root: Path, database: Database):
-    """``rollback`` before any cut-over, and ``finish`` after one: no authority changes hands, so there are no gates."""
+    """``rollback`` before any cut-over has no gates: nothing is brought anywhere. ``finish``, where nobody follows, does so itself."""
     assert person.types("start", "--once", root, database.url).status == 0
     rollback = person.types("rollback", root, database.url, "--dry-run")
     assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
@@ -286,9 +286,40 @@ def test_a_rehearsal_says_what_would_end_and_ends_nothing(person: Person, root: 
 
     assert (rollback.status, ended.status) == (0, 0), (rollback, ended)
     assert "the target keeps what it holds" in rollback.out
+    assert "gates" not in rollback.out
+    assert "open  nobody follows: this command does" in ended.out
     assert "there is no way back" in ended.out
-    assert "gates" not in rollback.out + ended.out
     assert phase(database) not in ("rolled-back", "finished")
+
+
+def test_a_finish_and_its_rehearsal_ask_the_same_gates_of_whoever_follows(
+    person: Person, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """What is written behind a transaction that goes on cannot be read yet: the source falls behind, and is not retired."""
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+
+    def rehearsal() -> Run:
+        return person.types("finish", root, database.url, "--dry-run")
+
+    with database.connect(origin="") as other, database.connect(origin="") as program:
+        with other.transaction():
+            other.execute("SELECT pg_current_xact_id()")
+            program.execute("SELECT put('sessions/s1.json', '{}')")
+            wait_for("a gate that is shut", lambda: "SHUT  behind by " in rehearsal().out)
+            done = person.types("finish", root, database.url, "--timeout", "1s")
+            late = rehearsal()
+        wait_for("being in step", lambda: rehearsal().status == 0)
+        ready = rehearsal()
+
+    assert (late.status, done.status) == (7, 7), (late, done)
+    assert "behind by " in done.err
+    assert "(limit 5 s)" in late.out
+    assert "or raise --timeout" in late.out
+    assert phase(database) == "cut-over"
+    assert "open  all of it was looked at" in ready.out
+    assert "open  behind by " in ready.out
+    assert "there is no way back" in ready.out
+    assert person.types("finish", root, database.url).status == 0
 
 
 def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, person: Person, root: Path, database: Database):

@@ -9,7 +9,7 @@ from crossfade.errors import TargetUnwritable
 from crossfade.migrate.handover.authority import held_by
 from crossfade.migrate.handover.books import Books, books_of, of_direction
 from crossfade.migrate.handover.foreign import writers_of
-from crossfade.migrate.handover.gates import Facts, GateState, gates
+from crossfade.migrate.handover.gates import Facts, GateState, gates, to_end
 from crossfade.migrate.handover.order import Order
 from crossfade.migrate.handover.phases import gives_up
 from crossfade.migrate.handover.standing import Standing, move_of
@@ -25,17 +25,35 @@ from crossfade.store.location import Location, parse
 def rehearsed(ledger: Ledger, row: MigrationRow, order: Order) -> tuple[list[GateState], tuple[Step, ...]]:
     """Every gate as it stands, and every step, in order."""
     now = Standing(row.reversed, frozenset(row.cut or ()))
-    if order.verb == "finish" or gives_up(order, now):
+    if gives_up(order, now):
         return [], _ENDS[order.verb]
+    runner = ledger.runner(row.migration)
+    if order.verb == "finish":
+        found, does = _to_end(ledger, row, order, runner), _ENDS[order.verb]
+    else:
+        found, does = _to_hand_over(ledger, row, order, now, runner)
+    return (_by_itself(found) if runner is None else found), does
+
+
+def _to_end(ledger: Ledger, row: MigrationRow, order: Order, runner: Runner | None) -> list[GateState]:
+    """The gates of a ``finish``. Where files decide there are none: all is heard of them without anybody waiting."""
+    authority = parse(row.target)
+    if not authority.is_database:
+        return []
+    return to_end(order, _facts(ledger, row, order, authority, runner), row.migration)
+
+
+def _to_hand_over(
+    ledger: Ledger, row: MigrationRow, order: Order, now: Standing, runner: Runner | None
+) -> tuple[list[GateState], tuple[Step, ...]]:
+    """The gates and steps by which the authority changes hands."""
     move = move_of(order.verb, order.only, now)
     assert move is not None, "what does not fit is refused before"
     authority = parse(row.source if move.main != row.reversed else row.target)
     from_files = not authority.is_database
-    runner = ledger.runner(row.migration)
     facts = _facts(ledger, row, order, authority, runner)
     facts = replace(facts, held_by=held_by(ledger, row.migration, move.kinds, from_files=from_files))
-    found = gates(order, facts, row.migration)
-    return (_by_itself(found) if runner is None else found), _steps(row, authority)
+    return gates(order, facts, row.migration), _steps(row, authority)
 
 
 def _steps(row: MigrationRow, authority: Location) -> tuple[Step, ...]:
