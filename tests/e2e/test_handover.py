@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -221,7 +222,11 @@ def test_a_crash_leaves_one_authority_and_writers_find_it(
     doctor = typed(terminal, "doctor", "--store", database.url)
     is_half_done = failpoint != "gate.marker:after@3"
     assert ("crossfade repair" in doctor.out) == is_half_done, doctor
-    assert typed(terminal, "repair", "--store", database.url).status == 0
+    rehearsal = typed(terminal, "repair", "--store", database.url, "--dry-run")
+    assert ("would " in rehearsal.out) == is_half_done, rehearsal
+    repair = typed(terminal, "repair", "--store", database.url)
+    assert (rehearsal.status, repair.status) == (0, 0), (rehearsal, repair)
+    assert repair.out == re.sub("^would ", "", rehearsal.out, flags=re.MULTILINE)
     healed = typed(terminal, "doctor", "--store", database.url)
     assert "crossfade repair" not in healed.out, healed
     marker = Gate(bytes(root)).read()

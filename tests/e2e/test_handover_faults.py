@@ -177,6 +177,32 @@ def test_a_runner_that_sleeps_while_writers_wait_is_replaced(stage: Stage):
     stops_well(second)
 
 
+def test_a_hand_over_that_somebody_carries_out_is_no_leftover(stage: Stage):
+    """To a rehearsal of a repair as little as to the repair, which is refused; and so of a migration that is finished."""
+
+    def both(code: str, status: int) -> str:
+        repairs = [typed(stage.terminal, "repair", "--store", stage.database.url, *dry) for dry in ((), ("--dry-run",))]
+        first, second = (refused(repair, code, status)[0] for repair in repairs)
+        assert first == second
+        return first
+
+    runner = stage.follower("gate.marker:after@2")
+    asked = stage.asks("cutover", *PATIENT)
+    asleep(runner)
+    marker = stage.gate.read()
+    assert marker is not None
+    assert marker.authority == {"": "undecided"}
+    assert f"process {runner.pid} on " in both("CF501", 5)
+    wakes(runner)
+    done = finish(asked)
+    assert done.status == 0, done
+    done = stage.does("finish")
+    assert done.status == 0, done
+    done = finish(runner)
+    assert done.status == 0, done
+    assert "is finished" in both("CF708", 7)
+
+
 def test_a_runner_that_slept_ends_no_migration_that_another_one_runs(stage: Stage):
     """``finish`` is the only step without return: the other one has rolled back meanwhile."""
     assert typed(stage.terminal, "start", "--once", stage.root, stage.database.url).status == 0

@@ -133,10 +133,7 @@ def _refuse_if_held(connection: Connection, schema: str, migration: str) -> int:
         return 0
     holder = Runner(*cast("Any", row[1:5]))
     if row[5] and not _is_dead(holder, this_runner()):
-        raise RunnerActive(
-            f"migration {migration} is being run by process {holder.pid} on {holder.host}",
-            hint=f"crossfade status {migration}",
-        )
+        raise run_by(holder, migration)
     return cast("int", row[0])
 
 
@@ -187,6 +184,14 @@ def fence(connection: Connection, schema: str, migration: str, epoch: int) -> No
 def replaced(migration: str) -> Fenced:
     """What a runner is told that another one has taken over from."""
     return Fenced("another runner took this migration over", hint=f"crossfade status {migration}")
+
+
+def run_by(holder: Runner, migration: str) -> RunnerActive:
+    """What somebody is told who would be the runner while *holder* is."""
+    return RunnerActive(
+        f"migration {migration} is being run by process {holder.pid} on {holder.host}",
+        hint=f"crossfade status {migration}",
+    )
 
 
 def release(connection: Connection, schema: str, migration: str, epoch: int) -> None:
