@@ -237,7 +237,7 @@ class NotReached(Failed):
     retry = "later"
     meaning = (
         "`crossfade status --wait-for` waits for a phase. It was not reached within --timeout, or cannot be reached any more. "
-        "The message says which phase the migration is in, and why. Nothing was changed by waiting."
+        "The message says which phase it is in, and why, or that the database did not answer. Nothing was changed by waiting."
     )
 
 

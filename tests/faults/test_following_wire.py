@@ -67,6 +67,10 @@ class Line:
         with self.cluster.connect() as connection:
             assert once_each(connection, self.schema, self.root) == self.written
 
+    def asks(self, *words: str, through: Proxy) -> subprocess.Popen[bytes]:
+        """Somebody at another terminal, and another wire."""
+        return self._terminal.popen(*words, "--store", self.cluster.url(self.schema, through.port))
+
     def says(self, words: str, before: int = 0) -> None:
         wait_for(f"the word {words!r}", lambda: words in self.said.read_text()[before:], 60)
 
@@ -143,6 +147,22 @@ def test_whoever_has_nothing_to_do_hears_that_it_is_to_stop_though_the_server_is
     assert "error[CF203]" in line.said.read_text()
     with cluster.connect() as connection:
         connection.execute(f'DROP SCHEMA "{line.schema}" CASCADE')
+
+
+def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_while_the_server_is_away(line: Line):
+    """It may be away for ever."""
+    with Proxy(line.cluster.port) as proxy:
+        asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
+        assert asked.stdout is not None
+        assert asked.stdout.readline()
+        proxy.stop()
+        done = finish(asked, 60)
+
+    assert done.status == 2, done
+    assert "does not answer; looking again" in done.err
+    assert "error[CF214]" in done.err
+    assert " was not cut-over within 4.0 s; " in done.err
+    assert " did not answer in the end\n" in done.err
 
 
 def test_a_long_transaction_in_another_database_holds_nobody_up(line: Line):

@@ -62,7 +62,7 @@ def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float)
                 return state
             if wait is None and (is_over(state) or is_left(OUT)):
                 return state
-            _give_up(state, wait, began)
+        _give_up(found, state, wait, began)
         time.sleep(pause_seconds)
 
 
@@ -82,22 +82,22 @@ def is_over(state: State) -> bool:
     return state.runner is None and state_of(state)[0] in ("copied", "finished", "rolled-back")
 
 
-def _give_up(state: State, wait: Wait | None, began: float) -> None:
-    """Raises NotReached where waiting has no sense any more."""
+def _give_up(found: Sought, state: State | None, wait: Wait | None, began: float) -> None:
+    """Raises NotReached where waiting has no sense any more. *state* is None while the database does not answer."""
     if wait is None:
         return
-    name, reason = state_of(state)
+    migration = found.row.migration
+    name, reason = state_of(state) if state is not None else ("", "")
     if name == "finished":
-        sentence = f"migration {state.row.migration} is finished, and will never be {wait.phase}"
+        sentence = f"migration {migration} is finished, and will never be {wait.phase}"
     elif name in ("rolled-back", "braked"):
-        sentence = f"migration {state.row.migration} is {name}, and will not be {wait.phase} by itself: {reason}"
+        sentence = f"migration {migration} is {name}, and will not be {wait.phase} by itself: {reason}"
     elif wait.seconds is not None and time.monotonic() - began >= wait.seconds:
-        sentence = (
-            f"migration {state.row.migration} was not {wait.phase} within {lasting(wait.seconds)}; it is {name}: {reason}"
-        )
+        last = f"it is {name}: {reason}" if name else f"{found.store} did not answer in the end"
+        sentence = f"migration {migration} was not {wait.phase} within {lasting(wait.seconds)}; {last}"
     else:
         return
-    raise NotReached(sentence, hint=f"crossfade status {state.row.migration}")
+    raise NotReached(sentence, hint=f"crossfade status {migration}")
 
 
 # What is shown
