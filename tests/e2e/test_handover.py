@@ -93,12 +93,32 @@ class Program(threading.Thread):
         self.join()
 
 
+def plant_still(root: Path) -> None:
+    """Documents and logs that no program writes, beside those that programs do."""
+    for number in range(20):
+        (root / f"sessions/still-{number}.json").write_bytes(b'{"id":"still","n":%d}' % number)
+        (root / f"events/r/j/events-still-{number}.jsonl").write_bytes(b'{"id":"first"}\n' * 30)
+
+
+def still(root: Path, database: Database) -> tuple[dict[Path, tuple[int, int]], dict[str, list[tuple]]]:
+    """Those files and their rows, with what would be another one had any of it been brought once more."""
+    files = {path: path.stat() for path in root.rglob("*still-*")}
+    rows = """SELECT r.entry_id, r.pos, r.xmin::text FROM "{0}".{1} AS r JOIN "{0}".entries AS e USING (entry_id)
+              WHERE e.path LIKE '%%still-%%' ORDER BY 1, 2"""
+    return (
+        {path: (stat.st_ino, stat.st_ctime_ns) for path, stat in files.items()},
+        {kind: database.all(rows.format(database.location.schema, kind)) for kind in ("events", "sessions")},
+    )
+
+
 def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_sides(
     terminal: Terminal, root: Path, database: Database, tmp_path: Path
 ):
-    """No write fails, none is lost, and the sides are equal at the end."""
+    """No write fails, none is lost, and the sides are equal at the end. What nobody writes stays where it is, on both of them."""
     schema = database.location.schema
+    plant_still(root)
     with following(terminal, root, database):
+        before = still(root, database)
         programs = [Program(root, database, name) for name in ("one", "two")]
         for program in programs:
             program.start()
@@ -121,6 +141,8 @@ def test_what_is_written_before_and_after_a_cut_over_and_a_roll_back_is_on_both_
             return sorted(identity for (identity,) in database.all(query)) == written
 
         wait_for("the last of them", arrived, 60)
+    assert still(root, database) == before
+    assert (len(before[0]), {kind: len(rows) for kind, rows in before[1].items()}) == (40, {"events": 600, "sessions": 20})
     assert typed(terminal, "start", "--once", root, database.url).status == 0
     assert typed(terminal, "start", "--once", database.url, tmp_path / "back").status == 0
     compare(root, tmp_path / "back")
