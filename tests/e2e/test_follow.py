@@ -138,20 +138,29 @@ def test_a_follower_that_was_killed_goes_on_where_it_was(terminal: Terminal, roo
     same(terminal, root, database, tmp_path / "back")
 
 
+SWEEPS_ONCE = """
+from crossfade.console.main import run
+from crossfade.migrate.follow import sweep
+
+sweep._REST_SECONDS = 3600.0
+run()
+"""
+"""A follower that looks at everything when it begins, and then goes by what it hears."""
+
+
 def test_an_appended_event_is_there_within_moments(terminal: Terminal, root: Path, database: Database):
-    """No sweep is that quick by itself, in a tree of some thousand files."""
+    """The file system tells of it: no look at everything comes upon it, in a tree of some thousand files."""
     program = Program(root, seed=3)
     program.work(20)
     for number in range(2000):
         (root / f"sessions/many-{number}.json").write_bytes(b"{}")
-    process = following(terminal, root, database)
     query = f"""SELECT count(*) FROM "{database.location.schema}".events WHERE id = 'now'"""
-    with (root / "events/r/j/events-new.jsonl").open("ab", 0) as log:
-        log.write(b'{"id":"now"}\n')
-
-    wait_for("the event", lambda: database.one(query) == 1, 60)
-    process.terminate()
-    assert finish(process).status == 0
+    with stopped_at_the_end(following(terminal, root, database, program=SWEEPS_ONCE)):
+        ready = terminal.run("status", "--store", database.url, "--wait-for", "ready", "--timeout", "60")
+        assert ready.status == 0, ready
+        with (root / "events/r/j/events-new.jsonl").open("ab", 0) as log:
+            log.write(b'{"id":"now"}\n')
+        wait_for("the event", lambda: database.one(query) == 1, 10)
 
 
 def test_a_torn_line_waits_for_its_end(terminal: Terminal, root: Path, database: Database):
