@@ -517,7 +517,7 @@ def test_who_rests_for_the_sake_of_others_goes_on_once_they_do_not_suffer_any_mo
 
 
 def test_a_part_has_a_budget_of_its_own_within_the_whole():
-    """The reconcile rests long before the following has to; and what it used is not used twice."""
+    """It rests long before the following has to; and what it used is not used twice."""
     governor = Governor(Ceiling(50.0), Seen())
     part = governor.part(0.2)
 

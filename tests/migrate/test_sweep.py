@@ -1,49 +1,85 @@
-"""The look at everything, while writers wait for it."""
+"""How much the look at everything may cost, which goes on beside the following: a share of one core, by what else there is to do."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from crossfade.errors import GateShut
-from crossfade.migrate.decide import Task
+from crossfade.migrate.follow import sweep
+from crossfade.migrate.follow.dirty import Dirty
 from crossfade.migrate.follow.sweep import Sweep
 
-_SECONDS = 0.3
+MINUTE = 60.0
 
 
-def _slowly() -> Iterator[Task | None]:
-    time.sleep(_SECONDS)
-    yield None
+class Clock:
+    """Time as a test has it pass, and how much of it the thread has worked."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.worked = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        return self.worked
 
 
-def _ignored(found: list[Task]) -> None:
-    del found
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The sweep's."""
+    clock = Clock()
+    monkeypatch.setattr(sweep, "time", clock)
+    return clock
 
 
-def test_writers_do_not_wait_for_a_look_that_took_longer_before():
-    sweep = Sweep(_slowly)
-    sweep.measure(_ignored, 10.0, is_needed=True)
-    began = time.monotonic()
-    with pytest.raises(GateShut):
-        sweep.rush(_ignored, began + _SECONDS / 2)
-
-    assert time.monotonic() - began < _SECONDS / 3
-    sweep.rush(_ignored, time.monotonic() + 10.0)
-    assert sweep.rounds == 2
+def paths(clock: Clock, count: int) -> Iterator[None]:
+    """So many paths that are in step, each of which costs a millisecond."""
+    for _ in range(count):
+        clock.worked += 0.001
+        yield None
 
 
-def test_a_look_that_takes_longer_than_writers_may_wait_is_known_before_they_do():
-    sweep = Sweep(_slowly)
-    with pytest.raises(GateShut):
-        sweep.measure(_ignored, _SECONDS / 2, is_needed=True)
+@pytest.mark.parametrize(
+    ("is_sought", "is_short", "is_hurried", "share"),
+    [
+        (False, False, False, 0.1),
+        (True, False, False, 0.25),
+        (False, True, False, 0.02),
+        (True, True, False, 0.1),
+        (False, True, True, 0.5),
+    ],
+    ids=["at rest", "something was missed", "following waits", "both", "somebody waits for it"],
+)
+def test_a_round_keeps_to_its_share_of_a_core(clock: Clock, is_sought: bool, is_short: bool, is_hurried: bool, share: float):
+    """However large the tree is."""
+    found = Sweep(lambda: paths(clock, 1_000_000), is_short=lambda: is_short)
+    if is_sought:
+        dirty = Dirty()
+        dirty.miss()
+        found.make_good(dirty)
+    began = clock.now
+    while clock.now < began + MINUTE:
+        if is_hurried:
+            found.hurry()
+        found.slice(clock.now)
+        clock.now += 0.001
+
+    assert clock.worked / MINUTE == pytest.approx(share, rel=0.05)
 
 
-def test_where_all_is_heard_of_nothing_is_looked_at():
-    sweep = Sweep(_slowly)
-    sweep.measure(_ignored, 0.0, is_needed=False)
-    sweep.rush(_ignored, 0.0)
+@pytest.mark.parametrize(("count", "rest_seconds"), [(10, 5.0), (2_000, 20.0)])
+def test_after_a_round_it_rests_as_long_as_that_took_and_not_too_little(clock: Clock, count: int, rest_seconds: float):
+    """The thousands of paths of a small tree, again and again, would be all that is done."""
+    found = Sweep(lambda: paths(clock, count))
+    while found.rounds == 0:
+        found.slice(clock.now)
+        clock.now += 0.01
+    ended, worked = clock.now, clock.worked
+    while clock.worked == worked:
+        found.slice(clock.now)
+        clock.now += 0.01
 
-    assert sweep.rounds == 0
+    assert clock.now - ended == pytest.approx(rest_seconds, abs=1.0)

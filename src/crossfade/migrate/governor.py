@@ -22,9 +22,6 @@ from crossfade.migrate.throttle.sample import Sample, signals_of
 from crossfade.migrate.throttle.server import ServerWatch
 from crossfade.store.backends.postgres.server import Server
 
-RECONCILE_SHARE = 0.2
-"""Of that, for the look at everything that goes on beside the following."""
-
 _LOOK_SECONDS = 1.0
 _SHORT_SECONDS = 2.0
 _NICE = 10
@@ -101,7 +98,7 @@ class Governor:
         pause = max(self.gate.book(records, size), self.gate.pause(), key=lambda found: found.seconds)
         return self._noted(Pause(min(pause.seconds, PAUSE_SECONDS_MAX), pause.reason))
 
-    def part(self, share: float = RECONCILE_SHARE) -> Part:
+    def part(self, share: float) -> Part:
         """A budget within this one, for work that must not keep the rest waiting."""
         return Part(self, share)
 
