@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -304,7 +305,7 @@ def test_a_finish_and_its_rehearsal_ask_the_same_gates_of_whoever_follows(
     with database.connect(origin="") as other, database.connect(origin="") as program:
         with other.transaction():
             other.execute("SELECT pg_current_xact_id()")
-            program.execute("SELECT put('sessions/s1.json', '{}')")
+            program.execute("SELECT put('sessions/s1.json', '{}'::text)")
             wait_for("a gate that is shut", lambda: "SHUT  behind by " in rehearsal().out)
             done = person.types("finish", root, database.url, "--timeout", "1s")
             late = rehearsal()
@@ -320,6 +321,30 @@ def test_a_finish_and_its_rehearsal_ask_the_same_gates_of_whoever_follows(
     assert "open  behind by " in ready.out
     assert "there is no way back" in ready.out
     assert person.types("finish", root, database.url).status == 0
+
+
+def test_whoever_is_further_behind_than_was_said_hands_nothing_over(
+    person: Person, runner: subprocess.Popen[bytes], root: Path, database: Database
+):
+    """The limit is that of the command line. Writers would wait for the rest."""
+    assert person.types("cutover", root, database.url, "--writers-stopped").status == 0
+
+    def rehearsal(lag_max: str) -> Run:
+        return person.types("rollback", root, database.url, "--lag-max", lag_max, "--dry-run")
+
+    with database.connect(origin="") as other, database.connect(origin="") as program, other.transaction():
+        other.execute("SELECT pg_current_xact_id()")
+        program.execute("SELECT put('sessions/s1.json', '{}'::text)")
+        wait_for("a gate that is shut", lambda: "SHUT  behind by " in rehearsal("500ms").out)
+        done = person.types("rollback", root, database.url, "--lag-max", "500ms", "--timeout", "300ms")
+        roomy = rehearsal("1h")
+
+    sentence, hint = refused(done, "CF709", 7)
+    assert re.fullmatch(r"behind by \d+\.\d s and \d+ paths \(limit 0\.5 s\); nothing was handed over", sentence), sentence
+    assert "or raise --lag-max" in hint
+    assert "open  behind by " in roomy.out
+    assert "(limit 3600 s)" in roomy.out
+    assert database.all("SELECT authority FROM routes") == [("here",)]
 
 
 def test_a_rehearsal_goes_by_the_budget_of_the_run(terminal: Terminal, person: Person, root: Path, database: Database):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from contextlib import AbstractContextManager
@@ -201,6 +202,16 @@ def test_a_follower_keeps_to_its_part_of_the_processors(terminal: Terminal, pers
         seconds, used = time.monotonic() - began, cpu_seconds_of(process.pid) - used
     print(f"{used:.2f} s of {seconds:.2f} s, its part is {part * seconds:.2f} s")
     assert used <= part * (seconds + PAUSE_SECONDS_MAX) * 1.1
+
+
+def test_a_follower_lets_others_go_first(terminal: Terminal, tiny: Path, database: Database):
+    """Where processors are short the kernel goes by that, for each thread by itself."""
+    process = following(terminal, tiny, database)
+    with stopped_at_the_end(process):
+        threads = [
+            stat.read_bytes().rpartition(b")")[2].split() for stat in Path("/proc").glob(f"{process.pid}/task/*/stat")
+        ]
+    assert {int(fields[16]) for fields in threads} == {max(10, os.nice(0))}
 
 
 def _rewritten(root: Path) -> AbstractContextManager[None]:

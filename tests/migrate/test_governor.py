@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import struct
 import subprocess
 import sys
@@ -215,6 +216,27 @@ def test_a_look_at_this_machine_adds_up():
     assert before.cpus <= multiprocessing.cpu_count()
     assert before.cpu_seconds + 0.09 <= during.cpu_seconds <= after.cpu_seconds
     assert after.cpu_seconds - before.cpu_seconds >= 0.35
+
+
+def test_where_the_kernel_does_not_tell_who_waits_the_load_does(monkeypatch: pytest.MonkeyPatch):
+    """That of others: what we do ourselves is taken from it. It is said that less is seen."""
+    monkeypatch.setattr(machine, "_PRESSURE", "/nowhere/")
+    monkeypatch.setattr(os, "getloadavg", lambda: (8.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    looks = Machine()
+    first = looks.look()
+    _burn(time.process_time() + 0.3)
+    second = looks.look()
+    ours = (second.cpu_seconds - first.cpu_seconds) / (second.at - first.at)
+
+    assert first.load is None
+    assert (second.waited, second.unseen[0]) == (None, "who waits for processors and disks (no /proc/pressure)")
+    assert ours > 0
+    assert second.load == pytest.approx((8.0 - ours) / 4)
+    assert judge(Stance(), signals_of(second), 1.0).reason == "others wait for the processor"
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    time.sleep(0.01)
+    assert looks.look().load == 0.0
 
 
 def _burn(seconds: float) -> None:
