@@ -23,8 +23,11 @@ from support.running import Terminal, compare, finish, in_group, kill_group, onc
 from support.servers import Database
 
 FELT_SECONDS = 1.0
+FELT_SECONDS_MOST = 5.0
 ROUNDS = 5
-"""How often it is measured how long a change takes: what is asserted is the median, as others work on the machine beside us."""
+"""How often it is measured how long a change takes: within the first time in the median, as others work on the machine beside us,
+and within the second always.
+"""
 
 
 @pytest.fixture
@@ -94,11 +97,12 @@ def felt_seconds(database: Database, wished: str, done: str) -> list[float]:
 
 
 def assert_felt(database: Database) -> None:
-    """Each pause was felt within a second, and so was its end."""
+    """A pause was felt within a second, and so was its end: in the median of the rounds. None took longer than five."""
     felt, back = felt_seconds(database, "pause wished", "paused"), felt_seconds(database, "resume wished", "resumed")
     print(f"paused within {felt} s, going on within {back} s")
     assert len(felt) == len(back) == ROUNDS
     assert max(median(felt), median(back)) < FELT_SECONDS
+    assert max(*felt, *back) < FELT_SECONDS_MOST
 
 
 def size_of(database: Database) -> object:

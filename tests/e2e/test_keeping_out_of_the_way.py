@@ -153,8 +153,8 @@ class Log:
 def test_a_follower_keeps_to_its_rate_and_a_change_is_felt_within_a_second(
     terminal: Terminal, person: Person, tiny: Path, database: Database
 ):
-    """Held back for a minute, it is freed in the middle of its wait: how soon, is the median of some rounds, on a machine that has
-    more to do.
+    """Held back for a minute, it is freed in the middle of its wait: within a second in the median of some rounds, on a machine that
+    has more to do, and within five always.
     """
     log = Log(tiny, database)
     with stopped_at_the_end(following(terminal, tiny, database, "--rate-limit", "250")):
@@ -166,6 +166,7 @@ def test_a_follower_keeps_to_its_rate_and_a_change_is_felt_within_a_second(
     print(f"1,000 lines at 250 a second: {seconds:.2f} s; freed within {freed} s")
     assert seconds > 3
     assert median(freed) < 1
+    assert max(freed) < 5
 
 
 def _freed_seconds(person: Person, root: Path, log: Log, database: Database) -> float:
