@@ -117,6 +117,7 @@ def test_a_new_pod_restores_its_empty_volume_and_follows_on(terminal: Terminal, 
     assert (unbelieved.status, restored.status) == (7, 0), f"{unbelieved}\n{restored}"
     assert "error[CF707]" in unbelieved.err
     assert "crossfade restore" in unbelieved.err
+    assert "a copy of its own" not in restored.err
     compare(parked, root)
     with pod(terminal, root, saved) as process:
         append(root, saved, "second")
@@ -341,14 +342,20 @@ def test_the_first_time_there_is_nothing_to_restore(terminal: Terminal, tmp_path
 def test_a_directory_that_the_store_did_not_come_from_gets_a_copy(
     terminal: Terminal, still: tuple[Path, Database], tmp_path: Path
 ):
-    """As by ``start STORE DIR --once``: a migration of its own."""
+    """As by ``start STORE DIR --once``: a migration of its own. That is said: nothing is followed back from there, into this tree."""
     root, database = still
-    done = terminal.run("restore", database.url, tmp_path / "elsewhere", "--if-empty", "--workers", 1)
+    elsewhere = tmp_path / "elsewhere" / root.name
+    elsewhere.parent.mkdir()
+    done = terminal.run("restore", database.url, elsewhere, "--if-empty", "--workers", 1)
+    back = terminal.run("start", elsewhere, database.url)
 
     assert done.status == 0, done
-    compare(root, tmp_path / "elsewhere")
+    note = f"note: {database.location.url} came from file://{root}: file://{elsewhere} gets a copy of its own, "
+    assert note in done.err
+    compare(root, elsewhere)
     query = f"""SELECT count(*) FROM "{database.location.schema}".migrations WHERE phase = 'copied' AND target LIKE %s"""
-    assert database.one(query, "%/elsewhere") == 1
+    assert database.one(query, f"%/elsewhere/{root.name}") == 1
+    assert (back.status, "error[CF702]" in back.err) == (7, True), back
 
 
 @pytest.fixture

@@ -53,7 +53,8 @@ class Found:
     """What a restore finds. ``begun`` is the migration that filled the store from the directory, None where none did.
 
     ``nothing`` says that the store holds no tree yet; ``other`` names something that the directory holds. ``known`` is the
-    migration that has the two for its ends, whichever way round, and ``ledger`` is where it stands.
+    migration that has the two for its ends, whichever way round, and ``ledger`` is where it stands. ``came_from`` is the
+    directory that the store was filled from, where that is another one.
     """
 
     begun: MigrationRow | None = None
@@ -62,6 +63,7 @@ class Found:
     other: str = ""
     known: str = ""
     ledger: Ledger | None = None
+    came_from: str = ""
 
     @property
     def make(self) -> Make | None:
@@ -90,7 +92,9 @@ def looked(request: Request) -> Iterator[Found]:
             yield Found(nothing=True)
             return
         row = find_store(ledger, request.source, request.store_name)
-        yield _found([m for m in ledger.migrations() if m.store_id == row.store_id], request, ledger)
+        found = _found([m for m in ledger.migrations() if m.store_id == row.store_id], request, ledger)
+        is_another = row.origin.startswith("file:") and row.origin != request.target.url
+        yield replace(found, came_from=row.origin) if is_another else found
 
 
 def _found(rows: list[MigrationRow], request: Request, ledger: Ledger) -> Found:

@@ -21,6 +21,11 @@ def restore(request: Request, *, if_empty: bool, as_json: bool) -> int:
     with hints_found_again(request.control.url), interruptible(stop), looked(request) as found:
         if why := _why_not(request, found, if_empty=if_empty):
             return _left_alone(request, why, found.leave_alone(why), as_json=as_json)
+        if found.came_from:
+            say(
+                f"note: {request.source} came from {found.came_from}: {request.target} gets a copy of its own, and what is written"
+                " there does not come back into this tree"
+            )
         with prepared(request, found.make) as run:
             remember(run)
             if run.request.manner.cpu_max:
