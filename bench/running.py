@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+_ROOT = Path(__file__).parents[1]
+
 
 class Ran(NamedTuple):
     """What ``--json`` said, and how long the whole command took, its interpreter's start included."""
@@ -87,7 +89,7 @@ def workplace() -> Iterator[Path]:
 
 
 def machine(place: Path) -> dict[str, str]:
-    """What the figures were measured on. Names no host and no path."""
+    """What the figures were measured on, and of which commit. Names no host and no path."""
     memory = psutil.virtual_memory().total / 2**30
     return {
         "processor": f"{os.cpu_count()} x {_processor()}",
@@ -97,7 +99,22 @@ def machine(place: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "crossfade": metadata.version("crossfade"),
         "load_before": f"{os.getloadavg()[0]:.2f}",
-    }
+    } | commit_of(_ROOT)
+
+
+def commit_of(root: Path) -> dict[str, str]:
+    """The commit of the code in *root*, with a ``+`` where the tree is not what was committed; nothing where there is no git."""
+    if not (root / ".git").exists():
+        return {}
+    try:
+        name, changes = (_git(root, *words) for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain")))
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": name + ("+" if changes else "")}
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from bench.goals import GOALS
 from bench.peers.fates import HAZARDS, fate, written
 from bench.peers.lines import judged, value_of
 from bench.report import rendered
+from bench.running import commit_of, machine
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "bench" / "README.md"
@@ -44,6 +46,23 @@ def test_a_spread_is_a_median_and_a_range():
     assert spread("x", [3.0, 1.26, 2.0]) == {"x": 2.0, "x_range": [1.26, 3.0]}
     assert spread("y", [3.4, 1.6], digits=0) == {"y": 2, "y_range": [2, 3]}
     assert slope((1.0, 100.0), (5.0, 108.0)) == 2.0
+
+
+def test_a_figure_says_which_code_it_is_of(tmp_path: Path):
+    """By its commit, and that it was changed since; a tree that was unpacked knows of none."""
+    (tmp_path / "code.py").write_text("1\n")
+    assert commit_of(tmp_path) == {}
+
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=someone", "-c", "user.email=someone@example.org")
+    for words in (("init", "--quiet"), ("add", "code.py"), ("commit", "--quiet", "--no-gpg-sign", "-m", "The first.")):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    name = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    found = commit_of(tmp_path)["commit"]
+    assert (name.startswith(found), len(found) >= 4) == (True, True)
+
+    (tmp_path / "code.py").write_text("2\n")
+    assert commit_of(tmp_path) == {"commit": f"{found}+"}
+    assert machine(tmp_path).items() >= commit_of(ROOT).items()
 
 
 def _case(size: float, files: float, copy: float, restore: float) -> dict:
