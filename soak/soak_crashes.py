@@ -1,7 +1,8 @@
 """The crash matrix: ``kill -9`` just before and just after every durable call of every scenario, and the same command again.
 
 Each time nothing that was acknowledged is lost, nothing is there twice, and both sides are the same to the byte. The last line
-is one JSON object; --into FILE writes the matrix for people to read.
+is one JSON object; --into FILE writes the matrix for people to read. Ends with 1 where something was lost, is twice, or was not
+died at.
 """
 
 from __future__ import annotations
@@ -50,6 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.json:
         print(f"{matrix(deaths)}\n{printed(figures)}")
     print(json.dumps(figures))
+    if why := what_is_wrong(figures):
+        raise SystemExit(why)
+
+
+def what_is_wrong(figures: dict[str, Any]) -> str:
+    """What is to be said where something was lost or is there twice, or where nobody could die."""
+    if not (figures["lost"] or figures["twice"] or figures["not_reached"]):
+        return ""
+    not_reached = ", ".join(figures["not_reached"]) or "nothing"
+    return f"{figures['lost']} lost, {figures['twice']} twice; not reached: {not_reached}"
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:

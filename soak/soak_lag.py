@@ -31,6 +31,13 @@ _POLL_SECONDS = 0.008
 _LAST_SECONDS = 60.0
 """How long after the last write it waits for what is not there yet."""
 
+_FULL_SECONDS = 60.0
+_ENOUGH = 0.99
+"""So much of the wanted rate: what is late in the last moment takes another one to catch up with."""
+
+_P99_MS = 500.0
+"""99 of 100 events must be there sooner than that, and as many new documents."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print."""
@@ -40,6 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.json:
         print(printed(figures))
     print(json.dumps(figures))
+    if why := too_late(figures, options):
+        raise SystemExit(why)
+
+
+def too_late(figures: dict[str, Any], options: argparse.Namespace) -> str:
+    """What is to be said where events or new documents came later than they may, or were fewer than wanted; a short one may."""
+    if options.seconds < _FULL_SECONDS:
+        return ""
+    rate, late = figures["events_per_second"], {name: figures[name]["p99"] for name in ("events_ms", "new_documents_ms")}
+    reasons = [f"{name}: {p99} ms (p99), less than {_P99_MS:.0f} are wanted" for name, p99 in late.items() if p99 >= _P99_MS]
+    if rate < _ENOUGH * options.rate:
+        reasons.append(f"{rate:,} events a second were written, {options.rate:,.0f} are wanted")
+    return f"{'; '.join(reasons)}: the machine is too slow, or not quiet" if reasons else ""
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -78,14 +98,14 @@ def _watched(server: Bench, root: object, following: Following, options: argpars
         with psycopg.connect(server.conninfo, autocommit=True) as connection:
             lags = _Watcher(connection, writer.stdout.fileno()).watch(following)
             asking = of_process(connection.info.backend_pid)
-        written = int(writer.stderr.read())
+        written, took = writer.stderr.read().split()
     seconds = time.monotonic() - began
     postgres = of_server(server.postmaster()).minus(before[1]).minus(asking)
     cost = {"runner": following.cpu().minus(before[0]), "postgres": postgres, "postgres_for_the_watcher": asking}
     events = [lag for marker, lag in lags.items() if marker.startswith("event")]
     documents = [lag for marker, lag in lags.items() if marker.startswith("document")]
     return {
-        "events_per_second": round(written / options.seconds),
+        "events_per_second": round(int(written) / float(took)),
         "events_ms": quantiles(events),
         "new_documents_ms": quantiles(documents),
         "processor_percent_of_one": {name: round(100 * sum(used) / seconds) for name, used in cost.items()},

@@ -27,6 +27,11 @@ from soak.table import printed
 
 _SCHEMA = "overhead"
 
+_FULL_PAIRS = 10
+_FULL_SECONDS = 20.0
+_LOSS_PERCENT = 5.0
+"""Less than that must following cost, by the median of all pairs."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print."""
@@ -36,6 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.json:
         print(printed(figures))
     print(json.dumps(figures))
+    if why := too_dear(figures, options):
+        raise SystemExit(why)
+
+
+def too_dear(figures: dict[str, Any], options: argparse.Namespace) -> str:
+    """What is to be said where following cost more than it may; a few pairs, or short ones, only show that it is measured."""
+    loss = figures["loss_percent"]
+    if options.pairs < _FULL_PAIRS or options.seconds < _FULL_SECONDS or loss < _LOSS_PERCENT:
+        return ""
+    return f"{loss} % less was done while it was followed, less than {_LOSS_PERCENT:.0f} are wanted: or the machine is not quiet"
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from bench.running import workplace
 from bench.server import Bench, bench
 from crossfade.observe.failpoints import FAILPOINTS
-from soak import judging, program, soak_crashes, soak_lag, soak_overhead, soak_rounds, soak_watching, soak_writer
-from soak.scenarios import SCENARIOS
+from soak import (
+    appender,
+    judging,
+    program,
+    soak_crashes,
+    soak_idle,
+    soak_lag,
+    soak_overhead,
+    soak_rounds,
+    soak_watching,
+    soak_writer,
+)
+from soak.scenarios import SCENARIOS, Scenario
 from soak.table import printed
 
 
@@ -71,6 +86,95 @@ def test_the_lag_is_of_marked_writes_that_another_connection_sees(server: Bench)
     assert figures["new_documents_ms"]["count"] == 10
     assert 0 < figures["events_ms"]["p50"] <= figures["events_ms"]["p99"] <= figures["events_ms"]["max"]
     assert "events_ms.p99" in printed(figures)
+
+
+def test_the_rate_of_the_lag_is_that_of_the_time_that_writing_took():
+    """A program that is late catches up, and comes to as many events as it would have in time."""
+
+    class Slow:
+        def append(self, _number: int, _marker: str = "") -> None:
+            time.sleep(0.02)
+
+        def make(self, _marker: str) -> None:
+            """Takes no time."""
+
+    options = argparse.Namespace(seconds=0.1, rate=100.0, marked=10.0, files=10.0)
+    written, took = appender._append(Slow(), options)  # type: ignore[arg-type]
+
+    assert written == 10
+    assert took >= 0.2
+
+
+def test_a_lag_that_is_too_long_is_no_success():
+    """Less than 500 ms for events and for new documents, at the rate that is wanted; a short soak only shows that it is measured."""
+    full, short = soak_lag.options_of([]), soak_lag.options_of(["--seconds", "59"])
+
+    assert soak_lag.too_late(_lagged(499.9, 499.9, 4_990), full) == ""
+    assert "events_ms: 500.0 ms (p99), less than 500 are wanted" in soak_lag.too_late(_lagged(500.0, 10.0, 5_000), full)
+    assert "new_documents_ms: 500.0 ms" in soak_lag.too_late(_lagged(10.0, 500.0, 5_000), full)
+    assert "4,900 events a second were written, 5,000 are wanted" in soak_lag.too_late(_lagged(10.0, 10.0, 4_900), full)
+    assert soak_lag.too_late(_lagged(900.0, 900.0, 100), short) == ""
+
+
+def _lagged(events: float, documents: float, rate: int) -> dict[str, Any]:
+    return {"events_per_second": rate, "events_ms": {"p99": events}, "new_documents_ms": {"p99": documents}}
+
+
+def test_a_loss_that_is_too_great_is_no_success():
+    """Less than 5 % in the median of ten pairs of 20 s; fewer or shorter ones only show that it is measured."""
+    full = soak_overhead.options_of([])
+
+    assert soak_overhead.too_dear({"loss_percent": 4.99}, full) == ""
+    assert "5.0 % less was done" in soak_overhead.too_dear({"loss_percent": 5.0}, full)
+    for words in (["--pairs", "9"], ["--seconds", "19"]):
+        assert soak_overhead.too_dear({"loss_percent": 9.0}, soak_overhead.options_of(words)) == ""
+
+
+@pytest.mark.parametrize(
+    ("soak", "figures", "why"),
+    [
+        (soak_lag, _lagged(612.0, 10.0, 5_000), "events_ms: 612.0 ms"),
+        (soak_overhead, {"loss_percent": 7.1}, r"7\.1 % less"),
+    ],
+)
+def test_who_misses_a_goal_ends_with_what_is_wrong(
+    soak: ModuleType, figures: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Once the figures are printed."""
+    monkeypatch.setattr(soak, "bench", nullcontext)
+    monkeypatch.setattr(soak, "measured", lambda *_: figures)
+
+    with pytest.raises(SystemExit, match=why):
+        soak.main(["--json"])
+    assert json.loads(capsys.readouterr().out).items() >= figures.items()
+
+
+@pytest.mark.parametrize(
+    ("reached", "lost", "twice", "why"),
+    [
+        (True, 1, 0, "1 lost, 0 twice; not reached: nothing"),
+        (True, 0, 2, "0 lost, 2 twice; not reached: nothing"),
+        (False, 0, 0, "0 lost, 0 twice; not reached: copy, files → database: postgres.page:after"),
+        (True, 0, 0, ""),
+    ],
+)
+def test_what_is_lost_or_twice_or_not_died_at_is_no_success(
+    reached: bool, lost: int, twice: int, why: str, monkeypatch: pytest.MonkeyPatch
+):
+    """However few scenarios were asked for."""
+
+    def died(_server: object, scenario: Scenario, _places: Sequence[str] = ()) -> Iterator[soak_crashes.Death]:
+        yield soak_crashes.Death(scenario, "postgres.page:after", reached, 0, lost, twice)
+
+    monkeypatch.setattr(soak_crashes, "bench", nullcontext)
+    monkeypatch.setattr(soak_crashes, "died", died)
+    words = ["--json", "--only", "copy, files"]
+    if not why:
+        soak_crashes.main(words)
+        return
+
+    with pytest.raises(SystemExit, match=why):
+        soak_crashes.main(words)
 
 
 def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_the_same_after_each(server: Bench):
@@ -144,6 +248,14 @@ def test_what_following_costs_the_program_is_measured_in_pairs(server: Bench):
     figures = soak_overhead.measured(server, soak_overhead.options_of(["--pairs", "1", "--seconds", "1", "--others", "50"]))
 
     assert figures["loss_percent_range"][0] == figures["loss_percent"] == figures["loss_percent_range"][1] < 100
+    assert figures["processor_percent_of_one"]["runner"] > 0
+
+
+def test_what_following_costs_while_nobody_writes_is_measured(server: Bench):
+    """As above."""
+    figures = soak_idle.measured(server, soak_idle.options_of(["--seconds", "1", "--files", "50"]))
+
+    assert figures["first_look_seconds"] >= 0
     assert figures["processor_percent_of_one"]["runner"] > 0
 
 
