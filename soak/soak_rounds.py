@@ -1,8 +1,9 @@
 """Cut over and roll back, again and again, while two processes write; both sides are compared after each round.
 
 They are compared by who shares no code with crossfade, as long as the tree is small, and by rows counted against lines. Hold is
-the longest write that a writer saw around a hand-over. No write may fail, none may be lost, none may come twice. With ``--kill``
-the runner is killed at random in the middle of hand-overs. The last line is one JSON object.
+the longest write that any writer saw in a round, from the rest before it until the rest after it. No write may fail, none may
+be lost, none may come twice. With ``--kill`` the runner is killed at random in the middle of hand-overs. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _WRITTEN = b"events/soak/"
 _SETTLES_SECONDS = 60.0
 _BETWEEN_SECONDS = 1.0
 _AFTER_SECONDS = 0.5
-"""How long after a hand-over a slow write is still put down to it."""
+"""How long writers go on after a hand-over, at least, so that what it makes slow is seen."""
 
 _MANY_ROUNDS = 10
 _MOST_ROUNDS = 100
@@ -48,16 +49,15 @@ _SMALL_BYTES = 100 << 20
 
 @dataclass
 class Hold:
-    """What the hand-overs cost, in milliseconds: as the runner says, and as the writers saw, with the round of each."""
+    """What it cost, in milliseconds: each hand-over as the runner says, and each round as the writers saw it."""
 
     said: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
 
     @property
     def slowest_round(self) -> int | None:
-        """The one in which a writer saw the longest write; None where each hand-over was done before its runner was killed."""
-        return max(zip(self.seen, self.rounds, strict=True), default=(0.0, None))[1]
+        """The one in which a writer saw the longest write, counted from 1; None where there was none."""
+        return self.seen.index(max(self.seen)) + 1 if self.seen else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,10 +107,12 @@ def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
         ((migration,),) = server.run(f"SELECT migration_id FROM {_SCHEMA}.migrations")  # whoever compares makes another one
         with _writers(server, root) as place:
             for number in range(1, options.rounds + 1):
+                began = time.monotonic()
                 for verb in ("cutover", "rollback"):
-                    _hand_over(server, following, (verb, str(migration)), hold, place, chance, options.kill)
-                hold.rounds += [number] * (len(hold.seen) - len(hold.rounds))
-                compared += _check_round(server, root, following, place, number)
+                    _hand_over(server, following, (verb, str(migration)), hold, chance, options.kill)
+                with _resting(place):
+                    hold.seen.append(_longest(place, began) * 1000)
+                    compared += _check_round(server, root, following, number)
         writes = sum(int((place / f"{name}.done").read_text()) for name in NAMES)
         _settle(server, root, following)
         following.stop()
@@ -132,7 +134,7 @@ def gone_round(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """The middle, nearly the worst, and the worst of *values*; nothing of none."""
+    """The middle, nearly the worst, and the worst of *values*, and how many there are; nothing of none."""
     ordered = sorted(values)
     if not ordered:
         return {}
@@ -140,6 +142,7 @@ def _spread(values: list[float]) -> dict[str, float]:
         "median": round(statistics.median(ordered), 1),
         "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),
         "max": round(ordered[-1], 1),
+        "count": len(ordered),
     }
 
 
@@ -177,23 +180,22 @@ def _resting(place: Path) -> Iterator[None]:
     (place / "rest").unlink()
 
 
-def _longest(place: Path, since: float, until: float) -> float:
-    """The longest write that overlapped with that time, in seconds."""
+def _longest(place: Path, since: float) -> float:
+    """The longest write that returned since then, in seconds. Asked while nobody writes: none is written down before it returns."""
     rows = [line.split() for name in NAMES for line in (place / f"{name}.slow").read_text().splitlines()]
     times = [(float(row[0]), float(row[1])) for row in rows if len(row) == 2]
-    return max((took for began, took in times if began + took >= since and began <= until), default=0.0)
+    return max((took for began, took in times if began + took >= since), default=0.0)
 
 
 # Hand-overs
 
 
 def _hand_over(
-    server: Bench, following: Following, words: tuple[str, str], hold: Hold, place: Path, chance: random.Random, kill: float
+    server: Bench, following: Following, words: tuple[str, str], hold: Hold, chance: random.Random, kill: float
 ) -> None:
     """Have the authority change hands; with some chance the runner dies meanwhile, and the verb is given again."""
     verb = words[0]
     time.sleep(_BETWEEN_SECONDS * (0.5 + chance.random()))
-    since = time.monotonic()
     asked = _asked(server, words)
     if chance.random() < kill:
         time.sleep(chance.random() * 4)
@@ -203,13 +205,11 @@ def _hand_over(
         following.arrive()
         if _is_handed(server, verb):
             return
-        since = time.monotonic()
         asked = _asked(server, words)
     out, err = asked.communicate(timeout=120)
     expect(f"{verb}\n{err[-2000:]}{following.said()}", asked.returncode, 0)
     time.sleep(_AFTER_SECONDS)
     hold.said.append(float(json.loads(out)["hold_ms"]))
-    hold.seen.append(_longest(place, since, time.monotonic()) * 1000)
 
 
 def _asked(server: Bench, words: tuple[str, str]) -> subprocess.Popen[str]:
@@ -232,18 +232,17 @@ def _is_handed(server: Bench, verb: str) -> bool:
 # Judging
 
 
-def _check_round(server: Bench, root: Path, following: Following, place: Path, number: int) -> bool:
+def _check_round(server: Bench, root: Path, following: Following, number: int) -> bool:
     """While nobody writes: rows and lines are as many, crossfade's own validation finds no difference, nor does the comparer.
 
     True where that one was asked: it looks at small trees.
     """
-    with _resting(place):
-        _settle(server, root, following)
-        verdict = crossfade(server.place, "validate", root, server.url(_SCHEMA), "--json").report
-        expect(f"the state after round {number}", verdict["state"], "equal")
-        is_small = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) <= _SMALL_BYTES
-        if is_small:
-            _compare(server, root, f"after round {number}")
+    _settle(server, root, following)
+    verdict = crossfade(server.place, "validate", root, server.url(_SCHEMA), "--json").report
+    expect(f"the state after round {number}", verdict["state"], "equal")
+    is_small = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) <= _SMALL_BYTES
+    if is_small:
+        _compare(server, root, f"after round {number}")
     return is_small
 
 

@@ -184,13 +184,28 @@ def test_the_authority_goes_round_while_two_processes_write_and_both_sides_are_t
 
     assert figures["writes"] > 100
     assert 0 < figures["longest_write_ms"]["median"] <= figures["longest_write_ms"]["max"]
+    assert (figures["hold_ms"]["count"], figures["longest_write_ms"]["count"]) == (4, 2)
+    assert figures["slowest_round"] in (1, 2)
     assert figures["sides"] == "identical after each round"
     assert figures["rounds_compared"] == 2
 
 
+def test_the_longest_write_of_a_round_is_the_longest_of_all_its_time(tmp_path: Path):
+    """Also of a write long before or after a hand-over; but none that had returned before the round began."""
+    (tmp_path / "one.slow").write_text("98.0 1.5\n100.5 0.02\n109.9 0.4\n")
+    (tmp_path / "two.slow").write_text("103.0 0.03\n")
+
+    assert soak_rounds._longest(tmp_path, 100.0) == 0.4
+    assert soak_rounds._longest(tmp_path, 111.0) == 0.0
+
+
+def test_the_slowest_round_is_the_one_with_the_longest_write():
+    assert soak_rounds.Hold(seen=[20.0, 90.0, 30.0]).slowest_round == 2
+
+
 def test_where_every_hand_over_was_done_before_its_runner_was_killed_nobody_waited():
     hold = soak_rounds.Hold()
-    assert (soak_rounds._spread(hold.seen), hold.slowest_round) == ({}, None)
+    assert (soak_rounds._spread(hold.said), soak_rounds._spread(hold.seen), hold.slowest_round) == ({}, {}, None)
 
 
 @pytest.mark.parametrize(
