@@ -23,7 +23,7 @@ _HAND_OVER = ("gate.marker", "postgres.decision", "postgres.ledger")
 class Scenario:
     """One row: its *name*, where the state comes from, and at which *places* its process passes.
 
-    *verb* is asked of whoever follows; *first* is what was asked before. *writes* is how the program writes meanwhile, and is
+    *verb* is asked of whoever follows, or is the command itself; *first* is what was asked before. *writes* is how the program writes meanwhile, and is
     nothing for what is done while nobody writes.
     """
 

@@ -110,8 +110,8 @@ def _died_once(server: Bench, scenario: Scenario, place: str, name: str) -> Deat
     reached = _ended(server, stage, environment) == -9
     if status := _ended(server, stage, {}):
         raise SystemExit(f"{scenario.title}, {place}: the same command again ended with {status}")
-    lost, twice = stage.lost_and_twice()
     stage.compare()
+    lost, twice = stage.lost_and_twice()
     stage.tear_down()
     return _told(Death(scenario, place, reached, 0, lost, twice))
 
@@ -182,9 +182,11 @@ def matrix(deaths: Sequence[Death]) -> str:
         "Each cell is a process, with all its workers, that was killed (`kill -9`) just before or just after a durable call,",
         "and the same command given again. *0/0* says: none of the writes that a program was told are done is lost, none is there",
         "twice, counted by SQL; and both sides are the same to the byte, by a comparer that imports nothing of crossfade.",
-        "A program writes all the while, but for a copy and a restore. Whoever hands over is killed once it has begun to; at",
-        "`feed.cursor`, which it passes now and then, before. Where a cell is empty, nobody was killed: that scenario does not pass",
-        "the place, or passes it only beside what it is about. `postgres.route` is died at in",
+        "A program writes all the while, but for a copy and a restore: what those leave in files is compared with what was there at",
+        "first. A restore fills the directory of a copy whose files have vanished; the copy then goes on, and brings no record again.",
+        "Whoever hands over is killed once it has begun to; at `feed.cursor`, which it passes now and then, before.",
+        "Where a cell is empty, nobody was killed: that scenario does not pass the place, or passes it only beside what it is about.",
+        "`postgres.route` is died at in",
         "`tests/e2e/test_handover_databases.py`, `file.aside` in `tests/e2e/test_drift.py`, `journal.spool` in `tests/faults/test_spool.py`.",
         "",
         f"{figures['deaths']} deaths, {figures['lost']} lost, {figures['twice']} twice, trees {figures['trees']}.",

@@ -9,8 +9,9 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from bench.content import expect_same_trees
+from bench.content import expect, expect_same_trees
 from bench.running import crossfade
 from bench.server import Bench
 from soak import judging
@@ -35,18 +36,26 @@ class Stage:
         self._url = server.url(name)
         self._place = server.place / name
         self._armed = self._place / "armed"
-        self.files = self._place / "files"
+        self.files = self._planted = self._place / "files"
         self.activity: Activity | None = None
 
     def set_up(self) -> None:
-        """A small tree on the side where the state comes from."""
-        planted = self._place / "files"
-        plant(planted)
-        if self._scenario.source == "database":
-            crossfade(self._server.place, "start", planted, self._url, "--once", "--json")
-            for verb in ("cutover", "finish"):
-                self.ask(verb)
-            self.files = self._place / "other"
+        """A small tree on the side where the state comes from. The files of what is to be restored have vanished since."""
+        plant(self.files)
+        if self._scenario.source == "files":
+            return
+        self._copied()
+        if self._scenario.verb == "restore":
+            self._planted = self.files.rename(self._place / "kept")
+            self.files.mkdir()
+            return
+        for verb in ("cutover", "finish"):
+            self.ask(verb)
+        self.files = self._place / "other"
+
+    def _copied(self) -> dict[str, Any]:
+        """What a copy of the files reports, gone through to its end."""
+        return crossfade(self._server.place, "start", self.files, self._url, "--once", "--json").report
 
     def follower(self) -> Following:
         """Whoever follows, not started yet."""
@@ -61,7 +70,7 @@ class Stage:
     def command(self) -> tuple[object, ...]:
         """What copies it once."""
         if self._scenario.verb == "restore":
-            return ("restore", self._url, self.files, "--json")
+            return ("restore", self._url, self.files, "--json", "--workers", 1)
         ends = (self.files, self._url) if self._scenario.source == "files" else (self._url, self.files)
         return ("start", *ends, "--once", "--json", "--batch-records", 40, "--workers", 1)
 
@@ -155,11 +164,23 @@ class Stage:
         return len(acknowledged - counts.keys()), sum(count > 1 for count in counts.values())
 
     def compare(self) -> None:
-        """What comes out of the database is what the files are, by the independent comparer."""
+        """What comes out of the database is what the files are, by the independent comparer; and where they came out of it while
+        nobody wrote, they are what was planted.
+        """
+        if self._scenario.source == "database" and not self._scenario.follows:
+            expect_same_trees(self._scenario.title, self._planted, self.files)
+        if self._scenario.verb == "restore":
+            self._go_on()
         back = self._place / f"back-{time.monotonic_ns()}"
         crossfade(self._server.place, "start", self._url, back, "--once", "--json")
         expect_same_trees(self._scenario.title, self.files, back)
         shutil.rmtree(back)
+
+    def _go_on(self) -> None:
+        """The copy whose files were brought back goes on: it is the same migration, and no record is brought again."""
+        expect(f"{self._scenario.title}: records brought again", self._copied()["brought"]["records"], 0)
+        migrations = self._server.run(f"SELECT migration_id FROM {self._schema}.migrations")
+        expect(f"{self._scenario.title}: migrations", len(migrations), 1)
 
     def tear_down(self) -> None:
         """Away with it."""

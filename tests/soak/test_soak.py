@@ -29,6 +29,7 @@ from soak import (
     soak_writer,
 )
 from soak.scenarios import SCENARIOS, Scenario
+from soak.stage import Stage
 from soak.table import printed
 
 
@@ -237,6 +238,42 @@ def test_dying_while_following_loses_nothing_and_repeats_nothing(server: Bench, 
     assert [(death.lost, death.twice) for death in deaths] == [(0, 0)] * len(deaths)
     assert min(death.acknowledged for death in deaths) > 20
     assert f"{len(deaths)} deaths, 0 lost, 0 twice" in soak_crashes.matrix(deaths)
+
+
+def test_a_restore_that_dies_is_one_of_the_migration_that_filled_the_store(server: Bench):
+    """Its files have vanished, and come back into the same directory; a copy into another one would be no restore."""
+    (scenario,) = soak_crashes.chosen("restore")
+    stage = Stage(server, scenario, "restored_soak")
+    stage.set_up()
+    try:
+        status = soak_crashes._ended(server, stage, {"CROSSFADE_FAILPOINT": "file.rename:after@2"})
+        assert (status, server.run("SELECT phase FROM restored_soak.migrations")) == (-9, [("restoring",)])
+    finally:
+        stage.tear_down()
+
+
+def test_a_restore_that_died_is_compared_with_what_was_there_and_its_copy_goes_on(server: Bench):
+    """The same command brings all of it back, and the copy brings no record again. Or so the soak has found out."""
+    (scenario,) = soak_crashes.chosen("restore")
+    (death,) = soak_crashes.died(server, scenario, ["file.rename:after"])
+
+    assert (death.reached, death.lost, death.twice) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("title", ["copy, database → files", "restore, database → files"])
+def test_what_comes_out_of_the_database_is_compared_with_what_was_there(server: Bench, title: str):
+    """Two directories out of one database are the same even where both are wrong."""
+    (scenario,) = soak_crashes.chosen(title)
+    stage = Stage(server, scenario, "compared_soak")
+    stage.set_up()
+    try:
+        assert soak_crashes._ended(server, stage, {}) == 0
+        stage.compare()
+        (stage._planted / "sessions/s1.json").write_text("{}")
+        with pytest.raises(SystemExit, match=r"content +sessions/s1.json"):
+            stage.compare()
+    finally:
+        stage.tear_down()
 
 
 def test_who_writes_files_in_a_hand_over_dies_around_every_file_that_it_writes():
