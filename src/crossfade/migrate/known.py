@@ -41,6 +41,15 @@ def chosen_kinds(request: Request, layout: Layout, before: MigrationRow | None) 
     return None if chosen == every else chosen
 
 
+def kinds_to_move(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
+    """The same; what speaks against them is written down."""
+    try:
+        return chosen_kinds(request, layout, before)
+    except PlanDiffers as error:
+        assert before is not None
+        raise refused(ledger, before.migration, error) from None
+
+
 def find_store(ledger: Ledger, location: Location, name: str) -> StoreRow:
     """The tree that a database source means. Raises SourceMissing, naming those that there are."""
     if ledger.version() is None:

@@ -18,7 +18,6 @@ from crossfade.errors import (
     Entangled,
     NotYet,
     PhaseForbids,
-    PlanDiffers,
     SourceEmpty,
 )
 from crossfade.migrate.audit.record import recorded, refused
@@ -27,7 +26,7 @@ from crossfade.migrate.claiming import Patient, claim, wanted_by
 from crossfade.migrate.decide import toward_database, toward_files
 from crossfade.migrate.governor import Governor, governor_of
 from crossfade.migrate.inventory import Decide
-from crossfade.migrate.known import begun, chosen_kinds, find_store, layout_of, refuse_finished, tree_of
+from crossfade.migrate.known import begun, chosen_kinds, find_store, kinds_to_move, layout_of, refuse_finished, tree_of
 from crossfade.migrate.obstacles import make_directory
 from crossfade.migrate.phases import OF_COPY, OF_RESTORE, Phases
 from crossfade.migrate.plan import Manner, Plan, keeps_strangers, tree_name
@@ -306,7 +305,7 @@ def _from_database(request: Request, held: ExitStack) -> Run:
 def _into_database(request: Request, ledger: Ledger, plan: Plan, layout: Layout, source: Recipe) -> Run:
     before = begun(ledger, plan, to_database=True) if ledger.version() is not None else None
     _check_incremental(request, before, ledger)
-    kinds = _kinds(request, layout, before, ledger)
+    kinds = kinds_to_move(request, layout, before, ledger)
     if before is None:
         refuse_empty(request, source)
     ledger.ensure(layout.kinds)
@@ -367,7 +366,7 @@ def _to_files(request: Request, held: ExitStack) -> Run:
     plan = _plan(request, row.name, layout)
     before = begun(ledger, plan, to_database=False)
     _check_incremental(request, before, ledger)
-    kinds = _kinds(request, layout, before, ledger)
+    kinds = kinds_to_move(request, layout, before, ledger)
     make_directory(request.target, layout, include_transient=False)
     epoch = _claim(request, ledger, plan, row.store_id, kinds)
     source = DatabaseRecipe(request.source, server, row.store_id, layout, plan.migration)
@@ -382,15 +381,6 @@ def _to_files(request: Request, held: ExitStack) -> Run:
 
 def _plan(request: Request, name: str, layout: Layout) -> Plan:
     return Plan(request.source.url, request.target.url, name, layout.name, layout.fingerprint, request.include_transient)
-
-
-def _kinds(request: Request, layout: Layout, before: MigrationRow | None, ledger: Ledger) -> frozenset[str] | None:
-    """The kinds to move; what speaks against them is written down."""
-    try:
-        return chosen_kinds(request, layout, before)
-    except PlanDiffers as error:
-        assert before is not None
-        raise refused(ledger, before.migration, error) from None
 
 
 def _claim(request: Request, ledger: Ledger, plan: Plan, store_id: int, kinds: frozenset[str] | None) -> int:
