@@ -217,6 +217,7 @@ def test_all_of_a_tree_is_looked_at_while_writers_wait_or_nothing_is_handed_over
     source, target = _Listed(Entry(b"", type="dir"), Entry(b"new")), _Listed(Entry(b"", type="dir"))
     sweep = Sweep(lambda: look_over(source, target, toward_database, None, tombstones=False))
     found: list[bytes] = []
+    sweep.measure(lambda tasks: None, 60.0, is_needed=True)
     sweep.rush(lambda tasks: found.extend(task.entry.path for task in tasks), time.monotonic() + 60)
     assert found == [b"new"]
     with pytest.raises(GateShut, match="other hosts may write"):
