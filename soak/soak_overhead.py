@@ -60,6 +60,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=10, help="with and without a follower")
     parser.add_argument("--seconds", type=float, default=20, help="of each")
     parser.add_argument("--others", type=int, default=10_000, help="other files in the tree")
+    parser.add_argument("--cpu-max", type=float, help="for the follower, instead of its default")
     return parser.parse_args(arguments)
 
 
@@ -72,7 +73,7 @@ def measured(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
         done = {}
         for follows in (True, False) if number % 2 else (False, True):
             name = f"{number}-{'on' if follows else 'off'}"
-            done[follows], cost = (_followed if follows else _alone)(server, root, name, options.seconds)
+            done[follows], cost = (_followed if follows else _alone)(server, root, name, options)
             used += [cost] if follows else []
         losses.append(100 * (1 - done[True] / done[False]))
         say(f"pair {number + 1} of {options.pairs}: {done[False]} alone, {done[True]} followed: {losses[-1]:.1f} % less")
@@ -88,17 +89,18 @@ def measured(server: Bench, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _alone(_server: Bench, root: Path, name: str, seconds: float) -> tuple[int, dict[str, float]]:
-    return toiled(root, name, seconds), {}
+def _alone(_server: Bench, root: Path, name: str, options: argparse.Namespace) -> tuple[int, dict[str, float]]:
+    return toiled(root, name, options.seconds), {}
 
 
-def _followed(server: Bench, root: Path, name: str, seconds: float) -> tuple[int, dict[str, float]]:
+def _followed(server: Bench, root: Path, name: str, options: argparse.Namespace) -> tuple[int, dict[str, float]]:
     """With a follower that was in step when it began."""
     crossfade(server.place, "start", root, server.url(_SCHEMA), "--once", "--json")
-    with Following(server, _SCHEMA, root, server.url(_SCHEMA)) as following:
+    ceiling = ("--cpu-max", options.cpu_max) if options.cpu_max else ()
+    with Following(server, _SCHEMA, root, server.url(_SCHEMA), *ceiling) as following:
         following.arrive()
         before, began = (following.cpu(), of_server(server.postmaster())), time.monotonic()
-        done = toiled(root, name, seconds)
+        done = toiled(root, name, options.seconds)
         passed = time.monotonic() - began
         after = following.cpu(), of_server(server.postmaster())
         following.check()

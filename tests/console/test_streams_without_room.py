@@ -7,13 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
 import pytest
 
 from crossfade.console import streams
+from support.pipes import full_pipe
 
 
 @dataclass
@@ -34,15 +34,9 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writer, b"." * 4096)
-    yield Pipe(reader, writer, streams._lenient(writer, None))
-    streams.forget()
-    os.close(reader)
-    os.close(writer)
+    with full_pipe() as (reader, writer):
+        yield Pipe(reader, writer, streams._lenient(writer, None))
+        streams.forget()
 
 
 @pytest.mark.parametrize("text", ["a line", "x" * 300_000], ids=["a line", "more than fits"])

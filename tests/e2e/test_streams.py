@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from crossfade.console.commands import start as start_verb
 from support.person import Person, refused, said
+from support.pipes import full_pipe
 from support.running import Run, Terminal, finish, kill_group, wait_for
 from support.servers import Database
 
@@ -56,15 +57,9 @@ def full() -> Iterator[int]:
 
 @contextmanager
 def stuck() -> Iterator[int]:
-    """A full pipe whose writes do not wait, as those to a terminal that another program has made so."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writer, b"." * 4096)
-    yield writer
-    os.close(reader)
-    os.close(writer)
+    """One that has no room, and does not wait for any."""
+    with full_pipe() as (_, writer):
+        yield writer
 
 
 def into(terminal: Terminal, stream: Any, *words: object) -> Run:

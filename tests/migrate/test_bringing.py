@@ -136,6 +136,24 @@ def test_more_files_than_a_few_thousand_come_to_be_whole(monkeypatch: pytest.Mon
     assert min(stillness.seconds(path, looks) for path in paths) > 5
 
 
+def bringer_of(
+    live: FileStore, bench: Bench, took: Callable[[Page, Applied], object] = lambda page, applied: None
+) -> Bringer:
+    """One that waits for what is half written."""
+    return Bringer(
+        live,
+        bench.store,
+        Limits(),
+        tails=Tails(),
+        ready=lambda page, records: None,
+        done=lambda outcome: None,
+        stop=lambda: False,
+        patient=lambda path: True,
+        took=took,
+        grew=lambda path: True,
+    )
+
+
 @pytest.mark.parametrize("name", ["same.json", "same.jsonl"])
 def test_what_may_change_in_the_tick_of_its_reading_is_marked_so_though_it_is_as_it_was(tmp_path: Path, name: str):
     """Its bytes are those of the target; the next write in the same tick would show nowhere."""
@@ -146,17 +164,8 @@ def test_what_may_change_in_the_tick_of_its_reading_is_marked_so_though_it_is_as
     bench = Bench(lambda: MemoryStore(parse("memory:"), LAYOUT))
     bench.apply(*puts(bench.entry(path), b'{"id":1}\n'))
     marks: list[Signature | None] = []
-    bringer = Bringer(
-        live,
-        bench.store,
-        Limits(),
-        tails=Tails(),
-        ready=lambda page, records: None,
-        done=lambda outcome: None,
-        stop=lambda: False,
-        patient=lambda path: True,
-        took=lambda page, applied: marks.extend(change.entry.signature for change in page.changes),
-        grew=lambda path: True,
+    bringer = bringer_of(
+        live, bench, took=lambda page, applied: marks.extend(change.entry.signature for change in page.changes)
     )
     (tmp_path / "tree" / name).write_bytes(b'{"id":1}\n')
     (source,) = live.look([path])
@@ -177,18 +186,7 @@ def test_what_was_half_written_once_is_not_remembered_for_ever(
     document.write_bytes(b'{"id":')
     live = FileStore(parse(str(tmp_path / "tree")), LAYOUT, waits=False)
     bench = Bench(lambda: MemoryStore(parse("memory:"), LAYOUT))
-    bringer = Bringer(
-        live,
-        bench.store,
-        Limits(),
-        tails=Tails(),
-        ready=lambda page, records: None,
-        done=lambda outcome: None,
-        stop=lambda: False,
-        patient=lambda path: True,
-        took=lambda page, applied: None,
-        grew=lambda path: True,
-    )
+    bringer = bringer_of(live, bench)
 
     def held() -> list[bytes]:
         (source,) = live.look([path])

@@ -268,11 +268,8 @@ def test_what_waits_to_be_heard_is_bounded(root: Path, monkeypatch: pytest.Monke
         assert {b"busy-0", b"busy-1"} <= watches.read().paths.keys()
 
 
-@pytest.mark.parametrize("goes", [Path.rmdir, lambda path: path.rename(path.with_name("moved"))], ids=["removed", "moved"])
-def test_a_directory_without_a_watch_that_went_while_the_queue_was_full_is_no_trouble_any_more(
-    root: Path, monkeypatch: pytest.MonkeyPatch, goes: Callable[[Path], object]
-):
-    """Nobody tells that it went: all is watched anew, and what is not met is not there."""
+def shut_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ``a/b``, as of a directory that another account keeps to itself: root may read everything."""
 
     def shut(self: Watches, path: bytes, add: Callable[..., bool] = Watches._watch) -> bool:
         if path == b"a/b":
@@ -281,6 +278,15 @@ def test_a_directory_without_a_watch_that_went_while_the_queue_was_full_is_no_tr
         return add(self, path)
 
     monkeypatch.setattr(Watches, "_watch", shut)
+
+
+@pytest.mark.parametrize("goes", [Path.rmdir, lambda path: path.rename(path.with_name("moved"))], ids=["removed", "moved"])
+def test_a_directory_without_a_watch_that_went_while_the_queue_was_full_is_no_trouble_any_more(
+    root: Path, monkeypatch: pytest.MonkeyPatch, goes: Callable[[Path], object]
+):
+    """Nobody tells that it went: all is watched anew, and what is not met is not there."""
+
+    shut_out(monkeypatch)
     monkeypatch.setattr("crossfade.migrate.follow.inotify._NAMED", 1)
     with Watches(os.fsencode(root), is_nothing) as watches:
         watches._leave_out(b"another", OSError(errno.EACCES, "permission denied"))
@@ -314,13 +320,7 @@ def test_what_a_directory_holds_that_opens_is_to_be_looked_at(root: Path, monkey
 
 
 def test_a_directory_without_a_watch_that_goes_is_no_trouble_any_more(root: Path, monkeypatch: pytest.MonkeyPatch):
-    def shut(self: Watches, path: bytes, add: Callable[..., bool] = Watches._watch) -> bool:
-        if path == b"a/b":
-            self._leave_out(path, OSError(errno.EACCES, "permission denied"))
-            return False
-        return add(self, path)
-
-    monkeypatch.setattr(Watches, "_watch", shut)
+    shut_out(monkeypatch)
     with Watches(os.fsencode(root), is_nothing) as watches:
         (root / "a").rename(root.parent / "outside")
         watches.read()

@@ -31,7 +31,7 @@ def out_of_reach(tree: Tree, moves: Callable[[bytes], bool]) -> Iterator[tuple[b
 
 def of_others(tree: Tree, layout: Layout, fates: Sequence[str], kinds: frozenset[str] | None) -> Iterator[tuple[bytes, str]]:
     """The directories of *tree* below its root, and the files of *kinds* (None: of all), whose mode and time are for another account
-    to set, and what cannot be looked at; each with the reason. Of what has another fate than *fates* nothing is said.
+    to set, and what cannot be looked at; each with the reason. Of what has another fate than *fates* nothing is said. Raises OSError.
 
     A link has its time before it has its name, so it does not matter whose it was.
     """
@@ -59,8 +59,10 @@ def _files_of_others(tree: Tree, directory: bytes, ours: set[int], matters: Call
     """The files in *directory* that *matters* is true of, and that belong to none of *ours*, which grows by accounts that are as good."""
     try:
         entries = os.scandir(tree.directory(directory))
-    except OSError:  # the walk says why, or it has vanished
-        return
+    except OSError as error:
+        if error.errno in (*VANISHED, errno.EACCES):  # the walk says why, or there is nothing to say
+            return
+        raise
     with entries:
         for entry in entries:
             owner = _owner_of(entry)
@@ -72,8 +74,10 @@ def _files_of_others(tree: Tree, directory: bytes, ours: set[int], matters: Call
                 continue
             try:
                 is_as_ours = _is_as_ours(tree.directory(directory), name)
-            except OSError:  # it has vanished
-                continue
+            except OSError as error:
+                if error.errno in VANISHED:
+                    continue
+                raise
             if not is_as_ours:
                 yield path
             else:
