@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from inotify_simple import Event, INotify, flags
 
+from crossfade.migrate.follow import inotify
 from crossfade.migrate.follow.hints import Watch
 from crossfade.migrate.follow.inotify import Watches
+from crossfade.migrate.follow.queue import happened
 from crossfade.model import layouts
 from crossfade.store.backends.file.walk import left_out_by
 
@@ -122,8 +124,8 @@ def test_directories_that_changed_places_are_both_heard(root: Path, monkeypatch:
     with Watches(os.fsencode(root), is_nothing) as watches:
         exchange(root / "a", root / "c")
         if not at_once:
-            events = iter(watches._queue.read(timeout=0))
-            monkeypatch.setattr(watches._queue, "read", lambda timeout: [event] if (event := next(events, None)) else [])
+            events = iter(happened(watches._queue))
+            monkeypatch.setattr(inotify, "happened", lambda _: [event] if (event := next(events, None)) else [])
             while watches.read().paths:
                 pass
             monkeypatch.undo()
@@ -150,9 +152,8 @@ def test_a_directory_that_goes_without_a_word_of_its_parent_has_all_looked_at(
     root: Path, ear: Ear, monkeypatch: pytest.MonkeyPatch, mask: int
 ):
     """As when what was mounted below the root is unmounted: what stood under it is there again, and nobody is told."""
-    read = INotify.read
     told: list[Event] = []
-    monkeypatch.setattr(INotify, "read", lambda self, timeout: [told.pop()] if told else read(self, timeout=timeout))
+    monkeypatch.setattr(inotify, "happened", lambda queue: [told.pop()] if told else happened(queue))
     monkeypatch.setattr("crossfade.migrate.follow.hints._AGAIN_SECONDS", 0.05)
     with Watch(os.fsencode(root), ear.hear, ear.miss, is_nothing) as watch:
         wait(lambda: watch.hears_all)
@@ -193,6 +194,34 @@ def test_behind_the_barrier_all_is_heard(watch: Watch, ear: Ear, root: Path, tmp
         (root / f"a/{number}").write_bytes(b"1")
         assert watch.has_met(_SECONDS)
         assert b"a/%d" % number in ear.heard
+
+
+def test_a_log_that_grows_is_told_of_once_until_names_change(root: Path):
+    """A thousand lines are one hint; a name that is another file's by then is told of again."""
+    with Watches(os.fsencode(root), is_nothing) as watches:
+        logs = [(root / name).open("ab", buffering=0) for name in ("1", "2")]
+        happened(watches._queue)
+        for _ in range(1000):
+            for log in logs:
+                log.write(b"line")
+        (root / "1").rename(root / "3")
+        for log in logs:
+            log.write(b"line")
+        told = [(event.name, flags.from_mask(event.mask)) for event in happened(watches._queue)]
+        writes = [("1", [flags.MODIFY]), ("2", [flags.MODIFY])]
+        moves = [("1", [flags.MOVED_FROM]), ("3", [flags.MOVED_TO])]
+        assert told == [*writes, *moves, ("3", [flags.MODIFY]), ("2", [flags.MODIFY])]
+
+
+def test_each_kind_of_write_is_told_of(root: Path):
+    """Also that of a file whose time alone was set, and that of one which was closed."""
+    with Watches(os.fsencode(root), is_nothing) as watches:
+        for _ in range(3):
+            (root / "1").write_bytes(b"line")
+            os.utime(root / "1")
+        told = [flags.from_mask(event.mask) for event in happened(watches._queue)]
+        assert told[0] == [flags.CREATE]
+        assert sorted(told[1:]) == [[flags.MODIFY], [flags.ATTRIB], [flags.CLOSE_WRITE]]
 
 
 def test_a_queue_that_overflows_says_so(root: Path):
@@ -248,7 +277,7 @@ def test_to_watch_a_large_tree_in_which_much_happens_misses_nothing(root: Path, 
         assert (news.lost, watches.trouble) == (False, "")
         assert {b"busy-0", b"busy-1"} <= news.paths.keys()
         with monkeypatch.context() as full:
-            full.setattr(watches._queue, "read", lambda timeout: [OVERFLOW])
+            full.setattr(inotify, "happened", lambda _: [OVERFLOW])
             assert watches.read().lost
         assert watches.read().lost, "all is watched anew, and looked at"
         assert (watches.read().lost, watches.trouble) == (False, "")
@@ -291,9 +320,9 @@ def test_a_directory_without_a_watch_that_went_while_the_queue_was_full_is_no_tr
     with Watches(os.fsencode(root), is_nothing) as watches:
         watches._leave_out(b"another", OSError(errno.EACCES, "permission denied"))
         goes(root / "a/b")
-        list(watches._queue.read(timeout=0))
+        list(happened(watches._queue))
         with monkeypatch.context() as full:
-            full.setattr(watches._queue, "read", lambda timeout: [OVERFLOW])
+            full.setattr(inotify, "happened", lambda _: [OVERFLOW])
             assert watches.read().lost
         assert watches.read().lost
         assert watches.trouble == ""

@@ -71,6 +71,8 @@ def timestamp(value: Any) -> int | None:
     """
     if type(value) is not str:
         return None
+    if value[19:] == "Z":
+        return second(value[:19])
     if value[19:20] == "." and value[-1] == "Z" and value.isascii() and (digits := value[20:-1]).isdigit():
         found = second(value[:19])
         return None if found is None else found + int(digits[:6] if len(digits) > 5 else digits.ljust(6, "0"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from inotify_simple import Event, INotify, flags
 
+from crossfade.migrate.follow.queue import happened
 from crossfade.model.paths import is_below
 from crossfade.store.backends.file.mounts import mounts_below
 from crossfade.store.backends.file.walk import lies_left_out
@@ -127,7 +128,7 @@ class Watches:
     def read(self) -> News:
         """What happened since the last call. Raises OSError where the root is gone, or watches ended that nobody told of."""
         news = News()
-        events, self._ahead = [*self._ahead, *self._queue.read(timeout=0)], []
+        events, self._ahead = [*self._ahead, *happened(self._queue)], []
         for event in events:
             self._hear(event, news)
         self._watch_again()
@@ -216,7 +217,7 @@ class Watches:
         """Take out of the queue what happened meanwhile, now and then; the next ``read`` hears it, before what came later."""
         self._steps += 1
         if self._steps % _EVERY == 0 and len(self._ahead) < _AHEAD_MOST:
-            self._ahead += self._queue.read(timeout=0)
+            self._ahead += happened(self._queue)
 
     def _directories(self, path: bytes) -> Iterator[bytes]:
         try:
