@@ -563,7 +563,28 @@ def test_a_rate_that_was_wished_is_kept_at_once():
 
         assert not waiting.is_alive()
     assert time.monotonic() - began < 5
-    assert [pause.reason for pause in heard] == ["--rate-limit, 1 records/s", "--rate-limit, 1,000 records/s"]
+    assert list(dict.fromkeys(pause.reason for pause in heard)) == [
+        "--rate-limit, 1 records/s",
+        "--rate-limit, 1,000 records/s",
+    ]
+
+
+@pytest.mark.parametrize("why", ["a rate", "what is owed"])
+def test_whoever_waits_long_says_so_each_second(why: str):
+    """By each word a status learns how far behind it is by then."""
+    gate = Gate(multiprocessing.get_context("spawn"))
+    if why == "a rate":
+        gate.change(1.0, 0.0)
+    else:
+        gate.allow(1.0, 50.0, Stance())
+        gate.charge(30.0)
+    heard: list[Pause] = []
+    began = time.monotonic()
+    gate.wait(60, 0, stop=lambda: time.monotonic() - began > 2.5, tell=heard.append)
+
+    assert len(heard) == 3
+    if why == "a rate":
+        assert [pause.seconds for pause in heard] == [pytest.approx(60 - second, abs=0.5) for second in range(3)]
 
 
 def test_a_wish_that_is_not_new_changes_nothing():

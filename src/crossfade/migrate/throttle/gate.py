@@ -37,6 +37,8 @@ What the server does once in a while, an ANALYZE of its own for one, is owed at 
 """
 
 _HELD_SECONDS = 0.05
+_TELL_SECONDS = 1.0
+"""While somebody waits, how far it is goes on being shown: the lag grows meanwhile."""
 
 _RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED, _HELD, _AT_WORK = range(
     14
@@ -233,7 +235,7 @@ class Gate:
     def wait(
         self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None], briefly: bool = False
     ) -> None:
-        """Wait for the turn of a page, and until nothing is owed. *tell* hears how long it may take, and why.
+        """Wait for the turn of a page, and until nothing is owed. *tell* hears each second how long it may still take, and why.
 
         *briefly*: not for all that is owed at once, unless that is much. Nobody waits while the gate is held: the page in hand is
         to be done.
@@ -244,11 +246,9 @@ class Gate:
 
         while not over() and not self._wait_for_turn(records, size, over, tell):
             pass
-        began, told_until = time.monotonic(), 0.0
+        began, tells_at = time.monotonic(), 0.0
         while not over() and (pause := self._pause(began, briefly=briefly)).seconds:
-            if time.monotonic() >= told_until:
-                tell(pause)
-                told_until = time.monotonic() + pause.seconds
+            tells_at = _told(tell, pause, tells_at)
             time.sleep(min(pause.seconds, 0.1))
 
     def _pause(self, began: float, *, briefly: bool) -> Pause:
@@ -262,11 +262,19 @@ class Gate:
         """Book, and wait for it; False where the rate was changed meanwhile."""
         with self._cells.get_lock():
             turn, pause = self._cells[_TURN], self._book(records, size)
-        until = time.monotonic() + pause.seconds
-        if pause.seconds:
-            tell(pause)
+        until, tells_at = time.monotonic() + pause.seconds, 0.0
         while (left := until - time.monotonic()) > 0 and not stop():
             if self._cells[_TURN] != turn:
                 return False
+            tells_at = _told(tell, Pause(left, pause.reason), tells_at)
             time.sleep(min(left, 0.1))
         return True
+
+
+def _told(tell: Callable[[Pause], None], pause: Pause, at: float) -> float:
+    """Tell of what is left of a *pause*, if it is time *at* last; when it is the next time."""
+    now = time.monotonic()
+    if now < at:
+        return at
+    tell(pause)
+    return now + _TELL_SECONDS
