@@ -149,13 +149,16 @@ def test_whoever_has_nothing_to_do_hears_that_it_is_to_stop_though_the_server_is
         connection.execute(f'DROP SCHEMA "{line.schema}" CASCADE')
 
 
-def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_while_the_server_is_away(line: Line):
-    """It may be away for ever."""
+@pytest.mark.parametrize("goes", [Proxy.stop, Proxy.stall], ids=["is away", "says nothing"])
+def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_whatever_the_server_does(
+    line: Line, goes: Callable[[Proxy], object]
+):
+    """It may be so for ever."""
     with Proxy(line.cluster.port) as proxy:
         asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
         assert asked.stdout is not None
         assert asked.stdout.readline()
-        proxy.stop()
+        goes(proxy)
         done = finish(asked, 60)
 
     assert done.status == 2, done

@@ -24,6 +24,8 @@ from crossfade.store.backends.postgres.ledger import Ledger
 
 _WATCH_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
+_ANSWER_SECONDS = 10.0
+"""As long as a connection is waited for: a server that takes what it is asked, and says nothing, is away."""
 
 Draw = Callable[[State], None]
 
@@ -55,6 +57,7 @@ def wait_for(words: tuple[str, ...], store: str, wait: Wait, *, as_json: bool) -
 def _look_on(found: Sought, draw: Draw, wait: Wait | None, pause_seconds: float) -> State:
     """Look again and again; what was seen last."""
     began = time.monotonic()
+    found.ledger.answer_seconds = _ANSWER_SECONDS
     while True:
         state = _look(found, draw)
         if state is not None:

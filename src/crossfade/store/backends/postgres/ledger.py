@@ -25,6 +25,7 @@ from crossfade.store.backends.postgres import indexes, journal, leases, marks, r
 from crossfade.store.backends.postgres.journal import Line
 from crossfade.store.backends.postgres.names import within
 from crossfade.store.backends.postgres.server import Connection, Server, plain_errors
+from crossfade.store.backends.postgres.session import Session
 from crossfade.store.backends.postgres.statements import statement
 from crossfade.store.patience import Patience, patiently
 from crossfade.store.port import Refusal
@@ -109,7 +110,8 @@ class Ledger:
     """The control state in one schema. One connection, reopened when it breaks; not for use by two threads.
 
     ``patience_seconds`` is how long a fault that passes is waited for; none until a run has begun. ``tell`` hears of each, and may
-    raise to end the waiting. The server knows the session by its *purpose*.
+    raise to end the waiting. The server knows the session by its *purpose*. ``answer_seconds`` is how long one exchange may take,
+    after which the line counts as broken; None is as long as it takes.
     """
 
     def __init__(self, server: Server, schema_name: str, purpose: str = "ledger") -> None:
@@ -117,8 +119,9 @@ class Ledger:
         self._purpose = purpose
         self.schema = schema_name
         self.patience_seconds = 0.0
+        self.answer_seconds: float | None = None
         self.tell: Callable[[BaseException], None] = lambda _: None
-        self._connection: Connection | None = None
+        self._connection: Session | None = None
 
     # Schema
 
@@ -363,7 +366,7 @@ class Ledger:
             self._connection.close()
         self._connection = None
 
-    def _open(self) -> Connection:
+    def _open(self) -> Session:
         if self._connection is None or self._connection.closed:
             self._connection = self.server.connect(self._purpose)
         return self._connection
@@ -378,9 +381,9 @@ class Ledger:
         connection = self._open()
         try:
             if name is None:
-                with connection.transaction():
+                with connection.within(self.answer_seconds), connection.transaction():
                     return work(connection)
-            with durable(name), connection.transaction():
+            with durable(name), connection.within(self.answer_seconds), connection.transaction():
                 return work(connection)
         except psycopg.OperationalError:
             self.close()

@@ -37,13 +37,17 @@ class Session(psycopg.Connection[tuple[object, ...]]):
         return self
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Each exchange in here takes *seconds* at most: a line that only holds on to what it is given is a broken one."""
-        self._within = seconds
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """Each exchange in here takes *seconds* at most: a line that only holds on to what it is given is a broken one.
+
+        None leaves it at what holds already, or at no limit.
+        """
+        before = self._within
+        self._within = before if seconds is None else seconds
         try:
             yield
         finally:
-            self._within = None
+            self._within = before
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
         """As the driver's; raises psycopg.OperationalError where the connection broke, or says nothing for too long."""
