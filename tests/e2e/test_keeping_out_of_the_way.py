@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any
 
 import pytest
 
+from crossfade.migrate.follow.live import Live
+from crossfade.migrate.governor import Governor
+from crossfade.migrate.plan import Manner
+from crossfade.migrate.prepare import Request, prepared
 from crossfade.migrate.throttle.gate import PAUSE_SECONDS_MAX
 from crossfade.migrate.throttle.machine import cpu_seconds_of, cpus
+from crossfade.observe.progress import Progress
 from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.location import parse
 from crossfade.testing import prodigy
 from support.following import following, stopped_at_the_end
 from support.person import Person, refused, said
@@ -222,3 +229,28 @@ def _rewritten(root: Path) -> AbstractContextManager[None]:
         (root / f"sessions/{number % 500}.json").write_text(f'{{"id": "{number}", "pad": "{"x" * 5000}"}}')
 
     return meanwhile(rewrite, 0.001)
+
+
+def test_a_follower_knows_when_it_was_done_with_its_last_page(
+    monkeypatch: pytest.MonkeyPatch, database: Database, tiny: Path, tmp_path: Path
+):
+    """What passed since then was its rest; of a backlog no page follows upon another at once."""
+    turns: list[float] = []
+    turn = Governor.turn
+
+    def noted(self: Governor, *amounts: int, **how: Any) -> None:
+        turns.append(time.monotonic() - how.get("last_page_at", -1e9))
+        turn(self, *amounts, **how)
+
+    monkeypatch.setattr(Governor, "turn", noted)
+    stop = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.step == "following":
+            (tiny / f"sessions/session-{len(turns)}.json").write_text("{}")
+        if sum(passed < 60 for passed in turns) >= 2:
+            stop.set()
+
+    with prepared(Request(parse(str(tiny)), parse(database.url), manner=Manner(workers=1))) as run:
+        Live(run, watch=watch, stop=stop, grace_seconds=5.0).follow()
+    assert sum(passed < 60 for passed in turns) >= 2

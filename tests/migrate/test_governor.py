@@ -442,12 +442,34 @@ def test_whoever_is_waited_for_pays_little_by_little(owed: float, is_brief: bool
     gate.charge(owed)
     told: list[Pause] = []
     began = time.monotonic()
-    gate.wait(0, 0, stop=lambda: time.monotonic() - began > 0.8, tell=told.append, briefly=True)
+    gate.wait(0, 0, stop=lambda: time.monotonic() - began > 0.8, tell=told.append, last_page_at=began)
     waited = time.monotonic() - began
 
     assert (waited < 0.7) is is_brief
     assert (told[0].seconds <= gates.BRIEF_SECONDS) is is_brief
     assert (gate.pause().seconds > 0) is (owed > 1)
+
+
+@pytest.mark.parametrize(("owed", "waits"), [(2.0, False), (3.0, True)])
+def test_time_that_passed_since_the_last_page_was_a_rest(owed: float, waits: bool):
+    """Whoever waits for news between two pages has rested, and brings them at once when they come, unless much is owed."""
+    gate = Gate(multiprocessing.get_context("spawn"))
+    gate.allow(2.0, CPU_PERCENT, Stance())
+    gate.charge(owed)
+    began = time.monotonic()
+    told: list[Pause] = []
+    gate.wait(0, 0, stop=lambda: bool(told), tell=told.append, last_page_at=began - gates.BRIEF_SECONDS)
+
+    assert bool(told) is waits
+
+
+def test_processors_are_short_while_something_is_owed():
+    """Also where nobody rests for it: longer beats, and a shorter look at everything, pay it off."""
+    seen = Seen()
+    governor = Governor(Ceiling(CPU_PERCENT), seen)
+    assert not governor.is_short
+    governor.gate.charge(10.0)
+    assert governor.is_short
 
 
 def test_what_was_used_in_a_quiet_hour_is_not_owed_at_its_end():

@@ -85,8 +85,8 @@ class Governor:
 
     @property
     def is_short(self) -> bool:
-        """True where work had to rest within the last seconds: there is less than it could use."""
-        return time.monotonic() - self._rest_until < _SHORT_SECONDS
+        """True where something is owed, or work had to rest within the last seconds: there is less than it could use."""
+        return time.monotonic() - self._rest_until < _SHORT_SECONDS or self.gate.pause().seconds > 0
 
     def pace(self, cost_seconds: float, records: int = 0, size: int = 0) -> Pause:
         """After work that has cost so many seconds of a processor, or before a page of so much: rest so long, and why.
@@ -109,11 +109,11 @@ class Governor:
         *,
         stop: Callable[[], bool],
         tell: Callable[[Pause], None],
-        briefly: bool = False,
+        last_page_at: float | None = None,
     ) -> None:
         """Wait for the turn of a page of so much, and until nothing is owed, also not what this process used; or until *stop*.
 
-        *tell* hears each second how long that may still take, and why; *briefly* is the gate's. It goes on looking meanwhile: who
+        *tell* hears each second how long that may still take, and why; *last_page_at* is the gate's. It goes on looking meanwhile: who
         waits for others' sake goes on once they do not suffer any more.
         """
 
@@ -124,7 +124,7 @@ class Governor:
         with self._lock:
             spent, self._spent = self._spent, time.process_time()
             self.gate.charge(self._spent - spent)
-        self.gate.wait(records, size, stop=over, tell=lambda pause: tell(self._noted(pause)), briefly=briefly)
+        self.gate.wait(records, size, stop=over, tell=lambda pause: tell(self._noted(pause)), last_page_at=last_page_at)
 
     def look(self) -> None:
         """Look at the machine and the server, if it was a second ago; take more or less from now on."""

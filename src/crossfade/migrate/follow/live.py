@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -69,6 +70,7 @@ class Live(Engine):
         self.unread = ""
         self.outcome: Outcome = ""
         self._order: Order | None = None
+        self._paged_at = 0.0
         self._done: set[str] = set()
 
     @property
@@ -271,6 +273,7 @@ class Live(Engine):
 
     def _followed(self, run: Run, outcome: carry.Outcome) -> None:
         """Count a page; see that the budget holds for what is held now: one document is refused anew each time it is written."""
+        self._paged_at = time.monotonic()
         self._count(outcome)
         if outcome.refused:
             self._keep_to_held(run)
@@ -294,7 +297,7 @@ class Live(Engine):
             self._teller.paused(pause)
             show()
 
-        self._run.governor.turn(records, page.size, stop=self._is_pressed, tell=tell, briefly=True)
+        self._run.governor.turn(records, page.size, stop=self._is_pressed, tell=tell, last_page_at=self._paged_at)
 
     def _is_pressed(self) -> bool:
         """True where nothing keeps out of anybody's way any more: somebody said stop, or waits for a hand-over."""

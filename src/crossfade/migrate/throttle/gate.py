@@ -31,7 +31,7 @@ PAUSE_SECONDS_MAX = 5.0
 """No single pause is longer; what is owed beyond it stands over."""
 
 BRIEF_SECONDS = 0.1
-"""The longest pause of whoever others wait for, while what is owed would be paid off within a whole one.
+"""The longest rest between two pages of whoever others wait for, while what is owed would be paid off within a whole pause.
 
 What the server does once in a while, an ANALYZE of its own for one, is owed at once: paid off at once, it would be seconds of lag.
 """
@@ -233,12 +233,18 @@ class Gate:
     # For workers
 
     def wait(
-        self, records: int, size: int, *, stop: Callable[[], bool], tell: Callable[[Pause], None], briefly: bool = False
+        self,
+        records: int,
+        size: int,
+        *,
+        stop: Callable[[], bool],
+        tell: Callable[[Pause], None],
+        last_page_at: float | None = None,
     ) -> None:
         """Wait for the turn of a page, and until nothing is owed. *tell* hears each second how long it may still take, and why.
 
-        *briefly*: not for all that is owed at once, unless that is much. Nobody waits while the gate is held: the page in hand is
-        to be done.
+        Whoever others wait for says when it was done with its last page: a moment after that is enough, unless much is owed.
+        Nobody waits while the gate is held: the page in hand is to be done.
         """
 
         def over() -> bool:
@@ -246,17 +252,17 @@ class Gate:
 
         while not over() and not self._wait_for_turn(records, size, over, tell):
             pass
-        began, tells_at = time.monotonic(), 0.0
-        while not over() and (pause := self._pause(began, briefly=briefly)).seconds:
+        tells_at = 0.0
+        while not over() and (pause := self._pause(last_page_at)).seconds:
             tells_at = _told(tell, pause, tells_at)
             time.sleep(min(pause.seconds, 0.1))
 
-    def _pause(self, began: float, *, briefly: bool) -> Pause:
-        """The pause that is left of one that *began* then."""
+    def _pause(self, last_page_at: float | None) -> Pause:
+        """What is left of the pause."""
         pause = self.pause()
-        if not briefly or pause.seconds >= PAUSE_SECONDS_MAX:
+        if last_page_at is None or pause.seconds >= PAUSE_SECONDS_MAX:
             return pause
-        return Pause(min(pause.seconds, max(began + BRIEF_SECONDS - time.monotonic(), 0.0)), pause.reason)
+        return Pause(min(pause.seconds, max(last_page_at + BRIEF_SECONDS - time.monotonic(), 0.0)), pause.reason)
 
     def _wait_for_turn(self, records: int, size: int, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> bool:
         """Book, and wait for it; False where the rate was changed meanwhile."""
