@@ -121,10 +121,13 @@ class Stage:
         return "database" if found == "here" else "files"
 
     def die(self, follower: Following, place: str) -> bool:
-        """Ask for what is to be done, arm the failpoint at *place*, and wait until it strikes; False where it was not reached."""
+        """Ask for what is to be done, arm the failpoint at *place*, and wait until it strikes; False where it was not reached.
+
+        Where it is seldom passed, nothing is asked for: a hand-over may be over by the next time, and nobody passes it any more.
+        """
         begun = self._hand_overs()
-        asked = self.asked(self._scenario.verb) if self._scenario.verb else None
-        if asked is not None and not place.startswith(_SELDOM):  # else it dies before it hears of that
+        asked = self.asked(self._scenario.verb) if self._scenario.verb and not place.startswith(_SELDOM) else None
+        if asked is not None:
             follower.wait("a hand-over", lambda: self._hand_overs() > begun, _VERB_SECONDS)
         self._armed.touch()
         has_died = follower.dies(_DIES_SECONDS)
