@@ -12,6 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from crossfade.store.backends.postgres.ledger import Ledger
+from crossfade.store.backends.postgres.server import Server
+from crossfade.store.location import conninfo, parse
 from support.cluster import Cluster
 from support.following import stopped_at_the_end
 from support.proxy import Proxy
@@ -149,16 +152,13 @@ def test_whoever_has_nothing_to_do_hears_that_it_is_to_stop_though_the_server_is
         connection.execute(f'DROP SCHEMA "{line.schema}" CASCADE')
 
 
-@pytest.mark.parametrize("goes", [Proxy.stop, Proxy.stall], ids=["is away", "says nothing"])
-def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_whatever_the_server_does(
-    line: Line, goes: Callable[[Proxy], object]
-):
-    """It may be so for ever."""
+def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_while_the_server_is_away(line: Line):
+    """It may be away for ever."""
     with Proxy(line.cluster.port) as proxy:
         asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
         assert asked.stdout is not None
         assert asked.stdout.readline()
-        goes(proxy)
+        proxy.stop()
         done = finish(asked, 60)
 
     assert done.status == 2, done
@@ -166,6 +166,48 @@ def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_whatever_the_se
     assert "error[CF214]" in done.err
     assert " was not cut-over within 4.0 s; " in done.err
     assert " did not answer in the end\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("at_once", "why"),
+    [
+        (True, "error[CF214]: within 4.0 s no database said whether it is cut-over\n"),
+        (False, " was not cut-over within 4.0 s; "),
+    ],
+)
+def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_for_a_server_that_says_nothing(
+    line: Line, at_once: bool, why: str
+):
+    """It takes what it is asked, at once or only later, and never answers."""
+    with Proxy(line.cluster.port) as proxy:
+        if at_once:
+            proxy.stall()
+        asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
+        if not at_once:
+            assert asked.stdout is not None
+            assert asked.stdout.readline()
+            proxy.stall()
+        done = finish(asked, 20)
+
+    assert done.status == 2, done
+    assert "error[CF214]" in done.err
+    assert why in done.err
+
+
+def test_whoever_looks_on_gives_a_silent_line_up_and_looks_through_another(line: Line):
+    """A line whose other end is gone is silent for ever; a new one may be answered."""
+    where = parse(line.cluster.url(line.schema, line.proxy.port))
+    ledger = Ledger(Server(conninfo(where), where.url, line.cluster.password), line.schema)
+    ledger.now()
+    ledger.answer_seconds = 1.0
+    line.proxy.stall()
+    began = time.monotonic()
+    with pytest.raises(psycopg.OperationalError):
+        ledger.now()
+    assert time.monotonic() - began < 20
+    line.proxy.go_on()
+    ledger.now()
+    ledger.close()
 
 
 def test_a_long_transaction_in_another_database_holds_nobody_up(line: Line):

@@ -9,6 +9,7 @@ import typer
 
 from crossfade.console import commands, settings
 from crossfade.console.beginning import Beginning
+from crossfade.console.deadline import Deadline
 from crossfade.console.options import (
     PHASES,
     AllowRemovals,
@@ -97,7 +98,7 @@ def _wait(phase: str, timeout: float | None) -> commands.watch.Wait | None:
         raise OptionInvalid(f"--wait-for {phase!r} is no phase", hint=f"one of {', '.join(PHASES)}")
     if timeout is not None and not phase:
         raise OptionInvalid("--timeout belongs to --wait-for", hint="crossfade status ID --wait-for ready --timeout 5m")
-    return commands.watch.Wait(phase, timeout) if phase else None
+    return commands.watch.Wait(phase, Deadline(timeout)) if phase else None
 
 
 def drift(
