@@ -378,6 +378,26 @@ def test_validation_after_a_cut_over_takes_the_database_at_its_word(terminal: Te
     assert database.one(f"""SELECT count(*) FROM "{database.location.schema}".sessions WHERE id = 'rogue'""") == 0
 
 
+def test_while_one_direction_waits_for_its_rate_a_status_shows_both(terminal: Terminal, root: Path, database: Database):
+    """One process brings both: the other one falls behind meanwhile, and is not said to be in step."""
+
+    def behind() -> int:
+        return int(json.loads(typed(terminal, "status", "--store", database.url, "--json").out)["lag"]["entries"])
+
+    with following(terminal, root, database):
+        done = typed(terminal, "cutover", "--only", "events", "--store", database.url, "--writers-stopped")
+        assert done.status == 0, done
+        assert typed(terminal, "throttle", "--store", database.url, "--rate-limit", "0.5").status == 0
+        with Writer(bytes(root), database.url) as writer:
+            writer.append(LOG, b"".join(b'{"id":"%d"}\n' % number for number in range(60)))
+        wait_for("the log waits for its turn", lambda: behind() == 1, 30)
+        for number in range(3):
+            (root / f"sessions/late{number}.json").write_bytes(b"{}")
+        wait_for("the sessions are behind as well", lambda: behind() >= 4, 30)
+        assert typed(terminal, "throttle", "--store", database.url, "--rate-limit", "none").status == 0
+        wait_for("both are in step", lambda: behind() == 0, 60)
+
+
 def test_kinds_are_cut_over_one_after_another(terminal: Terminal, root: Path, database: Database):
     """The events first: they are followed out of the database, while the sessions still are followed into it."""
     schema, session = database.location.schema, root / "sessions/s1.json"

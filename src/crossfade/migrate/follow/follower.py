@@ -62,7 +62,8 @@ class Follower:
     """Follows the source of *run*, whose root stood on *footing* before any of it was copied; None for a database.
 
     *sweeping* are two more stores, for the sweep. *take* hears of each page, *pace* waits where it should.
-    *keep_pause* is called between pages, and stands still while somebody wants that.
+    *keep_pause* is called between pages, and stands still while somebody wants that. ``lanes`` are all directions of the run, the
+    main one first, which takes the turns of the others.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Follower:
         self._beat = 0.0
         self.watches: list[Hints] = []
         self.grace = NO_END
-        self.beside: list[Follower] = []
+        self.lanes = [self]
         self._look = Look(source, target, run.decide, run.kinds, tombstones=run.to_files)
         self._sweep = Sweep(
             lambda: look_over(*sweeping, run.decide, run.kinds, tombstones=run.to_files),
@@ -127,11 +128,11 @@ class Follower:
         Raises Braked, and whatever the stores raise that does not pass.
         """
         with self.watching(), ExitStack() as held:
-            for other in self.beside:
+            for other in self.lanes[1:]:
                 held.enter_context(other.watching())
             while not stop.is_set() and not heed():
                 self._keep_pause(self._show_anew)
-                for other in self.beside:
+                for other in self.lanes[1:]:
                     other.take_turn()
                 self._turn()
             self.keep(at_once=True)
@@ -386,15 +387,14 @@ class Follower:
     def _tell(self) -> None:
         self._measure()
         self.keep()
-        reason = "; ".join(watch.trouble for lane in (self, *self.beside) for watch in lane.watches if watch.trouble)
+        reason = "; ".join(watch.trouble for lane in self.lanes for watch in lane.watches if watch.trouble)
         self._teller.progress = replace(self._teller.progress, reason=reason or self.proving.reason)
         self._teller.tell()
 
     def keep(self, *, at_once: bool = False) -> None:
         """Write down how far it is, now and then."""
-        lanes = (self, *self.beside)
-        verified = [lane.proving.verified_at for lane in lanes]
-        self.proving.keep(verified, lambda: [lane.reread_at for lane in lanes], at_once=at_once)
+        verified = [lane.proving.verified_at for lane in self.lanes]
+        self.proving.keep(verified, lambda: [lane.reread_at for lane in self.lanes], at_once=at_once)
 
     def _measure(self) -> None:
-        self._teller.progress = measured(self._teller.progress, [self, *self.beside])
+        self._teller.progress = measured(self._teller.progress, self.lanes)

@@ -217,10 +217,11 @@ class Live(Engine):
         self._teller.step("following")
         with ExitStack() as held:
             lanes = [Lane(run, self._follower(run, at, held)) for at, run in enumerate(lanes_of(self._run))]
-            main = cast("Follower", lanes[0].follower)
-            main.beside = [cast("Follower", lane.follower) for lane in lanes[1:]]
+            followers = [cast("Follower", lane.follower) for lane in lanes]
+            for follower in followers:
+                follower.lanes = followers
             orders = Orders(lanes, self._done, self._order)
-            self._keep_following(main, orders)
+            self._keep_following(followers[0], orders)
         if self._lost is not None:
             raise self._lost
         if orders.outcome == "turned":
@@ -235,9 +236,9 @@ class Live(Engine):
             if self._pausing.is_wanted:
                 self.left = "it is paused"
             elif self._lost is None and not orders.outcome:
-                self.left = "; ".join(filter(None, (lane.finish() for lane in (main, *main.beside))))
+                self.left = "; ".join(filter(None, (lane.finish() for lane in main.lanes)))
                 main.keep(at_once=True)
-            self.unread = "" if orders.outcome else unread(sum(lane.owed for lane in (main, *main.beside)))
+            self.unread = "" if orders.outcome else unread(sum(lane.owed for lane in main.lanes))
         except Braked as braked:
             raise removed(self._run, str(braked), "nothing more") from None
         except ContentDiffers as differs:

@@ -38,7 +38,7 @@ _NOTHING = Task("touch", None, None)
 class Sweep:
     """Goes through both inventories again and again. *ahead* makes the stream of what differs, for one round.
 
-    *is_short* says that following has to wait for processors just now. ``held`` counts the files that the target holds, as far as the
+    *is_short* says that there are fewer processors just now than following could use. ``held`` counts the files that the target holds, as far as the
     round has come.
 
     ``measure`` comes before a hand-over, in which ``rush`` looks at everything once more.
