@@ -234,7 +234,7 @@ def _rewritten(root: Path) -> AbstractContextManager[None]:
 def test_a_follower_knows_when_it_was_done_with_its_last_page(
     monkeypatch: pytest.MonkeyPatch, database: Database, tiny: Path, tmp_path: Path
 ):
-    """What passed since then was its rest; of a backlog no page follows upon another at once."""
+    """What passed since then was its rest."""
     turns: list[float] = []
     turn = Governor.turn
 

@@ -442,7 +442,7 @@ def test_whoever_is_waited_for_pays_little_by_little(owed: float, is_brief: bool
     gate.charge(owed)
     told: list[Pause] = []
     began = time.monotonic()
-    gate.wait(0, 0, stop=lambda: time.monotonic() - began > 0.8, tell=told.append, last_page_at=began)
+    gate.wait(0, 0, stop=lambda: time.monotonic() - began > 0.8, tell=told.append, last_page_at=time.monotonic())
     waited = time.monotonic() - began
 
     assert (waited < 0.7) is is_brief
@@ -450,17 +450,16 @@ def test_whoever_is_waited_for_pays_little_by_little(owed: float, is_brief: bool
     assert (gate.pause().seconds > 0) is (owed > 1)
 
 
-@pytest.mark.parametrize(("owed", "waits"), [(2.0, False), (3.0, True)])
-def test_time_that_passed_since_the_last_page_was_a_rest(owed: float, waits: bool):
-    """Whoever waits for news between two pages has rested, and brings them at once when they come, unless much is owed."""
+@pytest.mark.parametrize(("owed", "seconds"), [(0.4, 0.0), (2.0, gates.BRIEF_SECONDS), (2.7, 5.4 - gates.PAUSE_SECONDS_MAX)])
+def test_time_that_passed_since_the_last_page_was_a_rest(owed: float, seconds: float):
+    """Whoever waits for news between two pages has rested, and brings them at once when they come, while little is owed."""
     gate = Gate(multiprocessing.get_context("spawn"))
     gate.allow(2.0, CPU_PERCENT, Stance())
     gate.charge(owed)
-    began = time.monotonic()
     told: list[Pause] = []
-    gate.wait(0, 0, stop=lambda: bool(told), tell=told.append, last_page_at=began - gates.BRIEF_SECONDS)
+    gate.wait(0, 0, stop=lambda: bool(told), tell=told.append, last_page_at=time.monotonic() - 60)
 
-    assert bool(told) is waits
+    assert sum(pause.seconds for pause in told) == pytest.approx(seconds, abs=0.05)
 
 
 def test_processors_are_short_while_something_is_owed():
@@ -604,9 +603,8 @@ def test_whoever_waits_long_says_so_each_second(why: str):
     began = time.monotonic()
     gate.wait(60, 0, stop=lambda: time.monotonic() - began > 2.5, tell=heard.append)
 
-    assert len(heard) == 3
-    if why == "a rate":
-        assert [pause.seconds for pause in heard] == [pytest.approx(60 - second, abs=0.5) for second in range(3)]
+    assert 2 <= len(heard) <= 3
+    assert all(pause.seconds == pytest.approx(1.1) for pause in heard), "what is not waited for in the end is not told"
 
 
 def test_a_wish_that_is_not_new_changes_nothing():

@@ -113,7 +113,7 @@ class Governor:
     ) -> None:
         """Wait for the turn of a page of so much, and until nothing is owed, also not what this process used; or until *stop*.
 
-        *tell* hears each second how long that may still take, and why; *last_page_at* is the gate's. It goes on looking meanwhile: who
+        *tell* hears of each second of that, and why; *last_page_at* is the gate's. It goes on looking meanwhile: who
         waits for others' sake goes on once they do not suffer any more.
         """
 

@@ -36,9 +36,14 @@ BRIEF_SECONDS = 0.1
 What the server does once in a while, an ANALYZE of its own for one, is owed at once: paid off at once, it would be seconds of lag.
 """
 
+LITTLE_SECONDS = 1.0
+"""While less is owed than is paid off in this time, time that passed since the last page was rest enough."""
+
 _HELD_SECONDS = 0.05
 _TELL_SECONDS = 1.0
-"""While somebody waits, how far it is goes on being shown: the lag grows meanwhile."""
+"""While somebody waits, how far it is goes on being shown: the lag grows meanwhile. What was not waited for is not counted, either."""
+
+_STEP_SECONDS = 0.1
 
 _RECORDS, _BYTES, _CLOCK, _TURN, _CPUS, _PERCENT, _SHARE, _WHY, _OWED, _PAID_AT, _UNUSED, _CHARGED, _HELD, _AT_WORK = range(
     14
@@ -131,11 +136,15 @@ class Gate:
 
     def pause(self) -> Pause:
         """How long nothing may be done, for what is owed."""
+        seconds = self.owed_seconds
+        return Pause(min(seconds, PAUSE_SECONDS_MAX), self._reason) if seconds else Pause()
+
+    @property
+    def owed_seconds(self) -> float:
+        """How long it takes to pay off what is owed."""
         with self._cells.get_lock():
             self._settle(time.monotonic())
-            if self._cells[_OWED] <= 0 or not self._limit:
-                return Pause()
-            return Pause(min(self._cells[_OWED] / self._limit, PAUSE_SECONDS_MAX), self._reason)
+            return max(self._cells[_OWED], 0.0) / self._limit if self._limit else 0.0
 
     @property
     def _full(self) -> float:
@@ -241,7 +250,7 @@ class Gate:
         tell: Callable[[Pause], None],
         last_page_at: float | None = None,
     ) -> None:
-        """Wait for the turn of a page, and until nothing is owed. *tell* hears each second how long it may still take, and why.
+        """Wait for the turn of a page, and until nothing is owed. *tell* hears of each second of that, and why.
 
         Whoever others wait for says when it was done with its last page: a moment after that is enough, unless much is owed.
         Nobody waits while the gate is held: the page in hand is to be done.
@@ -252,17 +261,19 @@ class Gate:
 
         while not over() and not self._wait_for_turn(records, size, over, tell):
             pass
-        tells_at = 0.0
-        while not over() and (pause := self._pause(last_page_at)).seconds:
+        began, tells_at = time.monotonic(), 0.0
+        while not over() and (pause := self._pause(began, last_page_at)).seconds:
             tells_at = _told(tell, pause, tells_at)
-            time.sleep(min(pause.seconds, 0.1))
+            time.sleep(min(pause.seconds, _STEP_SECONDS))
 
-    def _pause(self, last_page_at: float | None) -> Pause:
-        """What is left of the pause."""
+    def _pause(self, began: float, last_page_at: float | None) -> Pause:
+        """What is left of the pause that *began* then."""
         pause = self.pause()
-        if last_page_at is None or pause.seconds >= PAUSE_SECONDS_MAX:
+        if last_page_at is None or not pause.seconds:
             return pause
-        return Pause(min(pause.seconds, max(last_page_at + BRIEF_SECONDS - time.monotonic(), 0.0)), pause.reason)
+        since = last_page_at if self.owed_seconds < LITTLE_SECONDS else began
+        brief = min(pause.seconds, since + BRIEF_SECONDS - time.monotonic())
+        return Pause(max(brief, self.owed_seconds - PAUSE_SECONDS_MAX, 0.0), pause.reason)
 
     def _wait_for_turn(self, records: int, size: int, stop: Callable[[], bool], tell: Callable[[Pause], None]) -> bool:
         """Book, and wait for it; False where the rate was changed meanwhile."""
@@ -273,14 +284,14 @@ class Gate:
             if self._cells[_TURN] != turn:
                 return False
             tells_at = _told(tell, Pause(left, pause.reason), tells_at)
-            time.sleep(min(left, 0.1))
+            time.sleep(min(left, _STEP_SECONDS))
         return True
 
 
 def _told(tell: Callable[[Pause], None], pause: Pause, at: float) -> float:
-    """Tell of what is left of a *pause*, if it is time *at* last; when it is the next time."""
+    """Tell of the next second of a *pause*, if it is time *at* last; when it is the next time."""
     now = time.monotonic()
     if now < at:
         return at
-    tell(pause)
+    tell(Pause(min(pause.seconds, _TELL_SECONDS + _STEP_SECONDS), pause.reason))
     return now + _TELL_SECONDS
