@@ -152,46 +152,36 @@ def test_whoever_has_nothing_to_do_hears_that_it_is_to_stop_though_the_server_is
         connection.execute(f'DROP SCHEMA "{line.schema}" CASCADE')
 
 
-def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_while_the_server_is_away(line: Line):
-    """It may be away for ever."""
-    with Proxy(line.cluster.port) as proxy:
-        asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
-        assert asked.stdout is not None
-        assert asked.stdout.readline()
-        proxy.stop()
-        done = finish(asked, 60)
-
-    assert done.status == 2, done
-    assert "does not answer; looking again" in done.err
-    assert "error[CF214]" in done.err
-    assert " was not cut-over within 4.0 s; " in done.err
-    assert " did not answer in the end\n" in done.err
+_LATE = " was not cut-over within 4.0 s; {} did not answer in the end\n"
 
 
 @pytest.mark.parametrize(
-    ("at_once", "why"),
+    ("goes", "is_first", "why"),
     [
-        (True, "error[CF214]: within 4.0 s no database said whether it is cut-over\n"),
-        (False, " was not cut-over within 4.0 s; "),
+        (Proxy.stop, False, _LATE),
+        (Proxy.stall, False, _LATE),
+        (Proxy.stall, True, "error[CF214]: within 4.0 s no database said whether it is cut-over\n"),
     ],
+    ids=["is away", "falls silent", "is silent from the start"],
 )
-def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_for_a_server_that_says_nothing(
-    line: Line, at_once: bool, why: str
+def test_whoever_waits_for_a_phase_waits_no_longer_than_was_said_for_a_server_that(
+    line: Line, goes: Callable[[Proxy], object], is_first: bool, why: str
 ):
-    """It takes what it is asked, at once or only later, and never answers."""
+    """It may be so for ever."""
     with Proxy(line.cluster.port) as proxy:
-        if at_once:
-            proxy.stall()
+        if is_first:
+            goes(proxy)
         asked = line.asks("status", "--watch", "--wait-for", "cut-over", "--timeout", "4s", through=proxy)
-        if not at_once:
+        if not is_first:
             assert asked.stdout is not None
             assert asked.stdout.readline()
-            proxy.stall()
+            goes(proxy)
         done = finish(asked, 20)
 
     assert done.status == 2, done
     assert "error[CF214]" in done.err
-    assert why in done.err
+    assert why.format(line.cluster.url(line.schema, proxy.port)) in done.err
+    assert ("does not answer; looking again" in done.err) is (goes is Proxy.stop)
 
 
 def test_whoever_looks_on_gives_a_silent_line_up_and_looks_through_another(line: Line):
